@@ -1,0 +1,125 @@
+"""torchscope: variables by name for PyTorch. This file holds the public names and nothing else."""
+
+from . import initializers as initializers
+from . import regularizers as regularizers
+from ._assign import assign, assign_add, assign_sub
+from ._bind import bind
+from ._collections import (
+    add_to_collection,
+    get_collection,
+    get_regularization_loss,
+    get_regularization_losses,
+    global_variables,
+    local_variables,
+    name_of,
+    trainable_variables,
+)
+from ._errors import (
+    CheckpointError,
+    NotBuiltError,
+    ScopeError,
+    ScopeOrderError,
+    ScopeWarning,
+    StateDictError,
+    VariableExistsError,
+    VariableMismatchError,
+    VariableMissingError,
+    VariableNameError,
+)
+from ._module import ScopedModule
+from ._reuse import AUTO_REUSE
+from ._scope import (
+    VariableScope,
+    get_buffer,
+    get_local_variable,
+    get_module,
+    get_variable,
+    get_variable_scope,
+    name_scope,
+    variable_scope,
+)
+from ._store import GraphKeys, VariableStore, default_store, reset_default_store
+from ._template import make_template
+from .initializers import (
+    constant_initializer,
+    glorot_normal_initializer,
+    glorot_uniform_initializer,
+    he_normal_initializer,
+    he_uniform_initializer,
+    identity_initializer,
+    lecun_normal_initializer,
+    lecun_uniform_initializer,
+    ones_initializer,
+    orthogonal_initializer,
+    random_normal_initializer,
+    random_uniform_initializer,
+    truncated_normal_initializer,
+    uniform_unit_scaling_initializer,
+    variance_scaling_initializer,
+    zeros_initializer,
+)
+from .regularizers import l1_l2_regularizer, l1_regularizer, l2_regularizer, no_regularizer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AUTO_REUSE",
+    "CheckpointError",
+    "GraphKeys",
+    "NotBuiltError",
+    "ScopeError",
+    "ScopeOrderError",
+    "ScopeWarning",
+    "ScopedModule",
+    "StateDictError",
+    "VariableExistsError",
+    "VariableMismatchError",
+    "VariableMissingError",
+    "VariableNameError",
+    "VariableScope",
+    "VariableStore",
+    "add_to_collection",
+    "assign",
+    "assign_add",
+    "assign_sub",
+    "bind",
+    "constant_initializer",
+    "default_store",
+    "get_buffer",
+    "get_collection",
+    "get_local_variable",
+    "get_module",
+    "get_regularization_loss",
+    "get_regularization_losses",
+    "get_variable",
+    "get_variable_scope",
+    "global_variables",
+    "glorot_normal_initializer",
+    "glorot_uniform_initializer",
+    "he_normal_initializer",
+    "he_uniform_initializer",
+    "identity_initializer",
+    "initializers",
+    "l1_l2_regularizer",
+    "l1_regularizer",
+    "l2_regularizer",
+    "lecun_normal_initializer",
+    "lecun_uniform_initializer",
+    "local_variables",
+    "make_template",
+    "name_of",
+    "name_scope",
+    "no_regularizer",
+    "ones_initializer",
+    "orthogonal_initializer",
+    "random_normal_initializer",
+    "random_uniform_initializer",
+    "regularizers",
+    "reset_default_store",
+    "trainable_variables",
+    "truncated_normal_initializer",
+    "uniform_unit_scaling_initializer",
+    "variable_scope",
+    "variance_scaling_initializer",
+    "zeros_initializer",
+]

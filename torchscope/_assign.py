@@ -1,0 +1,50 @@
+"""assign, assign_add, assign_sub: change a variable in place; know nothing of names."""
+
+from typing import Any
+
+import torch
+
+from ._errors import VariableMismatchError
+
+
+def assign(variable: torch.Tensor, value: Any) -> torch.Tensor:
+    """Set ``variable`` to ``value`` in place, without a gradient; returns ``variable``.
+
+    >>> import torchscope as ts
+    >>> with ts.VariableStore():
+    ...     w = ts.get_variable("w", [2], initializer=ts.zeros_initializer())
+    ...     ts.assign(w, [1.0, 2.0]).tolist()
+    [1.0, 2.0]
+
+    Args:
+        variable: any shape and dtype.
+        value: a tensor, array or number of the same shape; converted to the variable's dtype.
+
+    Raises:
+        VariableMismatchError: the shapes differ; nothing is broadcast.
+    """
+    with torch.no_grad():
+        return variable.copy_(_fitting("assign", variable, value))
+
+
+def assign_add(variable: torch.Tensor, value: Any) -> torch.Tensor:
+    """Add ``value`` to ``variable`` in place; otherwise as :func:`assign`."""
+    with torch.no_grad():
+        return variable.add_(_fitting("assign_add", variable, value))
+
+
+def assign_sub(variable: torch.Tensor, value: Any) -> torch.Tensor:
+    """Subtract ``value`` from ``variable`` in place; otherwise as :func:`assign`."""
+    with torch.no_grad():
+        return variable.sub_(_fitting("assign_sub", variable, value))
+
+
+def _fitting(call: str, variable: torch.Tensor, value: Any) -> torch.Tensor:
+    value = torch.as_tensor(value, dtype=variable.dtype, device=variable.device)
+    if value.shape != variable.shape:
+        raise VariableMismatchError(
+            None,
+            f"{call}: the variable has shape {tuple(variable.shape)}, the value "
+            f"{tuple(value.shape)}. For one number everywhere: torch.full_like(variable, number).",
+        )
+    return value

@@ -1,0 +1,98 @@
+"""bind: let a function run again, later and elsewhere, as it would have run here."""
+
+import copy
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar, overload
+
+from typing_extensions import ParamSpec
+
+from ._here import Pass
+from ._scope import get_variable_scope
+from ._store import current_pass
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@overload
+def bind(fn: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def bind() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]: ...
+def bind(fn: Callable[..., Any] | None = None, /) -> Any:
+    """``fn``, bound to the store, scope and pass of here, for activation checkpointing.
+
+    ``torch.utils.checkpoint`` runs a function again while gradients are computed: outside every
+    scope, maybe in another thread. A bound function starts every time from the pass as it stands
+    now; what its first call meets is then met in the pass.
+
+    >>> import torch, torchscope as ts
+    >>> from torch.utils.checkpoint import checkpoint
+    >>> def block(x):
+    ...     return torch.tanh(x @ ts.get_variable("w", [3, 3]))
+    >>> with ts.VariableStore() as store, ts.variable_scope("h0"):
+    ...     y = checkpoint(ts.bind(block), torch.ones(1, 3), use_reentrant=False)
+    >>> y.sum().backward()
+    >>> store["h0/w"].grad.shape
+    torch.Size([3, 3])
+
+    Called without a function it is what ``checkpoint`` takes as ``context_fn``:
+    ``checkpoint(block, x, use_reentrant=False, context_fn=ts.bind)``.
+    """
+    snapshot = _Snapshot(current_pass())
+    if fn is None:
+        return _Again(snapshot), _Again(snapshot)
+
+    @functools.wraps(fn)
+    def bound(*args: Any, **kwargs: Any) -> Any:
+        with _Again(snapshot):
+            return fn(*args, **kwargs)
+
+    return bound
+
+
+class _Snapshot:
+    """A pass as it stood, to begin from any number of times."""
+
+    def __init__(self, run: Pass) -> None:
+        get_variable_scope()  # Makes the root, if nothing has asked for it yet.
+        self.origin = run
+        self.scopes = [copy.copy(scope) for scope in run.scopes]
+        self.opened, self.met, self.templates = dict(run.opened), dict(run.met), dict(run.templates)
+        self.by_path = run.by_path
+        self.first = True
+
+    def begin(self) -> Pass:
+        run = Pass(self.origin.store)
+        run.scopes = [copy.copy(scope) for scope in self.scopes]
+        run.opened, run.met, run.templates = dict(self.opened), dict(self.met), dict(self.templates)
+        run.by_path = self.by_path
+        run.values = self.origin.values if self.first else {}
+        run.depth, run.again = len(run.scopes), True
+        return run
+
+    def end(self, run: Pass) -> None:
+        """What the first run met is added to the pass; what recomputing meets is the same again."""
+        if self.first:
+            self.first = False
+            self.origin.met.update(run.met)
+            self.origin.opened.update(run.opened)
+            self.origin.templates.update(run.templates)
+            self.origin.by_path |= run.by_path
+
+
+class _Again:
+    """Runs from a snapshot, one within the other if need be."""
+
+    def __init__(self, snapshot: _Snapshot) -> None:
+        self._snapshot = snapshot
+        self._runs: list[Pass] = []
+
+    def __enter__(self) -> None:
+        self._runs.append(self._snapshot.begin().__enter__())
+
+    def __exit__(self, *error: Any) -> None:
+        run = self._runs.pop()
+        run.__exit__(*error)
+        self._snapshot.end(run)

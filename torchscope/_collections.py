@@ -1,0 +1,114 @@
+"""Collections: lists of variables, which the store keeps, and of values, which end with the pass."""
+
+import re
+from typing import Any
+
+import torch
+
+from ._errors import ScopeError
+from ._here import Pass
+from ._store import GraphKeys, VariableStore, current_pass, is_default_and_untouched
+
+
+def _listing_pass(call: str) -> Pass:
+    run = current_pass()
+    if is_default_and_untouched(run):
+        raise ScopeError(
+            None,
+            f"No store is entered, and the default store is empty. Ask your own: net.{call}, or "
+            "call this inside `with store:`.",
+        )
+    return run
+
+
+def add_to_collection(key: str, value: Any) -> None:
+    """Put a variable, or anything else, into the collection ``key``.
+
+    A variable is kept in it with the store. Anything else (a loss, an update) belongs to this pass
+    and ends with it, or it would keep every step's graph alive: read it in the function and
+    return it.
+    """
+    run = current_pass()
+    store: VariableStore = run.store
+    if isinstance(value, torch.Tensor) and store.add_to_collection(key, value):
+        return
+    scope_name = run.scopes[-1].name if run.scopes else ""
+    run.values.setdefault(key, []).append((f"{scope_name}/", value))
+
+
+def get_collection(key: str, scope: str | None = None) -> list[Any]:
+    """What is in the collection ``key``: variables in the order of making, then other values.
+
+    >>> import torchscope as ts
+    >>> with ts.VariableStore(), ts.variable_scope("q_func"):
+    ...     w = ts.get_variable("w", [2])
+    ...     ts.add_to_collection("losses", (w * w).sum())
+    ...     len(ts.get_collection("variables", scope="q")), len(ts.get_collection("losses"))
+    (1, 1)
+
+    Args:
+        key: ``GraphKeys.GLOBAL_VARIABLES`` and the like, or a name of your own. Under
+            ``GraphKeys.REGULARIZATION_LOSSES``: what the regularizers give now.
+        scope: a regular expression that a variable's full name has to begin with, as in
+            TensorFlow: ``"q"`` also finds ``q_func/w``. Another value has no name; the scope that
+            it was put in from stands for it.
+    """
+    run = _listing_pass(f"get_collection({key!r})")
+    store: VariableStore = run.store
+    if key == GraphKeys.REGULARIZATION_LOSSES:
+        variables = store.regularization_losses(scope)
+    else:
+        variables = store.get_collection(key, scope)
+    begins = re.compile(scope or "").match
+    return variables + [value for name, value in run.values.get(key, []) if begins(name)]
+
+
+def global_variables(scope: str | None = None) -> list[torch.Tensor]:
+    """The store's variables but local ones; ``scope`` as for :func:`get_collection`."""
+    return _listing_pass("global_variables()").store.global_variables(scope)
+
+
+def trainable_variables(scope: str | None = None) -> list[torch.Tensor]:
+    """The variables that require a gradient now; ``scope`` as for :func:`get_collection`."""
+    return _listing_pass("trainable_variables()").store.trainable_variables(scope)
+
+
+def local_variables(scope: str | None = None) -> list[torch.Tensor]:
+    """The local variables; ``scope`` as for :func:`get_collection`."""
+    return _listing_pass("local_variables()").store.local_variables(scope)
+
+
+def get_regularization_losses(scope: str | None = None) -> list[torch.Tensor]:
+    """What the regularizers give for the variables' current values, with gradients, and what was
+    put into ``GraphKeys.REGULARIZATION_LOSSES`` in this pass; ``scope`` as for get_collection.
+    """
+    _listing_pass("regularization_losses()")
+    return get_collection(GraphKeys.REGULARIZATION_LOSSES, scope)
+
+
+def get_regularization_loss(
+    scope: str | None = None, name: str = "total_regularization_loss"
+) -> torch.Tensor:
+    """The sum of :func:`get_regularization_losses`, a scalar; zero where there are none.
+
+    >>> import torchscope as ts
+    >>> with ts.VariableStore():
+    ...     w = ts.get_variable("w", initializer=[3.0], regularizer=ts.l2_regularizer(0.1))
+    ...     ts.get_regularization_loss().item()
+    0.45...
+
+    Args:
+        scope: as for :func:`get_collection`.
+        name: accepted, as TensorFlow's.
+    """
+    losses = get_regularization_losses(scope)
+    return sum(losses[1:], losses[0]) if losses else torch.zeros(())
+
+
+def name_of(variable: torch.Tensor) -> str:
+    """The full name of a variable of the store entered now; elsewhere ask ``store.name_of``.
+
+    Raises:
+        VariableMissingError: it is no variable of that store.
+    """
+    return current_pass().store.name_of(variable)

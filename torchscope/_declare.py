@@ -1,0 +1,301 @@
+"""What a variable is declared as, and its first value; knows of no store and no scope."""
+
+import functools
+import hashlib
+import inspect
+import operator
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import torch
+
+from ._errors import ScopeError, VariableMismatchError
+from .initializers import Initializer, glorot_uniform, zeros
+from .regularizers import Regularizer
+
+Shape: TypeAlias = tuple[int, ...]
+ShapeLike: TypeAlias = Any  # int | Iterable[int | None] | None, of anything with __index__
+DTypeLike: TypeAlias = Any  # torch.dtype | numpy's dtypes | their names | None
+Constraint: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where in the user's code something was first made."""
+
+    file: str = ""
+    line: int = 0
+
+    @classmethod
+    def here(cls) -> "Origin":
+        """The first frame outside torchscope and torch."""
+        frame = sys._getframe(1)
+        while frame is not None:
+            package = frame.f_globals.get("__name__", "").partition(".")[0]
+            if package not in ("torch", "torchscope"):
+                return cls(frame.f_code.co_filename, frame.f_lineno)
+            frame = frame.f_back
+        return cls()
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.file else "an unknown place"
+
+
+@dataclass
+class Declaration:
+    """What a variable was asked for as, and from then on is; holds no tensor of the store's.
+
+    Until the variable is made, ``shape`` may be None or hold None.
+    """
+
+    name: str
+    shape: tuple[int | None, ...] | None = None
+    dtype: torch.dtype = torch.float32
+    initializer: Any = None
+    regularizer: Regularizer | None = None
+    trainable: bool = True
+    collections: tuple[str, ...] = ()
+    constraint: Constraint | None = None
+    device: torch.device | None = None
+    buffer: bool = False
+    persistent: bool = True
+    origin: Origin = Origin()
+    key: str = ""  # in the state dict
+    shapeless: bool = False  # the initializer takes no arguments and brings the shape
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Declaration":
+        return replace(self)  # Initializers and regularizers are functions: shared, never copied.
+
+    @property
+    def by_value(self) -> bool:
+        """Whether the initializer is a value, which then brings its own shape and dtype."""
+        return self.initializer is not None and not callable(self.initializer)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the initializer is to be called with the shape."""
+        return self.shape is not None and None not in self.shape and not self.shapeless
+
+
+def as_shape(shape: ShapeLike) -> tuple[int | None, ...] | None:
+    """``shape`` as a tuple; a lone int is one dimension, None is no shape at all."""
+    if shape is None:
+        return None
+    if not isinstance(shape, (list, tuple)):
+        try:
+            return (_as_size(operator.index(shape)),)
+        except TypeError:
+            if isinstance(shape, (str, bytes)) or not isinstance(shape, Iterable):
+                raise TypeError(
+                    f"A shape is a list of sizes such as [3, 4], not {shape!r}."
+                ) from None
+    return tuple(None if size is None else _as_size(size) for size in shape)
+
+
+def _as_size(size: Any) -> int:
+    try:
+        index = operator.index(size)
+    except TypeError:
+        raise TypeError(f"A size in a shape is an integer or None, not {size!r}.") from None
+    if index < 0:
+        raise ScopeError(None, f"A size in a shape cannot be negative: {index}.")
+    return index
+
+
+def as_dtype(dtype: DTypeLike) -> torch.dtype | None:
+    """``dtype`` as torch's; numpy's and names such as ``"float32"`` are taken where they are plain.
+
+    Python's ``float`` and ``int`` are not: to TensorFlow they are 32 bits wide, to numpy 64.
+    """
+    if dtype is None or isinstance(dtype, torch.dtype):
+        return dtype
+    if isinstance(dtype, type):
+        plain = dtype is bool or dtype.__module__ == "numpy"
+        name = dtype.__name__.rstrip("_") if plain else None
+    else:
+        name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None)
+    found = getattr(torch, name, None) if isinstance(name, str) else None
+    if not isinstance(found, torch.dtype):
+        raise TypeError(f"{dtype!r} is not a dtype; for example torch.float32.")
+    return found
+
+
+def as_value(value: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """An initializer that is a value, as a tensor of its own dtype.
+
+    ``dtype`` settles only what Python leaves open: the width of an ``int``, as in
+    ``initializer=4, dtype=torch.int32``.
+    """
+    if isinstance(value, torch.Tensor):
+        return value
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"{value!r} is no initializer: it takes a function of (shape, dtype), or a value "
+            "(a tensor, an array, a number, a list of numbers)."
+        ) from error
+    python_ints = not hasattr(value, "dtype") and tensor.dtype == torch.int64
+    if python_ints and dtype is not None and _is_integer(dtype):
+        tensor = tensor.to(dtype)
+    return tensor
+
+
+def _is_integer(dtype: torch.dtype) -> bool:
+    return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
+
+
+def brings(request: Declaration) -> tuple[tuple[int | None, ...] | None, torch.dtype | None]:
+    """Shape and dtype that making ``request`` would give, None where only making it would tell."""
+    if request.by_value:
+        value = as_value(request.initializer, request.dtype)
+        return tuple(value.shape), value.dtype
+    if request.initializer is not None and not request.complete:
+        return request.shape, None
+    return request.shape, request.dtype
+
+
+def fits(shape: tuple[int | None, ...] | None, found: tuple[int | None, ...]) -> bool:
+    """Whether the shape asked for, which may leave sizes open, is the one found."""
+    return shape is None or (
+        len(shape) == len(found)
+        and all(size is None or size == other for size, other in zip(shape, found, strict=True))
+    )
+
+
+def first_value(request: Declaration, seed: int) -> torch.Tensor:
+    """The value that ``request``'s initializer gives it, in memory of its own, on the CPU.
+
+    Computed on the CPU whatever the device, so that a seed gives the same values everywhere, and
+    from a random stream of the variable's own: the ambient one stays as it was, or activation
+    checkpointing would compute wrong gradients (dropout drawing other masks the second time).
+    On the meta device there are no values, and an initializer that is not needed is not called.
+
+    Raises:
+        ScopeError: neither a shape nor an initializer that brings one.
+        VariableMismatchError: the initializer gave another shape, dtype or device, or None.
+    """
+    if request.by_value:
+        return as_value(request.initializer, request.dtype).detach().clone()
+    initializer = request.initializer
+    if initializer is None:
+        initializer = _default_initializer(request)
+    elif isinstance(initializer, type):
+        initializer = initializer()
+    if not request.complete and not _needs_no_arguments(initializer):
+        raise ScopeError(
+            request.name,
+            f"Variable {request.name!r} needs a full shape to be made, not {request.shape}: "
+            f"get_variable({_last(request.name)!r}, [3, 4], ...).",
+        )
+    if request.complete and request.device is not None and request.device.type == "meta":
+        return torch.empty(_sizes(request), dtype=request.dtype, device="meta")
+    with own_random_stream(seed, request.name):
+        return _checked(request, _call(initializer, request))
+
+
+def _default_initializer(request: Declaration) -> Initializer:
+    """TensorFlow's: Glorot uniform for floats, zeros for integers and booleans."""
+    if request.dtype.is_complex:
+        raise ScopeError(
+            request.name,
+            f"Variable {request.name!r} of dtype {request.dtype} needs an initializer: for example "
+            "initializer=ts.zeros_initializer().",
+        )
+    return glorot_uniform() if request.dtype.is_floating_point else zeros()
+
+
+def _call(initializer: Any, request: Declaration) -> Any:
+    if not request.complete:
+        return initializer()
+    shape = _sizes(request)
+    if _fills_in_place(initializer):
+        return initializer(torch.empty(shape, dtype=request.dtype))
+    wants_partition = "partition_info" in _parameters(initializer)
+    arguments = {"dtype": request.dtype} | ({"partition_info": None} if wants_partition else {})
+    try:
+        return initializer(list(shape), **arguments)
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            raise  # It comes from inside the initializer.
+        raise TypeError(
+            f"The initializer of {request.name!r} cannot be called as f(shape, dtype=dtype): "
+            f"{error}. Write it as `def f(shape, dtype=None)`; one without arguments gives the "
+            "shape itself, so leave `shape` out."
+        ) from error
+
+
+def _checked(request: Declaration, value: Any) -> torch.Tensor:
+    """What an initializer returned, as a tensor that nobody else holds, if it is what was asked."""
+    asked = request.dtype if request.complete else None
+    if not isinstance(value, torch.Tensor) and value is not None:
+        value = torch.as_tensor(value, dtype=asked)  # TensorFlow converts arrays, but no tensors.
+    if value is None:
+        problem = "returned None, not a tensor. Did it forget to return?"
+    elif not fits(request.shape, tuple(value.shape)):
+        problem = f"returned shape {tuple(value.shape)}, not {request.shape}. Make it use `shape`."
+    elif asked is not None and value.dtype != asked:
+        problem = f"returned dtype {value.dtype}, not {asked}. Make it use `dtype`."
+    elif value.device.type not in ("cpu", (request.device or value.device).type):
+        problem = f"returned a tensor on {value.device}. Make it on the CPU; the store moves it."
+    else:
+        return value.detach() if _is_ours(request.initializer) else value.detach().clone()
+    raise VariableMismatchError(request.name, f"The initializer of {request.name!r} {problem}")
+
+
+def _is_ours(initializer: Any) -> bool:
+    """Whether every call is known to give a tensor of its own, which then need not be copied."""
+    kind = initializer if isinstance(initializer, type) else type(initializer)
+    return initializer is None or kind.__module__ == zeros.__module__
+
+
+def _fills_in_place(initializer: Any) -> bool:
+    """Whether it is one of ``torch.nn.init``, such as ``xavier_uniform_``, which fill a tensor."""
+    while isinstance(initializer, functools.partial):
+        initializer = initializer.func
+    return getattr(initializer, "__module__", None) == "torch.nn.init"
+
+
+def _needs_no_arguments(initializer: Any) -> bool:
+    takes = _parameters(initializer).values()
+    return not _fills_in_place(initializer) and all(
+        parameter.default is not parameter.empty
+        or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        for parameter in takes
+    )
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # Some builtins have no signature; they ask for a shape.
+        return {"shape": inspect.Parameter("shape", inspect.Parameter.POSITIONAL_ONLY)}
+
+
+def _sizes(request: Declaration) -> Shape:
+    return tuple(size for size in request.shape or () if size is not None)
+
+
+def _last(full_name: str) -> str:
+    return full_name.rpartition("/")[2]
+
+
+@contextmanager
+def own_random_stream(seed: int, full_name: str) -> Iterator[None]:
+    """Let torch's CPU random stream be one of ``full_name``'s own, and the default device the CPU.
+
+    The stream is seeded from the store's seed and the name, so values do not depend on the order
+    of creation, differ between variables and agree between processes that seed alike.
+    """
+    digest = hashlib.blake2b(f"{seed}/{full_name}".encode(), digest_size=8).digest()
+    generator = torch.default_generator
+    state = generator.get_state()
+    generator.manual_seed(int.from_bytes(digest, "little") >> 1)
+    try:
+        with torch.device("cpu"):
+            yield
+    finally:
+        generator.set_state(state)

@@ -1,0 +1,71 @@
+"""The exception and warning classes; knows nothing of the rest."""
+
+__all__ = [
+    "CheckpointError",
+    "NotBuiltError",
+    "ScopeError",
+    "ScopeOrderError",
+    "ScopeWarning",
+    "StateDictError",
+    "VariableExistsError",
+    "VariableMismatchError",
+    "VariableMissingError",
+    "VariableNameError",
+]
+
+
+class ScopeError(ValueError):
+    """Base of torchscope's errors; a ``ValueError``, as TensorFlow's are, so ported code catches it.
+
+    Attributes:
+        name: full name of the variable, scope or module concerned; None where there is none.
+    """
+
+    def __init__(self, name: str | None, message: str) -> None:
+        super().__init__(name, message)
+        self.name = name
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class VariableExistsError(ScopeError):
+    """The name is taken, and the scope does not reuse."""
+
+
+class VariableMissingError(ScopeError):
+    """The scope only reuses, and there is no variable of that name."""
+
+
+class VariableMismatchError(ScopeError):
+    """The variable is there, with another shape, dtype or kind than was asked for."""
+
+
+class VariableNameError(ScopeError):
+    """The name is not one that a variable or a scope can have."""
+
+
+class ScopeOrderError(ScopeError, RuntimeError):
+    """Scopes or stores were left in another order than they were entered."""
+
+
+class NotBuiltError(ScopeError, RuntimeError):
+    """A variable would have to be made where none can be made: build the module first."""
+
+
+class StateDictError(ScopeError, RuntimeError):
+    """A state dict does not fit; a ``RuntimeError``, as ``load_state_dict``'s are in torch."""
+
+
+class CheckpointError(ScopeError):
+    """A checkpoint file cannot be read, or does not fit."""
+
+
+class ScopeWarning(UserWarning):
+    """Something works, but probably not as intended."""
+
+
+# Tracebacks show the names that users import.
+for _class in [globals()[name] for name in __all__]:
+    _class.__module__ = "torchscope"

@@ -1,0 +1,167 @@
+"""Where this thread is: the stores it has entered, one pass each; knows of no variable's value."""
+
+import asyncio
+import threading
+from typing import Any
+
+import torch
+from torch.compiler import is_dynamo_compiling
+
+from ._errors import NotBuiltError, ScopeOrderError
+
+# Private in asyncio, public by use: `asyncio.current_task()` raises where no loop runs.
+_running_loop = asyncio._get_running_loop
+_graph_task: Any = torch._C._current_graph_task_id
+
+
+class Pass:
+    """One run of a model's code by one thread, from entering a store to leaving it.
+
+    TensorFlow 1's rules hold within a pass as they did within a graph; variables outlive it.
+    """
+
+    __slots__ = (
+        "again",
+        "by_path",
+        "depth",
+        "entered",
+        "graph_task",
+        "met",
+        "opened",
+        "scopes",
+        "store",
+        "task",
+        "templates",
+        "traced",
+        "values",
+    )
+
+    def __init__(self, store: Any, *, shares: "Pass | None" = None) -> None:
+        self.store = store
+        # The open scopes, innermost last, and beside each the manager that opened it with what
+        # has to be put back when it closes. Empty until the first question about scopes.
+        self.scopes: list[Any] = []
+        self.entered: list[tuple[Any, ...]] = []
+        self.depth = 1  # how many scopes are open where the pass begins: the root
+        self.again = False  # whether it runs again what another pass has run
+        # The default names taken: TensorFlow counts openings, but asks only whether there are any.
+        self.opened: dict[str, None] = {}
+        self.by_path = False
+        # Names made or fetched, in order; what was put into collections; templates' first calls.
+        # The default store's one pass is many threads', each with scopes and counts of its own.
+        self.met: dict[str, None] = {} if shares is None else shares.met
+        self.values: dict[Any, list[tuple[str, Any]]] = {} if shares is None else shares.values
+        self.templates: dict[Any, Any] = {} if shares is None else shares.templates
+        self.traced = is_dynamo_compiling()
+        if self.traced:
+            self.task = None
+            self.graph_task = -1
+        else:
+            self.task = running_task()
+            self.graph_task = _graph_task()
+
+    def __enter__(self) -> "Pass":
+        """Make this the current pass; one that is current already may be entered again."""
+        if not self.traced and self.task is not None and self.task is not running_task():
+            raise ScopeOrderError(
+                None,
+                "This store was entered by another asyncio task of this thread, which has not left "
+                "it. Leave it before you await: keep `with store:` around code without await.",
+            )
+        here.passes.append(self)
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        passes = here.passes
+        if not passes or passes[-1] is not self:
+            # Whatever lies above was left open, by a generator perhaps; it must not outlive this.
+            while passes and passes.pop() is not self:
+                pass
+            raise ScopeOrderError(
+                None,
+                "Stores must be left in the reverse order of entering. Did a generator or a "
+                "coroutine enter one and pause? Keep `with store:` around code without yield and "
+                "await.",
+            )
+        passes.pop()
+        if error is None and self not in passes:
+            if len(self.scopes) > self.depth:
+                name = self.scopes[-1].name
+                raise ScopeOrderError(
+                    name,
+                    f"The pass ended inside the scope {name!r}. Did a generator enter it and pause? "
+                    "Keep `with variable_scope(...)` around code without yield.",
+                )
+            if not self.again:
+                self.store.pass_ended()
+
+    def check(self, full_name: str) -> None:
+        """Raise if whoever asks for ``full_name`` is not the code that began this pass."""
+        if self.graph_task != _graph_task():
+            raise NotBuiltError(
+                full_name,
+                f"{full_name!r} was asked for while gradients are computed, outside the pass that "
+                "first ran this code (activation checkpointing runs it again). Bind the function "
+                "to its pass: torch.utils.checkpoint.checkpoint(ts.bind(fn), ...).",
+            )
+        if self.task is not None and self.task is not running_task():
+            raise ScopeOrderError(
+                full_name,
+                f"{full_name!r} was asked for in a scope that another asyncio task has entered. "
+                "Leave the scope before you await, or enter a store in each task: "
+                "`with store: ...`.",
+            )
+
+    def open(self, name: str) -> None:
+        """Count an opening of the scope ``name``."""
+        self.opened.pop(name, None)  # Moves it to the end, where its children will follow it.
+        self.opened[name] = None
+
+    def close(self, name: str) -> None:
+        """Start the counts below ``name`` again, as TensorFlow does when a scope is left."""
+        below = name + "/"
+        if self.by_path:
+            gone = [opened for opened in self.opened if opened.startswith(below)]
+        else:  # Every scope below was opened after it, so only the end of the table can match.
+            gone = []
+            for opened in reversed(self.opened):
+                if not opened.startswith(below):
+                    break
+                gone.append(opened)
+        for opened in gone:
+            del self.opened[opened]
+
+    def unused(self, name: str) -> str:
+        """``name``, or the first of ``name_1``, ``name_2``, ... that no scope was opened by."""
+        candidate, number = name, 0
+        while candidate in self.opened:
+            number += 1
+            candidate = f"{name}_{number}"
+        return candidate
+
+
+class _Here(threading.local):
+    """This thread's passes, innermost last; made in `__init__`, the form that Dynamo can trace."""
+
+    def __init__(self) -> None:
+        self.passes: list[Pass] = []
+        self.endless: Pass | None = None  # this thread's share of the default store's pass
+        # While a module is built: what is not trained, with its value from before or from its
+        # making, to be put back.
+        self.kept: list[tuple[torch.Tensor, torch.Tensor]] | None = None
+
+
+here = _Here()
+
+
+def running_task() -> Any:
+    """The asyncio task that runs now, or None."""
+    return None if _running_loop() is None else asyncio.current_task()
+
+
+def entered(store: Any) -> Pass | None:
+    """The innermost pass in which this thread is in ``store`` now, or None."""
+    for run in reversed(here.passes):
+        if run.store is store:
+            return run
+    return None

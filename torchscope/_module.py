@@ -1,0 +1,262 @@
+"""ScopedModule: a store that knows the function that fills it."""
+
+import functools
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+from typing_extensions import ParamSpec, Self
+
+from ._declare import Declaration, Origin
+from ._errors import NotBuiltError, ScopeWarning, StateDictError
+from ._here import Pass, here
+from ._store import VariableStore
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class ScopedModule(VariableStore, Generic[P, R]):
+    """A function as an ``nn.Module``: its variables are the module's parameters.
+
+    They appear on the first call, or when :meth:`build` is called with example inputs. Each call
+    is one pass, from the root, wherever it is made.
+
+    >>> import torch, torchscope as ts
+    >>> def model(x):
+    ...     with ts.variable_scope("dense"):
+    ...         return x @ ts.get_variable("w", [3, 2])
+    >>> net = ts.ScopedModule(model).build(torch.ones(1, 3))
+    >>> net
+    ScopedModule(
+      (dense/w): Parameter (3, 2) float32 cpu
+    )
+    >>> optimizer = torch.optim.Adam(net.named_parameters())
+
+    Args:
+        fn: the function, or an ``nn.Module``, which then is the submodule ``fn``.
+        seed: as for :class:`VariableStore`.
+
+    Raises:
+        TypeError: ``fn`` cannot be called.
+    """
+
+    def __init__(self, fn: Callable[P, R], *, seed: int | None = None) -> None:
+        if not callable(fn):
+            raise TypeError(f"ScopedModule takes a function, not {fn!r}.")
+        super().__init__(seed)
+        self.fn = fn
+        self.__dict__["_parameters"] = _Unbuilt(self._parameters)
+        _warn_of_hidden_modules(fn)
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    def forward(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function as one pass over this store."""
+        if not self._built:
+            return _first_pass(self, args, kwargs)
+        with Pass(self):
+            return self.fn(*args, **kwargs)
+
+    def build(self, *args: P.args, **kwargs: P.kwargs) -> Self:
+        """Make the variables now, by running the function once on example inputs.
+
+        No gradient is kept; torch's random streams, buffers and variables that are not trained are
+        put back as they were, or as they were made. Inputs on the meta device do: then nothing is
+        computed, and the variables have their values all the same.
+
+        Args:
+            args: what the module will be called with, or anything of those shapes and dtypes.
+            kwargs: likewise.
+
+        Returns:
+            The module itself.
+        """
+        with _put_back(self), torch.no_grad(), _meta_mode(args, kwargs):
+            _first_pass(self, args, kwargs)
+        return self
+
+    def pass_ended(self) -> None:
+        """The first pass that ends well settles what the module holds."""
+        if self._built:
+            return
+        self._settle_pending()
+        self.__dict__["_parameters"] = dict(self._parameters)
+        super().pass_ended()
+
+    def _settle_pending(self) -> None:
+        if not self._pending:
+            return
+        names = ", ".join(map(repr, self._pending))
+        message = (
+            f"The state dict that was loaded holds names that the first pass did not ask for: "
+            f"{names}."
+        )
+        if self._pending_strict:
+            raise StateDictError(
+                None, f"{message} Load it with strict=False, or drop them: del net[name]."
+            )
+        self._pending.clear()
+        warnings.warn(ScopeWarning(message), stacklevel=2)
+
+    def _warn_if_late(self, declaration: Declaration) -> None:
+        parameters = self._parameters
+        if self._built:
+            advice = "Build with inputs that reach it, or call net.finalize() to make this an error."
+            message = (
+                f"Variable {declaration.name!r} is made after the module was built: an optimizer, "
+                f"DDP or FSDP made before does not hold it. {advice}"
+            )
+        elif isinstance(parameters, _Unbuilt) and parameters.read_at is not None:
+            message = (
+                f"The module's parameters were read at {parameters.read_at}, before any was made: "
+                "an optimizer made from them holds none. Call net.build(*example) first."
+            )
+            parameters.read_at = None
+        else:
+            return
+        where = declaration.origin
+        warnings.warn_explicit(message, ScopeWarning, where.file, where.line)
+
+
+class _Unbuilt(dict[str, Any]):
+    """The parameters of a module that was not built: an optimizer that reads them would hold none.
+
+    torch gives no other way to notice one that is made from a bigger module, which reads
+    ``_parameters`` directly (``nn.Module._named_members``).
+    """
+
+    read_at: Origin | None = None
+
+    def items(self) -> Any:
+        self._notice()
+        return super().items()
+
+    def _notice(self) -> None:
+        frame = sys._getframe(2)
+        while frame is not None and frame.f_code.co_name in _READERS:
+            frame = frame.f_back
+        if frame is None or frame.f_globals.get("__name__") == nn.Module.__module__:
+            return  # Moving, saving, loading, zeroing gradients: none of them needs the whole.
+        self.read_at = Origin.here()
+        while frame is not None:
+            module = frame.f_globals.get("__name__", "")
+            if frame.f_code.co_name == "__init__":
+                kind = type(frame.f_locals.get("self"))
+                if issubclass(kind, _HOLDERS):
+                    self.read_at = None
+                    raise NotBuiltError(
+                        None,
+                        f"{kind.__name__} is made from a ScopedModule that was not built, and would "
+                        "hold none of its variables. Build it first: net.build(*example).",
+                    )
+            elif module.startswith("torch.distributed") and frame.f_code.co_name == "fully_shard":
+                self.read_at = None
+                raise NotBuiltError(
+                    None,
+                    "fully_shard is given a ScopedModule that was not built, and would shard none "
+                    "of its variables. Build it first: net.build(*example).",
+                )
+            frame = frame.f_back
+
+
+_READERS = {"parameters", "named_parameters", "_named_members", "<lambda>", "items"}
+_HOLDERS = (torch.optim.Optimizer, nn.parallel.DistributedDataParallel)
+
+
+def _first_pass(module: ScopedModule[..., R], args: Any, kwargs: Any) -> R:
+    with Pass(module):
+        return module.fn(*args, **kwargs)
+
+
+# Read by Dynamo: the first pass runs eagerly and the next is compiled. (torch.compiler.disable
+# does the same, but imports Dynamo, which takes a second.)
+_first_pass._torchdynamo_disable = True  # type: ignore[attr-defined]
+_first_pass._torchdynamo_disable_msg = (  # type: ignore[attr-defined]
+    "A ScopedModule makes its variables in its first pass, which cannot be compiled. "
+    "Build it first: net.build(*example)."
+)
+
+
+@contextmanager
+def _put_back(module: nn.Module) -> Iterator[None]:
+    """Leave random streams and all that is not trained as they were, or as they were made."""
+    accelerator = torch.accelerator.current_accelerator()
+    kind = "cuda" if accelerator is None else accelerator.type
+    devices = range(torch.accelerator.device_count())
+    kept = [(tensor, tensor.detach().clone()) for tensor in _untrained(module)]
+    outer, here.kept = here.kept, kept
+    try:
+        with torch.random.fork_rng(devices, device_type=kind):
+            yield
+    finally:
+        here.kept = outer
+        with torch.no_grad():
+            for tensor, value in kept:
+                tensor.copy_(value)
+
+
+def _untrained(module: nn.Module) -> Iterator[torch.Tensor]:
+    yield from module.buffers()
+    yield from (parameter for parameter in module.parameters() if not parameter.requires_grad)
+
+
+class _OnMeta(TorchDispatchMode):
+    """Computes nothing: where one tensor is on the meta device, the others go there too."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        if any(tensor.is_meta for tensor in tensors):
+            args, kwargs = tree_map_only(
+                torch.Tensor, lambda tensor: tensor.to("meta"), (args, kwargs or {})
+            )
+        return func(*args, **(kwargs or {}))
+
+
+def _meta_mode(args: Any, kwargs: Any) -> AbstractContextManager[Any]:
+    leaves = tree_leaves((args, kwargs))
+    on_meta = any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in leaves)
+    return _OnMeta() if on_meta else nullcontext()
+
+
+def _warn_of_hidden_modules(fn: Callable[..., Any]) -> None:
+    """Warn of modules that ``fn`` uses without the ScopedModule knowing."""
+    hidden = [
+        name
+        for name, value in _closed_over(fn)
+        if isinstance(value, nn.Module) and next(value.parameters(), None) is not None
+    ]
+    if hidden:
+        names = " and ".join(map(repr, hidden))
+        warnings.warn(
+            f"The function closes over the module {names}, whose parameters the ScopedModule does "
+            "not hold: they are neither saved nor trained with it. Make it inside the function: "
+            f"{hidden[0]} = ts.get_module({hidden[0]!r}, lambda: ...).",
+            ScopeWarning,
+            stacklevel=3,
+        )
+
+
+def _closed_over(fn: Any) -> Iterator[tuple[str, Any]]:
+    while isinstance(fn, functools.partial):
+        yield from (("an argument", value) for value in (*fn.args, *fn.keywords.values()))
+        fn = fn.func
+    for name, cell in zip(
+        getattr(getattr(fn, "__code__", None), "co_freevars", ()),
+        getattr(fn, "__closure__", None) or (),
+        strict=False,
+    ):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:  # Not assigned yet.
+            continue

@@ -1,0 +1,193 @@
+"""make_template: a function whose variables are made at its first call and shared after."""
+
+import functools
+import itertools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+from typing_extensions import ParamSpec
+
+from . import _names
+from ._collections import get_collection
+from ._errors import ScopeError
+from ._here import Pass
+from ._scope import CustomGetter, Defaults, VariableScope, get_variable_scope, variable_scope
+from ._store import GraphKeys, VariableStore, current_pass
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass
+class _Calls:
+    """What one pass knows of a template."""
+
+    scope: VariableScope | None = None
+    completed: bool = False
+
+
+class Template(Generic[P, R]):
+    """A function with a scope of its own; see :func:`make_template`."""
+
+    def __init__(
+        self,
+        name: str,
+        func: Callable[P, R],
+        create_scope_now: bool = False,
+        unique_name: str | None = None,
+        custom_getter: CustomGetter | None = None,
+    ) -> None:
+        if name is None:
+            raise ScopeError(None, "A template needs a name: make_template('layer', fn).")
+        self._name = name
+        self._func = func
+        self._unique_name = unique_name
+        self._custom_getter = custom_getter
+        self._fixed_scope = self._scope_now() if create_scope_now else None
+
+    def _scope_now(self) -> VariableScope:
+        run, outer = current_pass(), get_variable_scope()
+        name = _names.join(outer.name, self._unique_name or self._name)
+        if not self._unique_name:
+            name = run.unused(name)
+        run.open(name)
+        run.close(name)
+        run.by_path = True
+        # As in TensorFlow, a scope made now inherits everything but the dtype.
+        defaults = Defaults(custom_getter=self._custom_getter).over(outer.defaults)
+        return VariableScope(name, outer.mode, defaults._replace(dtype=None))
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        calls = self._calls(current_pass())
+        scope = self._fixed_scope or calls.scope
+        if scope is not None:
+            with variable_scope(scope, reuse=calls.completed):
+                return self._run(calls, *args, **kwargs)
+        with variable_scope(
+            self._unique_name, self._name, custom_getter=self._custom_getter
+        ) as calls.scope:  # Fixed from here on, also if the call fails.
+            return self._run(calls, *args, **kwargs)
+
+    def _calls(self, run: Pass) -> _Calls:
+        calls = run.templates.get(self)
+        if calls is None:
+            calls = run.templates[self] = _Calls()
+        return calls
+
+    def _run(self, calls: _Calls, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        run = current_pass()
+        known = len(run.met)
+        result = self._func(*args, **kwargs)
+        if calls.completed:
+            _refuse_new_trainable(run, known, self._name)
+        calls.completed = True
+        return result
+
+    def __repr__(self) -> str:
+        return f"<template {self._name!r} of {self._func!r}>"
+
+    @property
+    def name(self) -> str:
+        """The name given on making."""
+        return self._name
+
+    @property
+    def func(self) -> Callable[P, R]:
+        """The function."""
+        return self._func
+
+    @property
+    def variable_scope(self) -> VariableScope | None:
+        """The scope, once there is one: from the first call in this pass, or from the making."""
+        return self._fixed_scope or self._calls(current_pass()).scope
+
+    @property
+    def variable_scope_name(self) -> str | None:
+        """The scope's full name and a slash; None before there is a scope."""
+        scope = self.variable_scope
+        if scope is None:
+            return None
+        return scope.name if not scope.name or scope.name.endswith("/") else scope.name + "/"
+
+    def _variables(self, key: str) -> list[torch.Tensor]:
+        if not self._calls(current_pass()).completed:
+            return []
+        return get_collection(key, re.escape(self.variable_scope_name or ""))
+
+    @property
+    def global_variables(self) -> list[torch.Tensor]:
+        """The variables in the scope but local ones; none before a call was completed."""
+        return self._variables(GraphKeys.GLOBAL_VARIABLES)
+
+    @property
+    def local_variables(self) -> list[torch.Tensor]:
+        """The local variables in the scope."""
+        return self._variables(GraphKeys.LOCAL_VARIABLES)
+
+    @property
+    def trainable_variables(self) -> list[torch.Tensor]:
+        """The variables in the scope that require a gradient now."""
+        return self._variables(GraphKeys.TRAINABLE_VARIABLES)
+
+    @property
+    def variables(self) -> list[torch.Tensor]:
+        """All variables in the scope, the local ones last."""
+        return self.global_variables + self.local_variables
+
+    @property
+    def non_trainable_variables(self) -> list[torch.Tensor]:
+        """The variables in the scope that require no gradient now."""
+        return [variable for variable in self.variables if not variable.requires_grad]
+
+
+def _refuse_new_trainable(run: Pass, known: int, template: str) -> None:
+    store: VariableStore = run.store
+    for name in itertools.islice(run.met, known, None):
+        made = store.declaration(name)
+        if made is not None and made.trainable and not made.buffer:
+            raise ScopeError(
+                name,
+                f"Variable {name!r} is new in a later call of the template {template!r}, which "
+                "shares what its first call made. Ask for it in the first call too, or with "
+                f"trainable=False; it was made at {made.origin}.",
+            )
+
+
+def make_template(
+    name_: str,
+    func_: Callable[..., R],
+    create_scope_now_: bool = False,
+    unique_name_: str | None = None,
+    custom_getter_: CustomGetter | None = None,
+    **kwargs: Any,
+) -> Template[..., R]:
+    """Wrap ``func_`` so that its first call makes its variables and later calls share them.
+
+    >>> import torch, torchscope as ts
+    >>> def dense(x):
+    ...     return x @ ts.get_variable("w", [3, 3])
+    >>> with ts.VariableStore() as store:
+    ...     layer = ts.make_template("layer", dense)
+    ...     y = layer(layer(torch.ones(1, 3)))
+    >>> list(store)
+    ['layer/w']
+
+    "First" is meant within a pass: each begins as the first did.
+
+    Args:
+        name_: of the scope, made unique among the scopes where the first call is.
+        func_: the function.
+        create_scope_now_: fix the scope here and for all passes, not at the first call in each.
+        unique_name_: a name for the scope that is used as it is.
+        custom_getter_: for the variables of the template.
+        kwargs: arguments that ``func_`` is called with, besides those of the call.
+
+    Raises:
+        ScopeError: no name; at a call: a later one made a new trainable variable (which stays).
+    """
+    if kwargs:
+        func_ = functools.partial(func_, **kwargs)
+    return Template(name_, func_, create_scope_now_, unique_name_, custom_getter_)
