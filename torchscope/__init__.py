@@ -14,6 +14,8 @@ from ._collections import (
     name_of,
     trainable_variables,
 )
+from ._declare import GraphKeys
+from ._default import default_store, reset_default_store
 from ._errors import (
     CheckpointError,
     NotBuiltError,
@@ -38,7 +40,7 @@ from ._scope import (
     name_scope,
     variable_scope,
 )
-from ._store import GraphKeys, VariableStore, default_store, reset_default_store
+from ._store import VariableStore
 from ._template import make_template
 from .initializers import (
     constant_initializer,

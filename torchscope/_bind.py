@@ -8,9 +8,9 @@ from typing import Any, TypeVar, overload
 
 from typing_extensions import ParamSpec
 
+from ._default import current_pass
 from ._here import Pass
 from ._scope import get_variable_scope
-from ._store import current_pass
 
 P = ParamSpec("P")
 R = TypeVar("R")

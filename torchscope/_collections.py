@@ -1,18 +1,20 @@
-"""Collections: lists of variables, which the store keeps, and of values, which end with the pass."""
+"""Collections: of variables, kept with the store, and of values, which end with the pass."""
 
 import re
 from typing import Any
 
 import torch
 
+from ._declare import GraphKeys
+from ._default import current_pass, is_untouched
 from ._errors import ScopeError
 from ._here import Pass
-from ._store import GraphKeys, VariableStore, current_pass, is_default_and_untouched
+from ._store import VariableStore
 
 
 def _listing_pass(call: str) -> Pass:
     run = current_pass()
-    if is_default_and_untouched(run):
+    if is_untouched(run):
         raise ScopeError(
             None,
             f"No store is entered, and the default store is empty. Ask your own: net.{call}, or "
@@ -79,8 +81,10 @@ def local_variables(scope: str | None = None) -> list[torch.Tensor]:
 
 
 def get_regularization_losses(scope: str | None = None) -> list[torch.Tensor]:
-    """What the regularizers give for the variables' current values, with gradients, and what was
-    put into ``GraphKeys.REGULARIZATION_LOSSES`` in this pass; ``scope`` as for get_collection.
+    """What the regularizers give for the variables' current values: scalars, with gradients.
+
+    Then what was put into ``GraphKeys.REGULARIZATION_LOSSES`` in this pass. ``scope`` is as for
+    :func:`get_collection`.
     """
     _listing_pass("regularization_losses()")
     return get_collection(GraphKeys.REGULARIZATION_LOSSES, scope)

@@ -5,8 +5,7 @@ import hashlib
 import inspect
 import operator
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -20,6 +19,25 @@ Shape: TypeAlias = tuple[int, ...]
 ShapeLike: TypeAlias = Any  # int | Iterable[int | None] | None, of anything with __index__
 DTypeLike: TypeAlias = Any  # torch.dtype | numpy's dtypes | their names | None
 Constraint: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+
+
+class GraphKeys:
+    """TensorFlow's names of collections."""
+
+    GLOBAL_VARIABLES = "variables"
+    TRAINABLE_VARIABLES = "trainable_variables"
+    LOCAL_VARIABLES = "local_variables"
+    MODEL_VARIABLES = "model_variables"
+    MOVING_AVERAGE_VARIABLES = "moving_average_variables"
+    METRIC_VARIABLES = "metric_variables"
+    REGULARIZATION_LOSSES = "regularization_losses"
+    LOSSES = "losses"
+    WEIGHTS = "weights"
+    BIASES = "biases"
+    ACTIVATIONS = "activations"
+    UPDATE_OPS = "update_ops"
+    SUMMARIES = "summaries"
+    GLOBAL_STEP = "global_step"
 
 
 @dataclass(frozen=True)
@@ -62,9 +80,10 @@ class Declaration:
     device: torch.device | None = None
     buffer: bool = False
     persistent: bool = True
-    origin: Origin = Origin()
+    origin: Any = None  # an Origin, once it is made
     key: str = ""  # in the state dict
     shapeless: bool = False  # the initializer takes no arguments and brings the shape
+    sizes: list[int | None] | None = None  # the shape as a list, which most code asks with
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Declaration":
         return replace(self)  # Initializers and regularizers are functions: shared, never copied.
@@ -92,7 +111,8 @@ def as_shape(shape: ShapeLike) -> tuple[int | None, ...] | None:
                 raise TypeError(
                     f"A shape is a list of sizes such as [3, 4], not {shape!r}."
                 ) from None
-    return tuple(None if size is None else _as_size(size) for size in shape)
+    sizes: Iterable[Any] = shape
+    return tuple(None if size is None else _as_size(size) for size in sizes)
 
 
 def _as_size(size: Any) -> int:
@@ -214,8 +234,9 @@ def _call(initializer: Any, request: Declaration) -> Any:
     shape = _sizes(request)
     if _fills_in_place(initializer):
         return initializer(torch.empty(shape, dtype=request.dtype))
-    wants_partition = "partition_info" in _parameters(initializer)
-    arguments = {"dtype": request.dtype} | ({"partition_info": None} if wants_partition else {})
+    arguments: dict[str, Any] = {"dtype": request.dtype}
+    if not _is_ours(initializer) and "partition_info" in _parameters(initializer):
+        arguments["partition_info"] = None
     try:
         return initializer(list(shape), **arguments)
     except TypeError as error:
@@ -283,19 +304,23 @@ def _last(full_name: str) -> str:
     return full_name.rpartition("/")[2]
 
 
-@contextmanager
-def own_random_stream(seed: int, full_name: str) -> Iterator[None]:
+class own_random_stream:  # noqa: N801  - reads as a function: with own_random_stream(...):
     """Let torch's CPU random stream be one of ``full_name``'s own, and the default device the CPU.
 
     The stream is seeded from the store's seed and the name, so values do not depend on the order
     of creation, differ between variables and agree between processes that seed alike.
     """
-    digest = hashlib.blake2b(f"{seed}/{full_name}".encode(), digest_size=8).digest()
-    generator = torch.default_generator
-    state = generator.get_state()
-    generator.manual_seed(int.from_bytes(digest, "little") >> 1)
-    try:
-        with torch.device("cpu"):
-            yield
-    finally:
-        generator.set_state(state)
+
+    def __init__(self, seed: int, full_name: str) -> None:
+        digest = hashlib.blake2b(f"{seed}/{full_name}".encode(), digest_size=8).digest()
+        self._seed = int.from_bytes(digest, "little") >> 1
+        self._device = torch.device("cpu")
+
+    def __enter__(self) -> None:
+        self._state = torch.default_generator.get_state()
+        torch.default_generator.manual_seed(self._seed)
+        self._device.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._device.__exit__(*error)
+        torch.default_generator.set_state(self._state)

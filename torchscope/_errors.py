@@ -15,7 +15,7 @@ __all__ = [
 
 
 class ScopeError(ValueError):
-    """Base of torchscope's errors; a ``ValueError``, as TensorFlow's are, so ported code catches it.
+    """Base of torchscope's errors; a ``ValueError``, as TensorFlow's are, so ported code works.
 
     Attributes:
         name: full name of the variable, scope or module concerned; None where there is none.

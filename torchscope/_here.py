@@ -10,7 +10,7 @@ from torch.compiler import is_dynamo_compiling
 from ._errors import NotBuiltError, ScopeOrderError
 
 # Private in asyncio, public by use: `asyncio.current_task()` raises where no loop runs.
-_running_loop = asyncio._get_running_loop
+running_loop = asyncio._get_running_loop
 _graph_task: Any = torch._C._current_graph_task_id
 
 
@@ -20,49 +20,29 @@ class Pass:
     TensorFlow 1's rules hold within a pass as they did within a graph; variables outlive it.
     """
 
-    __slots__ = (
-        "again",
-        "by_path",
-        "depth",
-        "entered",
-        "graph_task",
-        "met",
-        "opened",
-        "scopes",
-        "store",
-        "task",
-        "templates",
-        "traced",
-        "values",
-    )
-
     def __init__(self, store: Any, *, shares: "Pass | None" = None) -> None:
         self.store = store
-        # The open scopes, innermost last, and beside each the manager that opened it with what
-        # has to be put back when it closes. Empty until the first question about scopes.
+        # The open scopes, innermost last, and beside each but the root the manager that opened it
+        # with what to put back when it closes. The root is made when first asked for.
         self.scopes: list[Any] = []
-        self.entered: list[tuple[Any, ...]] = []
-        self.depth = 1  # how many scopes are open where the pass begins: the root
-        self.again = False  # whether it runs again what another pass has run
-        # The default names taken: TensorFlow counts openings, but asks only whether there are any.
+        self.entered: list[tuple[Any, dict[str, None] | None, Any]] = []
+        self.depth = 1  # how many scopes are open where the pass begins and has to end
+        # The names of scopes opened: TensorFlow counts them, but asks only whether there are any.
         self.opened: dict[str, None] = {}
-        self.by_path = False
-        # Names made or fetched, in order; what was put into collections; templates' first calls.
-        # The default store's one pass is many threads', each with scopes and counts of its own.
+        self.by_path = False  # whether one was opened elsewhere than directly below the current
+        # Names met, in order; what was put into collections; templates' calls. The default store's
+        # pass is many threads', each with scopes and counts of its own.
         self.met: dict[str, None] = {} if shares is None else shares.met
         self.values: dict[Any, list[tuple[str, Any]]] = {} if shares is None else shares.values
         self.templates: dict[Any, Any] = {} if shares is None else shares.templates
         self.traced = is_dynamo_compiling()
-        if self.traced:
-            self.task = None
-            self.graph_task = -1
-        else:
-            self.task = running_task()
-            self.graph_task = _graph_task()
+        self.task = None if self.traced else running_task()
+        self.graph_task = -1 if self.traced else _graph_task()
+        self.again = False  # whether it runs again what another pass has run
 
     def __enter__(self) -> "Pass":
         """Make this the current pass; one that is current already may be entered again."""
-        if not self.traced and self.task is not None and self.task is not running_task():
+        if self.task is not None and self.task is not running_task():
             raise ScopeOrderError(
                 None,
                 "This store was entered by another asyncio task of this thread, which has not left "
@@ -73,10 +53,9 @@ class Pass:
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         passes = here.passes
-        if not passes or passes[-1] is not self:
+        if passes[-1:] != [self]:
             # Whatever lies above was left open, by a generator perhaps; it must not outlive this.
-            while passes and passes.pop() is not self:
-                pass
+            del passes[passes.index(self) if self in passes else len(passes) :]
             raise ScopeOrderError(
                 None,
                 "Stores must be left in the reverse order of entering. Did a generator or a "
@@ -89,15 +68,15 @@ class Pass:
                 name = self.scopes[-1].name
                 raise ScopeOrderError(
                     name,
-                    f"The pass ended inside the scope {name!r}. Did a generator enter it and pause? "
-                    "Keep `with variable_scope(...)` around code without yield.",
+                    f"The pass ended inside the scope {name!r}. Did a generator enter it and "
+                    "pause? Keep `with variable_scope(...)` around code without yield.",
                 )
             if not self.again:
                 self.store.pass_ended()
 
     def check(self, full_name: str) -> None:
         """Raise if whoever asks for ``full_name`` is not the code that began this pass."""
-        if self.graph_task != _graph_task():
+        if not self.traced and self.graph_task != _graph_task():
             raise NotBuiltError(
                 full_name,
                 f"{full_name!r} was asked for while gradients are computed, outside the pass that "
@@ -108,26 +87,25 @@ class Pass:
             raise ScopeOrderError(
                 full_name,
                 f"{full_name!r} was asked for in a scope that another asyncio task has entered. "
-                "Leave the scope before you await, or enter a store in each task: "
-                "`with store: ...`.",
+                "Leave the scope before you await, or enter a store of its own in each task.",
             )
 
     def open(self, name: str) -> None:
         """Count an opening of the scope ``name``."""
-        self.opened.pop(name, None)  # Moves it to the end, where its children will follow it.
-        self.opened[name] = None
+        opened = self.opened
+        if name in opened:  # It goes to the end, where its children will follow it.
+            del opened[name]
+        opened[name] = None
 
     def close(self, name: str) -> None:
         """Start the counts below ``name`` again, as TensorFlow does when a scope is left."""
         below = name + "/"
-        if self.by_path:
-            gone = [opened for opened in self.opened if opened.startswith(below)]
-        else:  # Every scope below was opened after it, so only the end of the table can match.
-            gone = []
-            for opened in reversed(self.opened):
-                if not opened.startswith(below):
-                    break
+        gone: list[str] = []
+        for opened in reversed(self.opened):
+            if opened.startswith(below):
                 gone.append(opened)
+            elif not self.by_path:  # Then all below it were opened after it.
+                break
         for opened in gone:
             del self.opened[opened]
 
@@ -146,8 +124,7 @@ class _Here(threading.local):
     def __init__(self) -> None:
         self.passes: list[Pass] = []
         self.endless: Pass | None = None  # this thread's share of the default store's pass
-        # While a module is built: what is not trained, with its value from before or from its
-        # making, to be put back.
+        # While a module is built: what is not trained, with the value to be put back.
         self.kept: list[tuple[torch.Tensor, torch.Tensor]] | None = None
 
 
@@ -156,12 +133,9 @@ here = _Here()
 
 def running_task() -> Any:
     """The asyncio task that runs now, or None."""
-    return None if _running_loop() is None else asyncio.current_task()
+    return None if running_loop() is None else asyncio.current_task()
 
 
 def entered(store: Any) -> Pass | None:
     """The innermost pass in which this thread is in ``store`` now, or None."""
-    for run in reversed(here.passes):
-        if run.store is store:
-            return run
-    return None
+    return next((run for run in reversed(here.passes) if run.store is store), None)

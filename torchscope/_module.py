@@ -3,7 +3,7 @@
 import functools
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -16,7 +16,7 @@ from typing_extensions import ParamSpec, Self
 from ._declare import Declaration, Origin
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._here import Pass, here
-from ._store import VariableStore
+from ._store import VariableStore, first_pass
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,9 +34,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
     ...         return x @ ts.get_variable("w", [3, 2])
     >>> net = ts.ScopedModule(model).build(torch.ones(1, 3))
     >>> net
-    ScopedModule(
-      (dense/w): Parameter (3, 2) float32 cpu
-    )
+    ScopedModule((dense/w): Parameter (3, 2) float32 cpu)
     >>> optimizer = torch.optim.Adam(net.named_parameters())
 
     Args:
@@ -62,7 +60,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
     def forward(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function as one pass over this store."""
         if not self._built:
-            return _first_pass(self, args, kwargs)
+            return first_pass(self, self.fn, args, kwargs)
         with Pass(self):
             return self.fn(*args, **kwargs)
 
@@ -81,7 +79,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
             The module itself.
         """
         with _put_back(self), torch.no_grad(), _meta_mode(args, kwargs):
-            _first_pass(self, args, kwargs)
+            first_pass(self, self.fn, args, kwargs)
         return self
 
     def pass_ended(self) -> None:
@@ -110,7 +108,9 @@ class ScopedModule(VariableStore, Generic[P, R]):
     def _warn_if_late(self, declaration: Declaration) -> None:
         parameters = self._parameters
         if self._built:
-            advice = "Build with inputs that reach it, or call net.finalize() to make this an error."
+            advice = (
+                "Build with inputs that reach it, or call net.finalize() to make this an error."
+            )
             message = (
                 f"Variable {declaration.name!r} is made after the module was built: an optimizer, "
                 f"DDP or FSDP made before does not hold it. {advice}"
@@ -144,19 +144,20 @@ class _Unbuilt(dict[str, Any]):
         frame = sys._getframe(2)
         while frame is not None and frame.f_code.co_name in _READERS:
             frame = frame.f_back
-        if frame is None or frame.f_globals.get("__name__") == nn.Module.__module__:
-            return  # Moving, saving, loading, zeroing gradients: none of them needs the whole.
+        reader = "" if frame is None else frame.f_globals.get("__name__", "") + "."
+        if reader.startswith(("torch.", "torchscope.")) and not reader.startswith(_HOLDING):
+            return  # Moving, saving, compiling: no reader that needs the whole.
         self.read_at = Origin.here()
         while frame is not None:
             module = frame.f_globals.get("__name__", "")
             if frame.f_code.co_name == "__init__":
-                kind = type(frame.f_locals.get("self"))
+                kind: type[Any] = type(frame.f_locals.get("self"))
                 if issubclass(kind, _HOLDERS):
                     self.read_at = None
                     raise NotBuiltError(
                         None,
-                        f"{kind.__name__} is made from a ScopedModule that was not built, and would "
-                        "hold none of its variables. Build it first: net.build(*example).",
+                        f"{kind.__name__} is made from a ScopedModule that was not built, and "
+                        "would hold none of its variables. Build it first: net.build(*example).",
                     )
             elif module.startswith("torch.distributed") and frame.f_code.co_name == "fully_shard":
                 self.read_at = None
@@ -169,25 +170,12 @@ class _Unbuilt(dict[str, Any]):
 
 
 _READERS = {"parameters", "named_parameters", "_named_members", "<lambda>", "items"}
+_HOLDING = ("torch.optim.", "torch.distributed.", "torch.nn.parallel.")
 _HOLDERS = (torch.optim.Optimizer, nn.parallel.DistributedDataParallel)
 
 
-def _first_pass(module: ScopedModule[..., R], args: Any, kwargs: Any) -> R:
-    with Pass(module):
-        return module.fn(*args, **kwargs)
-
-
-# Read by Dynamo: the first pass runs eagerly and the next is compiled. (torch.compiler.disable
-# does the same, but imports Dynamo, which takes a second.)
-_first_pass._torchdynamo_disable = True  # type: ignore[attr-defined]
-_first_pass._torchdynamo_disable_msg = (  # type: ignore[attr-defined]
-    "A ScopedModule makes its variables in its first pass, which cannot be compiled. "
-    "Build it first: net.build(*example)."
-)
-
-
 @contextmanager
-def _put_back(module: nn.Module) -> Iterator[None]:
+def _put_back(module: nn.Module) -> Generator[None]:
     """Leave random streams and all that is not trained as they were, or as they were made."""
     accelerator = torch.accelerator.current_accelerator()
     kind = "cuda" if accelerator is None else accelerator.type
@@ -212,9 +200,7 @@ def _untrained(module: nn.Module) -> Iterator[torch.Tensor]:
 class _OnMeta(TorchDispatchMode):
     """Computes nothing: where one tensor is on the meta device, the others go there too."""
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         if any(tensor.is_meta for tensor in tensors):
             args, kwargs = tree_map_only(

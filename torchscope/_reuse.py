@@ -2,16 +2,19 @@
 
 import enum
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
-from torch import nn
+from torch import get_default_dtype, nn
 from torch.compiler import is_dynamo_compiling
 
-from ._declare import Declaration, brings, fits
+from ._declare import Declaration, GraphKeys, brings, fits
 from ._errors import ScopeError, VariableExistsError, VariableMismatchError
 from ._here import Pass, here
-from ._store import GraphKeys, VariableStore, making
+from ._store import VariableStore, making
+
+
+T = TypeVar("T")
 
 
 class Reuse(enum.Enum):
@@ -29,13 +32,11 @@ class Reuse(enum.Enum):
         """The mode that an argument ``reuse=`` stands for; False and None are one."""
         if reuse is None or reuse is False:
             return cls.NO
-        if reuse is True:
-            return cls.YES
-        if reuse is cls.AUTO:
-            return cls.AUTO
-        raise ScopeError(
-            None, f"reuse is True, False, None or AUTO_REUSE, not {reuse!r}. For example reuse=True."
-        )
+        if reuse is not True and reuse is not cls.AUTO:
+            raise ScopeError(
+                None, f"reuse is True, False, None or AUTO_REUSE, not {reuse!r}: reuse=True."
+            )
+        return cls.YES if reuse is True else cls.AUTO
 
     @property
     def plain(self) -> "bool | Reuse":
@@ -44,6 +45,29 @@ class Reuse(enum.Enum):
 
 
 AUTO_REUSE = Reuse.AUTO
+_NO = Reuse.NO  # Reading a member off the class takes longer than the test it is read for.
+
+
+def recall(run: Pass, full_name: str, shape: Any, dtype: Any, reuse: Reuse) -> torch.Tensor | None:
+    """The variable, if it is there and plainly what is asked for; None leaves it to find_or_make.
+
+    The same table, for the one case that a training step has: no value for an initializer, no
+    custom getter, shape and dtype as declared.
+    """
+    store: VariableStore = run.store
+    made = store._declared.get(full_name)
+    watched = run.traced or not is_dynamo_compiling()
+    if (
+        made is None
+        or (shape is not None and shape != made.shape and shape != made.sizes)
+        or (dtype or get_default_dtype()) is not made.dtype
+        or (reuse is _NO and watched and full_name in run.met)
+    ):
+        return None
+    if watched:
+        run.check(full_name)
+        run.met[full_name] = None
+    return store.fetch(made)
 
 
 def find_or_make(run: Pass, request: Declaration, reuse: Reuse) -> torch.Tensor:
@@ -55,38 +79,35 @@ def find_or_make(run: Pass, request: Declaration, reuse: Reuse) -> torch.Tensor:
         VariableMismatchError: there, with another shape or dtype, or a module.
         ScopeError: the request contradicts itself, or lacks a shape.
     """
-    if request.by_value and request.shape is not None:
-        raise ScopeError(
-            request.name,
-            f"Variable {request.name!r} has a value for its initializer, which brings its own "
-            "shape. Leave shape out, or use ts.constant_initializer(value).",
-        )
     store: VariableStore = run.store
     name = request.name
-    if not is_dynamo_compiling():
-        run.check(name)
-    declaration = store.declaration(name)
-    if declaration is None and not (reuse is Reuse.YES and not store.has_pending(name)):
-        with making:
-            declaration = store.declaration(name)  # Another thread may have been first.
-            if declaration is None:
-                _refuse_module(store, name)
-                variable = store.make(request)
-                run.met[name] = None
-                # TensorFlow runs it after keeping the variable: if it raises, the variable stays.
-                store.regularize(store._keys[name])
-                return variable
-    if declaration is None:
-        _refuse_module(store, name)
-        store.missing(
+    if request.by_value and request.shape is not None:
+        raise ScopeError(
             name,
-            " To make it here, enter its scope with reuse=AUTO_REUSE, or make it before without "
-            "reuse.",
+            f"Variable {name!r} has a value for its initializer, which brings its own shape. Leave "
+            "shape out, or use ts.constant_initializer(value).",
         )
-    _check_met(run, store, name, "Variable", reuse)
-    _check_fits(request, declaration, met=name in run.met)
-    _note(run, name)
-    return store.fetch(declaration)
+
+    def make() -> torch.Tensor:
+        variable = store.make(request)
+        run.met[name] = None
+        # TensorFlow runs it after keeping the variable: if it raises, the variable stays.
+        store.regularize(store.declarations[name])
+        return variable
+
+    if store.module(name) is not None:
+        raise VariableMismatchError(
+            name,
+            f"{name!r} is a module, made at {store.origin(name)}, not a variable. Use another name, "
+            "or get_module.",
+        )
+    known = name in store
+    if (made := _made(run, name, reuse, known, store.declarations.get, make)) is not None:
+        return made
+    declared = store.declarations[name]
+    _check_fits(request, declared, met=name in run.met)
+    _meet(run, name)
+    return store.fetch(declared)
 
 
 def find_or_make_module(
@@ -94,45 +115,61 @@ def find_or_make_module(
 ) -> nn.Module:
     """The module ``full_name``, by the same table."""
     store: VariableStore = run.store
-    if not is_dynamo_compiling():
-        run.check(full_name)
-    module = store.module(full_name)
-    if module is None and reuse is not Reuse.YES:
+
+    def make() -> nn.Module:
+        module = store.make_module(full_name, factory)
+        run.met[full_name] = None
+        return module
+
+    known = store.module(full_name) is not None
+    if (made := _made(run, full_name, reuse, known, store.module, make)) is not None:
+        return made
+    _meet(run, full_name)
+    return cast("nn.Module", store.module(full_name))
+
+
+def _made(
+    run: Pass,
+    name: str,
+    reuse: Reuse,
+    known: bool,
+    find: Callable[[str], Any],
+    make: Callable[[], T],
+) -> T | None:
+    """What ``make`` makes, if the table says to make; None if it says to return what is there."""
+    if _watched(run):
+        run.check(name)
+    if find(name) is None:
+        if reuse is Reuse.YES and not known:
+            run.store.missing(name, " To make it here, enter its scope with reuse=AUTO_REUSE.")
         with making:
-            module = store.module(full_name)
-            if module is None:
-                module = store.make_module(full_name, factory)
-                run.met[full_name] = None
-                return module
-    if module is None:
-        store.missing(full_name, " To make it here, enter its scope with reuse=AUTO_REUSE.")
-    _check_met(run, store, full_name, "Module", reuse)
-    _note(run, full_name)
-    return module
+            if find(name) is None:  # Another thread may have been first.
+                return make()
+    if reuse is _NO and name in run.met and _watched(run):
+        raise VariableExistsError(name, _exists(run, name))
+    return None
 
 
-def _note(run: Pass, name: str) -> None:
+def _exists(run: Pass, name: str) -> str:
+    declared = run.store.declarations.get(name)
+    what, shape = ("Variable", f", shape {declared.shape}") if declared else ("Module", "")
+    endless = run is here.endless
+    return (
+        f"{what} {name!r} already exists{shape}, first made at {run.store.origin(name)}. To share "
+        "it, enter its scope with reuse=True or reuse=AUTO_REUSE; for a second one, use another "
+        "name or scope."
+        + (" If it is called again and again: net = ts.ScopedModule(model)." if endless else "")
+    )
+
+
+def _watched(run: Pass) -> bool:
     # Compiled code must not watch a set that grows from call to call; its first pass was eager.
-    if run.traced or not is_dynamo_compiling():
+    return run.traced or not is_dynamo_compiling()
+
+
+def _meet(run: Pass, name: str) -> None:
+    if _watched(run):
         run.met[name] = None
-
-
-def _check_met(run: Pass, store: VariableStore, name: str, what: str, reuse: Reuse) -> None:
-    if reuse is not Reuse.NO or (is_dynamo_compiling() and not run.traced) or name not in run.met:
-        return
-    made = store.declaration(name)
-    shape = f", shape {made.shape}" if made else ""
-    advice = (
-        " A model that is called again and again belongs in a module: net = ts.ScopedModule(model)."
-        if run is here.endless
-        else ""
-    )
-    raise VariableExistsError(
-        name,
-        f"{what} {name!r} already exists{shape}, first made at {store.origin(name)}. To share it, "
-        "enter its scope with reuse=True or reuse=AUTO_REUSE; for a second one, use another name "
-        f"or scope.{advice}",
-    )
 
 
 def _check_fits(request: Declaration, made: Declaration, *, met: bool) -> None:
@@ -142,31 +179,18 @@ def _check_fits(request: Declaration, made: Declaration, *, met: bool) -> None:
     A name not yet met in this pass is judged as at its making, where a value brings its dtype.
     """
     shape, dtype = (request.shape, request.dtype) if met else brings(request)
+    # TensorFlow lets get_local_variable return a global variable.
+    wants_buffer = request.buffer and GraphKeys.LOCAL_VARIABLES not in request.collections
     if not fits(shape, made.shape or ()):
-        raise VariableMismatchError(
-            made.name,
-            f"Variable {made.name!r} has shape {made.shape}, not {shape}; first made at "
-            f"{made.origin}. Ask for shape={list(made.shape or ())}, or use another name.",
-        )
-    if dtype is not None and dtype != made.dtype:
-        raise VariableMismatchError(
-            made.name,
-            f"Variable {made.name!r} has dtype {made.dtype}, not {dtype}; first made at "
-            f"{made.origin}. Ask for dtype={made.dtype}, or use another name.",
-        )
-    # (TensorFlow lets get_local_variable return a global variable.)
-    if request.buffer and not made.buffer and GraphKeys.LOCAL_VARIABLES not in request.collections:
-        raise VariableMismatchError(
-            made.name,
-            f"Variable {made.name!r} is a parameter, not a buffer; first made at {made.origin}. "
-            "Ask for it with get_variable, or use another name.",
-        )
-
-
-def _refuse_module(store: VariableStore, name: str) -> None:
-    if store.module(name) is not None:
-        raise VariableMismatchError(
-            name,
-            f"{name!r} is a module, made at {store.origin(name)}, not a variable. Use another "
-            f"name, or get_module({name.rpartition('/')[2]!r}, ...).",
-        )
+        problem = f"has shape {made.shape}, not {shape}", f"shape={made.sizes}"
+    elif dtype is not None and dtype != made.dtype:
+        problem = f"has dtype {made.dtype}, not {dtype}", f"dtype={made.dtype}"
+    elif wants_buffer and not made.buffer:
+        problem = "is a parameter, not a buffer", "it with get_variable"
+    else:
+        return
+    raise VariableMismatchError(
+        made.name,
+        f"Variable {made.name!r} {problem[0]}; first made at {made.origin}. Ask for {problem[1]}, or "
+        "use another name.",
+    )

@@ -3,13 +3,14 @@
 import functools
 import inspect
 import re
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypedDict, TypeVar, cast
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import nn
 from torch.compiler import is_dynamo_compiling
-from typing_extensions import Unpack
 
 from . import _names
 from ._collections import get_collection
@@ -17,48 +18,33 @@ from ._declare import (
     Constraint,
     Declaration,
     DTypeLike,
+    GraphKeys,
     ShapeLike,
     as_dtype,
     as_shape,
     as_value,
 )
+from ._default import current_pass
 from ._errors import ScopeError, ScopeOrderError
-from ._here import Pass, running_task
-from ._reuse import Reuse, find_or_make, find_or_make_module
-from ._store import GraphKeys, current_pass
+from ._here import Pass, here, running_loop, running_task
+from ._reuse import Reuse, find_or_make, find_or_make_module, recall
 from .regularizers import Regularizer
 
 CustomGetter = Callable[..., Any]
 M = TypeVar("M", bound=nn.Module)
 
-
-class GraphOnly(TypedDict, total=False):
-    """Arguments that mean something only in TensorFlow's graph: accepted, so ported code runs."""
-
-    caching_device: Any
-    partitioner: Any
-    validate_shape: Any
-    use_resource: Any
-    synchronization: Any
-    aggregation: Any
-    auxiliary_name_scope: Any
-
-
-# What a custom getter finds under those names.
-_GRAPH_ONLY_DEFAULTS: dict[str, Any] = {
-    "caching_device": None,
-    "partitioner": None,
-    "validate_shape": True,
-    "use_resource": None,
-    "synchronization": None,
-    "aggregation": None,
+# What means something only in TensorFlow's graph: accepted, so ported code runs, and dropped.
+# Custom getters find the first six among their arguments, with these values.
+GRAPH_ONLY: dict[str, Any] = {
+    **{"caching_device": None, "partitioner": None, "validate_shape": True},
+    **{"use_resource": None, "synchronization": None, "aggregation": None},
 }
+_ACCEPTED = {*GRAPH_ONLY, "auxiliary_name_scope", "values"}
 
 
-def _drop_graph_only(function: str, given: Any) -> None:
-    for name in given:
-        if name not in GraphOnly.__annotations__:
-            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+def _drop_graph_only(function: str, arguments: dict[str, Any]) -> None:
+    for name in arguments.keys() - _ACCEPTED:
+        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
 
 
 class Defaults(NamedTuple):
@@ -69,30 +55,33 @@ class Defaults(NamedTuple):
     dtype: torch.dtype | None = None
     custom_getter: CustomGetter | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Whether no getter, and no value for an initializer, changes what a get asks for."""
+        value = self.initializer is not None and not callable(self.initializer)
+        return self.custom_getter is None and not value
+
     def over(self, outer: "Defaults") -> "Defaults":
         """These, and ``outer``'s where there is none; custom getters chain, these called first."""
-        getter = self.custom_getter
-        if getter is not None and outer.custom_getter is not None:
-            getter = _Chained(getter, outer.custom_getter)
-        return Defaults(
-            outer.initializer if self.initializer is None else self.initializer,
-            outer.regularizer if self.regularizer is None else self.regularizer,
-            outer.dtype if self.dtype is None else self.dtype,
-            outer.custom_getter if getter is None else getter,
-        )
+        if self is _NO_DEFAULTS:
+            return outer
+        mine: list[Any] = [
+            theirs if own is None else own for own, theirs in zip(self, outer, strict=True)
+        ]
+        if self.custom_getter is not None and outer.custom_getter is not None:
+            mine[3] = functools.partial(_chained, self.custom_getter, outer.custom_getter)
+        return Defaults(*mine)
 
 
 _NO_DEFAULTS = Defaults()
+_NO = Reuse.NO
 
 
-class _Chained:
+def _chained(
+    inner: CustomGetter, outer: CustomGetter, getter: CustomGetter, *args: Any, **kwargs: Any
+) -> Any:
     """A custom getter for which the outer scope's stands where the true getter would."""
-
-    def __init__(self, inner: CustomGetter, outer: CustomGetter) -> None:
-        self._inner, self._outer = inner, outer
-
-    def __call__(self, getter: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return self._inner(functools.partial(self._outer, getter), *args, **kwargs)
+    return inner(functools.partial(outer, getter), *args, **kwargs)
 
 
 class VariableScope:
@@ -102,94 +91,59 @@ class VariableScope:
     scope`` or ``get_variable_scope()``; entered again by ``with variable_scope(scope):``.
     """
 
-    __slots__ = ("_constraint", "_defaults", "_name", "_prefix", "_reuse")
+    __slots__ = ("constraint", "defaults", "mode", "name", "plain", "prefix")
 
     def __init__(
         self,
         name: str = "",
-        reuse: Reuse = Reuse.NO,
+        mode: Reuse = Reuse.NO,
         defaults: Defaults = _NO_DEFAULTS,
         constraint: Constraint | None = None,
     ) -> None:
-        self._name = name
-        self._prefix = name + "/" if name else ""
-        self._reuse = reuse
-        self._defaults = defaults
-        self._constraint = constraint
+        self.name = name
+        self.prefix = name + "/" if name else ""
+        self.mode = mode
+        self.defaults = defaults
+        self.plain = defaults is _NO_DEFAULTS or defaults.plain
+        self.constraint = constraint  # for variables directly in this scope, as in TensorFlow
 
-    @property
-    def name(self) -> str:
-        """The full name, ``""`` at the root."""
-        return self._name
-
-    @property
-    def reuse(self) -> bool | Reuse:
-        """False, True or ``AUTO_REUSE``."""
-        return self._reuse.plain
-
-    @property
-    def mode(self) -> Reuse:
-        """The reuse mode; ``reuse`` is how users write it."""
-        return self._reuse
-
-    @property
-    def defaults(self) -> Defaults:
-        """What variables and scopes inside inherit."""
-        return self._defaults
-
-    @property
-    def initializer(self) -> Any:
-        """The default initializer, or None."""
-        return self._defaults.initializer
-
-    @property
-    def regularizer(self) -> Regularizer | None:
-        """The default regularizer, or None."""
-        return self._defaults.regularizer
-
-    @property
-    def dtype(self) -> torch.dtype | None:
-        """The default dtype; None stands for torch's."""
-        return self._defaults.dtype
-
-    @property
-    def custom_getter(self) -> CustomGetter | None:
-        """The custom getter, those of outer scopes chained to it, or None."""
-        return self._defaults.custom_getter
-
-    @property
-    def constraint(self) -> Constraint | None:
-        """The constraint of variables made directly in this scope, or None."""
-        return self._constraint
+    reuse = property(attrgetter("mode.plain"), doc="False, True or ``AUTO_REUSE``.")
+    initializer = property(attrgetter("defaults.initializer"), doc="The default one, or None.")
+    regularizer = property(attrgetter("defaults.regularizer"), doc="The default one, or None.")
+    dtype = property(attrgetter("defaults.dtype"), doc="The default; None stands for torch's.")
+    custom_getter = property(attrgetter("defaults.custom_getter"), doc="Chained to outer ones.")
 
     def __repr__(self) -> str:
-        return f"VariableScope({self._name!r}, reuse={self.reuse})"
+        return f"VariableScope({self.name!r}, reuse={self.reuse})"
+
+    def _set(self, **changed: Any) -> None:
+        self.defaults = self.defaults._replace(**changed)
+        self.plain = self.defaults.plain
 
     def reuse_variables(self) -> None:
         """From now on, and in scopes opened in this one, only return what is there."""
-        self._reuse = Reuse.YES
+        self.mode = Reuse.YES
 
     def set_initializer(self, initializer: Any) -> None:
         """Set the default initializer, None for none."""
-        self._defaults = self._defaults._replace(initializer=initializer)
+        self._set(initializer=initializer)
 
     def set_regularizer(self, regularizer: Regularizer | None) -> None:
         """Set the default regularizer, None for none."""
-        self._defaults = self._defaults._replace(regularizer=regularizer)
+        self._set(regularizer=regularizer)
 
     def set_dtype(self, dtype: DTypeLike) -> None:
         """Set the default dtype, None for torch's."""
-        self._defaults = self._defaults._replace(dtype=as_dtype(dtype))
+        self._set(dtype=as_dtype(dtype))
 
     def set_custom_getter(self, custom_getter: CustomGetter | None) -> None:
         """Set the custom getter, None for none; it replaces, and does not chain."""
-        self._defaults = self._defaults._replace(custom_getter=custom_getter)
+        self._set(custom_getter=custom_getter)
 
     def set_partitioner(self, partitioner: Any) -> None:
         """Do nothing: no variable is partitioned here."""
 
-    set_caching_device = set_partitioner
-    set_use_resource = set_partitioner
+    set_caching_device = set_use_resource = set_partitioner
 
     def get_variable(
         self,
@@ -205,81 +159,53 @@ class VariableScope:
         custom_getter: CustomGetter | None = None,
         constraint: Constraint | None = None,
         device: Any = None,
-        **graph_only: Unpack[GraphOnly],
+        **graph_only: Any,
     ) -> Any:
         """As the function ``get_variable``, in this scope; ``reuse`` overrides the scope's."""
-        return self.request(
-            name,
-            *(shape, dtype, initializer, regularizer, reuse, trainable, collections),
-            custom_getter=custom_getter,
-            constraint=constraint,
-            graph_only=graph_only,
-            kind=Kind(device),
-        )
-
-    def request(
-        self,
-        name: str,
-        shape: ShapeLike = None,
-        dtype: DTypeLike = None,
-        initializer: Any = None,
-        regularizer: Regularizer | None = None,
-        reuse: Any = None,
-        trainable: bool | None = None,
-        collections: Any = None,
-        custom_getter: CustomGetter | None = None,
-        constraint: Constraint | None = None,
-        graph_only: Any = None,
-        kind: "Kind | None" = None,
-    ) -> Any:
-        """Fill in the scope's defaults, then ask the custom getter, or the pass."""
-        if graph_only:
-            _drop_graph_only("get_variable", graph_only)
+        _drop_graph_only("get_variable", graph_only)
         if not isinstance(name, str):
             raise TypeError(f"A variable's name is a string, not {name!r}.")
-        dtype = as_dtype(dtype)
+        full_name, defaults, dtype = self.prefix + name, self.defaults, as_dtype(dtype)
         if dtype is not None and initializer is not None and not callable(initializer):
-            value = as_value(initializer, dtype)
-            if value.dtype != dtype:
+            found = as_value(initializer, dtype).dtype
+            if found != dtype:
                 raise ScopeError(
-                    self._prefix + name,
-                    f"Variable {self._prefix + name!r} is asked for with dtype {dtype}, but the "
-                    f"value for its initializer is of {value.dtype}. Leave dtype out, or convert "
-                    "the value.",
+                    full_name,
+                    f"Variable {full_name!r} is asked for with dtype {dtype}, but the value for "
+                    f"its initializer is of {found}. Leave dtype out, or convert the value.",
                 )
-        defaults = self._defaults
-        if custom_getter is None:
-            custom_getter = defaults.custom_getter
-        if dtype is None:
-            dtype = defaults.dtype or torch.get_default_dtype()
-        getter: Callable[..., Any] = functools.partial(_true_getter, current_pass(), kind or Kind())
+        custom_getter = defaults.custom_getter if custom_getter is None else custom_getter
+        getter: CustomGetter = functools.partial(_true_getter, current_pass(), device)
         arguments: dict[str, Any] = {
             "shape": shape,
-            "dtype": dtype,
+            "dtype": dtype or defaults.dtype or torch.get_default_dtype(),
             "initializer": defaults.initializer if initializer is None else initializer,
             "regularizer": defaults.regularizer if regularizer is None else regularizer,
             "reuse": self.reuse if reuse is None else reuse,
             "trainable": True if trainable is None else trainable,
             "collections": collections,
-            "constraint": self._constraint if constraint is None else constraint,
+            "constraint": self.constraint if constraint is None else constraint,
         }
         if custom_getter is None:
-            return getter(self._prefix + name, **arguments)
+            return getter(full_name, **arguments)
         if not callable(custom_getter):
             raise ScopeError(
-                self._prefix + name,
+                full_name,
                 f"custom_getter is a function f(getter, name, *args, **kwargs), not "
                 f"{custom_getter!r}.",
             )
         # TensorFlow spares a getter `constraint`, which came late, unless it takes it.
-        if not _accepts(custom_getter, "constraint"):
+        takes = inspect.signature(custom_getter).parameters
+        kinds = [parameter.kind for parameter in takes.values()]
+        if "constraint" not in takes and inspect.Parameter.VAR_KEYWORD not in kinds:
             getter = functools.partial(getter, constraint=arguments.pop("constraint"))
-        graph_only = _GRAPH_ONLY_DEFAULTS | (graph_only or {})
-        return custom_getter(getter=getter, name=self._prefix + name, **arguments, **graph_only)
+        return custom_getter(
+            getter=getter, name=full_name, **arguments, **(GRAPH_ONLY | graph_only)
+        )
 
     def get_collection(self, key: str) -> list[Any]:
         """What of the collection ``key`` lies in this scope."""
-        return get_collection(key, re.escape(self._prefix))
+        return get_collection(key, re.escape(self.prefix))
 
     def global_variables(self) -> list[torch.Tensor]:
         """The variables in this scope but local ones, in the order of making."""
@@ -294,17 +220,9 @@ class VariableScope:
         return self.get_collection(GraphKeys.LOCAL_VARIABLES)
 
 
-class Kind(NamedTuple):
-    """What torchscope adds to TensorFlow's arguments; custom getters do not see it."""
-
-    device: Any = None
-    buffer: bool = False
-    persistent: bool = True
-
-
 def _true_getter(
     run: Pass,
-    kind: Kind,
+    device: Any,
     /,
     name: str,
     shape: ShapeLike = None,
@@ -315,11 +233,11 @@ def _true_getter(
     trainable: bool | None = None,
     collections: Any = None,
     constraint: Constraint | None = None,
-    **graph_only: Unpack[GraphOnly],
+    **graph_only: Any,
 ) -> torch.Tensor:
     """What a custom getter is given as ``getter``; without ``reuse`` it makes or returns."""
     _drop_graph_only("getter", graph_only)
-    members = (GraphKeys.GLOBAL_VARIABLES,) if collections is None else _as_keys(name, collections)
+    members = _members(name, collections)
     local = GraphKeys.LOCAL_VARIABLES in members and GraphKeys.GLOBAL_VARIABLES not in members
     request = Declaration(
         name,
@@ -330,26 +248,21 @@ def _true_getter(
         trainable=trainable is not False,
         collections=members,
         constraint=constraint,
-        device=None if kind.device is None else torch.device(kind.device),
-        buffer=kind.buffer or local,
-        persistent=kind.persistent and not local,
+        device=None if device is None else torch.device(device),
+        buffer=local,
+        persistent=not local,
     )
     return find_or_make(run, request, Reuse.AUTO if reuse is None else Reuse.of(reuse))
 
 
-def _as_keys(name: str, collections: Any) -> tuple[Any, ...]:
+def _members(name: str, collections: Any) -> tuple[Any, ...]:
+    if collections is None:
+        return (GraphKeys.GLOBAL_VARIABLES,)
     if not isinstance(collections, (list, tuple, set, frozenset)):
         raise ScopeError(
-            name, f"collections is a list such as [ts.GraphKeys.LOCAL_VARIABLES], not {collections!r}."
+            name, f"collections is a list: [ts.GraphKeys.LOCAL_VARIABLES], not {collections!r}."
         )
     return tuple(dict.fromkeys(cast("list[Any]", collections)))
-
-
-def _accepts(function: Callable[..., Any], argument: str) -> bool:
-    parameters = inspect.signature(function).parameters
-    return argument in parameters or any(
-        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
-    )
 
 
 class variable_scope:  # noqa: N801  - TensorFlow's name
@@ -390,7 +303,7 @@ class variable_scope:  # noqa: N801  - TensorFlow's name
         TypeError: neither a name nor a default name, or an unknown argument.
     """
 
-    __slots__ = ("_constraint", "_copy", "_default_name", "_defaults", "_reuse", "_target")
+    __slots__ = ("_constraint", "_copy", "_default_name", "_defaults", "_mode", "_target")
 
     def __init__(
         self,
@@ -404,42 +317,51 @@ class variable_scope:  # noqa: N801  - TensorFlow's name
         reuse: Any = None,
         dtype: DTypeLike = None,
         constraint: Constraint | None = None,
-        **graph_only: Unpack[GraphOnly],
+        **graph_only: Any,
     ) -> None:
-        _drop_graph_only("variable_scope", graph_only)
+        if graph_only:
+            _drop_graph_only("variable_scope", graph_only)
         if name_or_scope is None and default_name is None:
-            raise TypeError("variable_scope(None) needs a default_name: variable_scope(None, 'conv').")
+            raise TypeError("variable_scope(None) needs a default_name: variable_scope(None, 'a').")
         self._target = name_or_scope
         self._default_name = default_name
-        self._reuse = Reuse.of(reuse)
-        self._defaults = Defaults(initializer, regularizer, as_dtype(dtype), custom_getter)
+        self._mode = _NO if reuse is None else Reuse.of(reuse)
+        self._defaults = _NO_DEFAULTS
+        if not (initializer is regularizer is dtype is custom_getter is None):
+            self._defaults = Defaults(initializer, regularizer, as_dtype(dtype), custom_getter)
         self._constraint = constraint
         self._copy: VariableScope | None = None
 
     def __enter__(self) -> VariableScope:
-        run = current_pass()
-        outer = _innermost(run)
-        undo = None
+        run = here.passes[-1] if here.passes else current_pass()
+        outer = run.scopes[-1] if run.scopes else _innermost(run)
         if self._target is None:
-            self._target = self._default_target(run, outer)
+            self._target = self._unused_name(run, outer)
+        undo = None
         if isinstance(self._target, VariableScope):
-            _names.check_scope(self._target.name.rpartition("/")[2], at_root=False)
-            scope = self._copy = self._copy or self._copied(self._target)
+            scope = self._copy = self._copy or self._again(self._target)
             run.open(scope.name)
             run.by_path = True
-            # TensorFlow gives back every number used until this scope is left.
-            undo = dict(run.opened)
+            undo = dict(run.opened)  # Numbers used inside are given back when it is left.
         else:
-            scope = self._within(run, outer, self._target)
+            name = _checked(run, self._target)
+            if "/" in name:
+                run.by_path = True
+            if self._mode is _NO:  # Kept: entered once under reuse, a manager reuses ever after.
+                self._mode = outer.mode
+            defaults = outer.defaults
+            if self._defaults is not _NO_DEFAULTS:
+                defaults = self._defaults.over(defaults)
+            scope = VariableScope(outer.prefix + name, self._mode, defaults, self._constraint)
             run.open(scope.name)
         run.scopes.append(scope)
         run.entered.append((self, undo, run.task))
-        if not is_dynamo_compiling():
+        if not is_dynamo_compiling() and running_loop() is not None:
             run.task = running_task()
         return scope
 
     def __exit__(self, *_: object) -> None:
-        run = current_pass()
+        run = here.passes[-1] if here.passes else current_pass()
         if not run.entered or run.entered[-1][0] is not self:
             inside = _innermost(run).name
             raise ScopeOrderError(
@@ -450,54 +372,43 @@ class variable_scope:  # noqa: N801  - TensorFlow's name
             )
         _, undo, task = run.entered.pop()
         scope = run.scopes.pop()
-        if not is_dynamo_compiling():
+        if task is not run.task:
             run.task = task
-        if undo is None:
-            run.close(scope.name)
-        else:
+        if undo is not None:
             run.opened = undo
+        elif run.by_path or next(reversed(run.opened)) != scope.name:
+            run.close(scope.name)
 
-    def _default_target(self, run: Pass, outer: VariableScope) -> str:
-        if self._reuse is not Reuse.NO:
+    def _unused_name(self, run: Pass, outer: VariableScope) -> str:
+        if self._mode is not _NO:
             raise ScopeError(
                 None,
                 "reuse needs a name: variable_scope(None, default_name) takes a name not used yet. "
                 f"Give it one: variable_scope({self._default_name!r}, reuse=True).",
             )
-        default_name = _checked_name(run, self._default_name)
-        unused = run.unused(_names.join(outer.name, default_name))
-        return unused[len(outer.name) + 1 :] if outer.name else unused
+        default_name = _checked(run, self._default_name)
+        return run.unused(_names.join(outer.name, default_name)).removeprefix(outer.prefix)
 
-    def _copied(self, original: VariableScope) -> VariableScope:
+    def _again(self, original: VariableScope) -> VariableScope:
         """A scope entered again depends on nothing around it, and is a copy."""
-        reuse = original.mode if self._reuse is Reuse.NO else self._reuse
-        return VariableScope(
-            original.name, reuse, self._defaults.over(original.defaults), self._constraint
-        )
-
-    def _within(self, run: Pass, outer: VariableScope, name: str) -> VariableScope:
-        """A scope opened by name continues the one around it."""
-        full_name = _names.join(outer.name, _checked_name(run, name))
-        run.by_path = run.by_path or "/" in name
-        if self._reuse is Reuse.NO:  # Kept: entered once under reuse, a manager reuses ever after.
-            self._reuse = outer.mode
-        return VariableScope(
-            full_name, self._reuse, self._defaults.over(outer.defaults), self._constraint
-        )
+        _names.check_scope(original.name.rpartition("/")[2], at_root=False)
+        mode = original.mode if self._mode is _NO else self._mode
+        defaults = self._defaults.over(original.defaults)
+        return VariableScope(original.name, mode, defaults, self._constraint)
 
 
-def _checked_name(run: Pass, name: Any) -> str:
+def _checked(run: Pass, name: Any) -> str:
     if not isinstance(name, str):
         raise TypeError(f"variable_scope takes a name or a VariableScope, not {name!r}.")
-    _names.check_scope(name, at_root=not any(scope.name for scope in run.scopes))
+    if not _names.is_plain(name):
+        _names.check_scope(name, at_root=not any(scope.name for scope in run.scopes))
     return name
 
 
 def _innermost(run: Pass) -> VariableScope:
-    scopes = run.scopes
-    if not scopes:
-        scopes.append(VariableScope())
-    return scopes[-1]
+    if not run.scopes:
+        run.scopes.append(VariableScope())
+    return run.scopes[-1]
 
 
 def get_variable_scope() -> VariableScope:
@@ -517,7 +428,7 @@ def get_variable(
     custom_getter: CustomGetter | None = None,
     constraint: Constraint | None = None,
     device: Any = None,
-    **graph_only: Unpack[GraphOnly],
+    **graph_only: Any,
 ) -> Any:
     """Return the variable ``name`` of the current scope, making it if that is allowed.
 
@@ -560,13 +471,27 @@ def get_variable(
         NotBuiltError: it would have to be made while tracing, or after ``finalize()``.
         TypeError: a name, shape, dtype or initializer that is none.
     """
-    return get_variable_scope().request(
+    run = here.passes[-1] if here.passes else current_pass()
+    scope = run.scopes[-1] if run.scopes else _innermost(run)
+    # Nearly every get is of a variable that is there and fits: then nothing has to be resolved.
+    if (
+        scope.plain
+        and custom_getter is None
+        and (initializer is None or callable(initializer))
+        and name.__class__ is str
+        and not graph_only
+    ):
+        full_name = scope.prefix + name
+        variable = recall(run, full_name, shape, dtype or scope.defaults.dtype, scope.mode)
+        if variable is not None:
+            return variable
+    return scope.get_variable(
         name,
         *(shape, dtype, initializer, regularizer, None, trainable, collections),
         custom_getter=custom_getter,
         constraint=constraint,
-        graph_only=graph_only,
-        kind=Kind(device),
+        device=device,
+        **graph_only,
     )
 
 
@@ -578,11 +503,7 @@ def get_local_variable(
     regularizer: Regularizer | None = None,
     trainable: bool | None = None,
     collections: Any = None,
-    *,
-    custom_getter: CustomGetter | None = None,
-    constraint: Constraint | None = None,
-    device: Any = None,
-    **graph_only: Unpack[GraphOnly],
+    **others: Any,
 ) -> Any:
     """As :func:`get_variable`, for a variable that no state dict keeps: a non-persistent buffer.
 
@@ -594,15 +515,8 @@ def get_local_variable(
     >>> list(store), store.state_dict()
     (['count'], OrderedDict())
     """
-    return get_variable_scope().request(
-        name,
-        *(shape, dtype, initializer, regularizer, None, False),
-        collections=[*(collections or []), GraphKeys.LOCAL_VARIABLES],
-        custom_getter=custom_getter,
-        constraint=constraint,
-        graph_only=graph_only,
-        kind=Kind(device),
-    )
+    members: list[Any] = [*(collections or []), GraphKeys.LOCAL_VARIABLES]
+    return get_variable(name, shape, dtype, initializer, regularizer, False, members, **others)
 
 
 def get_buffer(
@@ -640,11 +554,22 @@ def get_buffer(
         VariableMismatchError: the variable exists and is a parameter.
         ScopeError: as for :func:`get_variable`.
     """
-    return get_variable_scope().request(
-        name,
-        *(shape, dtype, initializer, None, None, False, collections),
-        kind=Kind(device, buffer=True, persistent=persistent),
+    if not isinstance(name, str):
+        raise TypeError(f"A buffer's name is a string, not {name!r}.")
+    run = current_pass()
+    scope = _innermost(run)
+    request = Declaration(
+        scope.prefix + name,
+        as_shape(shape),
+        as_dtype(dtype) or scope.dtype or torch.get_default_dtype(),
+        scope.initializer if initializer is None else initializer,
+        trainable=False,
+        collections=_members(scope.prefix + name, collections),
+        device=None if device is None else torch.device(device),
+        buffer=True,
+        persistent=persistent,
     )
+    return find_or_make(run, request, scope.mode)
 
 
 def get_module(name: str, factory: Callable[[], M]) -> M:
@@ -673,10 +598,13 @@ def get_module(name: str, factory: Callable[[], M]) -> M:
         raise TypeError(f"A module's name is a string, not {name!r}.")
     run = current_pass()
     scope = _innermost(run)
-    return cast("M", find_or_make_module(run, scope._prefix + name, factory, scope._reuse))
+    return cast("M", find_or_make_module(run, scope.prefix + name, factory, scope.mode))
 
 
-class name_scope:  # noqa: N801  - TensorFlow's name
+@contextmanager
+def name_scope(
+    name: str | None, default_name: str | None = None, values: Any = None
+) -> Generator[str]:
     """Accepted so that ported code runs; it names operations in TensorFlow, never variables.
 
     >>> import torchscope as ts
@@ -686,11 +614,5 @@ class name_scope:  # noqa: N801  - TensorFlow's name
     ['w']
     """
 
-    def __init__(self, name: str | None, default_name: str | None = None, values: Any = None) -> None:
-        self._name = default_name if name is None else name
-
-    def __enter__(self) -> str:
-        return f"{self._name}/" if self._name else ""
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    name = default_name if name is None else name
+    yield f"{name}/" if name else ""

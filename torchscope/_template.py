@@ -12,10 +12,12 @@ from typing_extensions import ParamSpec
 
 from . import _names
 from ._collections import get_collection
+from ._declare import GraphKeys
+from ._default import current_pass
 from ._errors import ScopeError
 from ._here import Pass
 from ._scope import CustomGetter, Defaults, VariableScope, get_variable_scope, variable_scope
-from ._store import GraphKeys, VariableStore, current_pass
+from ._store import VariableStore
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -146,7 +148,7 @@ class Template(Generic[P, R]):
 def _refuse_new_trainable(run: Pass, known: int, template: str) -> None:
     store: VariableStore = run.store
     for name in itertools.islice(run.met, known, None):
-        made = store.declaration(name)
+        made = store.declarations.get(name)
         if made is not None and made.trainable and not made.buffer:
             raise ScopeError(
                 name,

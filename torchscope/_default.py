@@ -1,0 +1,76 @@
+"""The default store, which serves where none was entered, and the pass that a thread is in."""
+
+from ._errors import ScopeOrderError
+from ._here import Pass, here
+from ._store import VariableStore, making
+
+
+class _DefaultStore(VariableStore):
+    """A store with one endless pass: entered, it goes on where it was left."""
+
+    def new_pass(self) -> Pass:
+        return _endless_pass() if self is _default.store else super().new_pass()
+
+
+class _Default:
+    store: _DefaultStore | None = None
+    run: Pass | None = None  # its pass; each thread has its own share
+    was_reset = False
+
+
+_default = _Default()
+
+
+def default_store() -> VariableStore:
+    """The store that serves where none was entered.
+
+    It has one endless pass, shared by all threads, as TensorFlow's default graph has: a name made
+    twice without reuse is an error for good. A model that is called again and again belongs in a
+    ``ScopedModule``.
+    """
+    if _default.store is None:
+        with making:
+            if _default.store is None:
+                _default.run = None
+                _default.store = _DefaultStore()
+    return _default.store
+
+
+def reset_default_store() -> None:
+    """Begin anew with an empty default store, as ``tf.reset_default_graph`` does.
+
+    Raises:
+        ScopeOrderError: this thread is inside a scope of the default store.
+    """
+    run = here.endless
+    if run is not None and run.store is _default.store and len(run.scopes) > 1:
+        name = run.scopes[-1].name
+        raise ScopeOrderError(
+            name,
+            f"The default store cannot be reset inside the scope {name!r}. Leave the scope first.",
+        )
+    with making:
+        _default.store, _default.run, _default.was_reset = None, None, True
+
+
+def current_pass() -> Pass:
+    """The pass that this thread is in; if it has entered no store, the default store's."""
+    passes = here.passes
+    return passes[-1] if passes else _endless_pass()
+
+
+def _endless_pass() -> Pass:
+    store = default_store()
+    run = here.endless
+    if run is None or run.store is not store:
+        with making:
+            run = Pass(store, shares=_default.run)
+            run.task, run.graph_task = None, -1  # It is no task's and began in no backward pass.
+            _default.run = _default.run or run
+        here.endless = run
+    return run
+
+
+def is_untouched(run: Pass) -> bool:
+    """Whether nobody entered a store and nothing was ever done with the default one."""
+    return not here.passes and not len(run.store) and not _default.was_reset

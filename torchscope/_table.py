@@ -1,0 +1,279 @@
+"""The variables by name as an nn.ParameterDict, and what was loaded for names not made yet.
+
+Knows how a state dict spells a name; nothing of passes, nor of how a variable is made.
+"""
+
+import difflib
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import torch
+from torch import nn
+
+from . import _names
+from ._declare import Declaration, GraphKeys, Origin
+from ._errors import StateDictError, VariableMissingError, VariableNameError
+
+_SHOWN = 20  # lines of a store's repr
+
+
+class VariableTable(nn.ParameterDict):
+    """Full name -> ``nn.Parameter`` or buffer, with what each was declared as."""
+
+    _version = 1  # of the state dict
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._declared: dict[str, Declaration] = {}
+        self._built = False
+        # By state-dict key: loaded before anybody asked for it; and how it was loaded.
+        self._pending: dict[str, torch.Tensor] = {}
+        self._pending_strict = self._pending_assign = False
+
+    @property
+    def declarations(self) -> Mapping[str, Declaration]:
+        """What each variable that has been made was declared as."""
+        return self._declared
+
+    def fetch(self, declaration: Declaration) -> torch.Tensor:
+        """The tensor that the module holds now for a variable that has been made."""
+        key = declaration.key
+        found = self._parameters.get(key)
+        if found is None:
+            found = self._buffers.get(key)
+        # Under parametrize, or in a replica of DataParallel, a variable is a plain attribute.
+        return getattr(self, key) if found is None else found
+
+    def register(self, declaration: Declaration, value: torch.Tensor) -> None:
+        """Keep ``value`` as the variable declared so; a Parameter as it is."""
+        key, old = declaration.key, self._declared.get(declaration.name)
+        if old is not None:
+            delattr(self, old.key)
+        elif "/" not in key and hasattr(self, key):
+            raise VariableNameError(
+                declaration.name,
+                f"Variable {declaration.name!r} cannot be kept: {type(self).__name__} has an "
+                "attribute of that name. Use another name, or a scope: variable_scope('model').",
+            )
+        if declaration.buffer:
+            self.register_buffer(key, value, persistent=declaration.persistent)
+        else:
+            if not isinstance(value, nn.Parameter):
+                floats = value.is_floating_point() or value.is_complex()
+                value = nn.Parameter(value, declaration.trainable and floats)
+            self.register_parameter(key, value)
+        self._pending.pop(self.pending_key(declaration.name) or "", None)
+        self._declared[declaration.name] = declaration
+
+    # ---- the mapping -----------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._declared
+        yield from (_names.unescape(key) for key in self._pending if "." not in key)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(list(self))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self) if self._pending else len(self._declared)
+
+    def __bool__(self) -> bool:
+        return True  # A store is there though it holds nothing yet.
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._declared or (bool(self._pending) and name in list(self))
+
+    def __getitem__(self, name: str) -> Any:
+        declaration = self._declared.get(name)
+        if declaration is not None:
+            return self.fetch(declaration)
+        key = self.pending_key(name)
+        if key is None:
+            raise KeyError(f"no variable {name!r}.{self.nearest(name)}")
+        return self._pending[key]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"store[{name!r}] takes a parameter or a tensor, not {value!r}.")
+        old = self._declared.get(name)
+        if old is None:
+            _names.check_variable(name)
+            collections = (GraphKeys.GLOBAL_VARIABLES,)
+            old = Declaration(name, collections=collections, key=_names.escape(name))
+        buffer = old.buffer and not isinstance(value, nn.Parameter)
+        # An initializer that was called with a shape serves the new one, too.
+        lasting = old.initializer is not None and not old.by_value and not old.shapeless
+        declaration = replace(
+            old,
+            **{"shape": tuple(value.shape), "sizes": list(value.shape), "dtype": value.dtype},
+            **{"buffer": buffer, "origin": Origin.here(), "shapeless": False},
+            initializer=old.initializer if lasting else value.detach().clone(),
+            trainable=value.requires_grad or not isinstance(value, nn.Parameter),
+        )
+        self.register(declaration, value)
+
+    def __delitem__(self, name: str) -> None:
+        key = self.pending_key(name)
+        if name not in self._declared and key is None:
+            raise KeyError(f"no variable {name!r}.{self.nearest(name)}")
+        if name in self._declared:
+            delattr(self, self._declared.pop(name).key)
+        self._pending.pop(key or "", None)
+
+    def keys(self) -> Any:
+        """The full names, in the order of making."""
+        return dict.fromkeys(self).keys()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """Each full name with its variable, in the order of making."""
+        return ((name, self[name]) for name in self)
+
+    def values(self) -> Iterable[Any]:
+        """The variables, in the order of making."""
+        return (self[name] for name in self)
+
+    def popitem(self) -> tuple[str, Any]:
+        """Forget the variable made last; returns its name and itself."""
+        name = next(reversed(self))
+        return name, self.pop(name)
+
+    def clear(self) -> None:
+        """Forget all variables."""
+        for name in list(self):
+            del self[name]
+
+    def extra_repr(self) -> str:
+        """The variables, a line each; of very many the first and the last."""
+        names = list(self)
+        hidden = len(names) - _SHOWN
+        if hidden > 0:
+            names = names[: _SHOWN // 2] + names[-_SHOWN // 2 :]
+        lines = [
+            f"({name}): {type(variable).__name__} {tuple(variable.shape)} "
+            f"{str(variable.dtype).removeprefix('torch.')} {variable.device}"
+            for name, variable in ((name, self[name]) for name in names)
+        ]
+        if hidden > 0:
+            lines.insert(_SHOWN // 2, f"... {hidden:,} more")
+        return "\n".join(lines)
+
+    def nearest(self, name: str) -> str:
+        """A question that offers the names nearest to ``name``, or nothing."""
+        close = difflib.get_close_matches(name, list(self)[:10_000], n=3)
+        return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+    def missing(self, name: str, advice: str = "") -> NoReturn:
+        """Raise that there is no variable ``name``."""
+        raise VariableMissingError(
+            name, f"Variable {name!r} does not exist.{self.nearest(name)}{advice}"
+        )
+
+    # ---- state dicts -----------------------------------------------------------------------
+
+    def pending_key(self, full_name: str) -> str | None:
+        """The key under which a value for ``full_name`` was loaded that nobody has asked for."""
+        if self._pending:
+            for key in (_names.escape(full_name), full_name):
+                if key in self._pending:
+                    return key
+        return None
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """As ``nn.Module.load_state_dict``, but check everything first.
+
+        Before the first pass there is nothing to load into: the values are kept, and each
+        variable takes its own when it is first asked for.
+
+        Raises:
+            StateDictError: names or shapes do not fit; all are listed, and nothing was loaded.
+        """
+        misfits = [*self._misfits(state_dict, strict)]
+        if misfits:
+            listed = "\n  ".join(misfits)
+            raise StateDictError(
+                None,
+                f"The state dict does not fit this {type(self).__name__}; nothing was loaded.\n  "
+                f"{listed}\nTo load what fits by name: load_state_dict(state_dict, strict=False).",
+            )
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def _misfits(self, state_dict: Mapping[str, Any], strict: bool) -> Iterator[str]:
+        given = dict(state_dict)
+        expected: dict[str, torch.Tensor] = {}
+        modules: dict[str, nn.Module] = dict(self.named_modules())
+        for path, module in modules.items():
+            prefix = path + "." if path else ""
+            if isinstance(module, VariableTable):
+                module._respell(given, prefix)
+            elif type(module)._load_from_state_dict is not nn.Module._load_from_state_dict:
+                continue  # It may read other names than it has, as BatchNorm does; torch will see.
+            tensors = [
+                *module.named_parameters(recurse=False),
+                *module.named_buffers(recurse=False),
+            ]
+            unkept = module._non_persistent_buffers_set
+            expected |= {prefix + key: t for key, t in tensors if key not in unkept}
+        for key, tensor in expected.items():
+            value = given.get(key)
+            if value is None:
+                if strict:
+                    yield f"{_names.unescape(key)!r} is missing{_like(key, given)}"
+            elif tuple(value.shape) != tuple(tensor.shape) and (tensor.ndim, value.ndim) != (0, 1):
+                shapes = f"{tuple(tensor.shape)} here, {tuple(value.shape)} in the state dict"
+                yield f"{_names.unescape(key)!r} has shape {shapes}"
+        for key in given if strict else ():
+            path = key.rpartition(".")[0]
+            while path not in modules:
+                path = path.rpartition(".")[0]
+            owner = modules[path]
+            waits = isinstance(owner, VariableTable) and not owner._built
+            judged = type(owner)._load_from_state_dict in _PLAIN
+            if key not in expected and judged and not waits:
+                yield f"{_names.unescape(key)!r} is unexpected{_like(key, expected)}"
+
+    def _respell(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Give the variables in ``state_dict`` the keys that they have here."""
+        for name, declaration in self._declared.items():
+            for other in {name, declaration.key.removeprefix("/")} - {declaration.key}:
+                if prefix + other in state_dict:
+                    state_dict[prefix + declaration.key] = state_dict.pop(prefix + other)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination.update({prefix + key: value for key, value in self._pending.items()})
+
+    def _load_from_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any
+    ) -> None:
+        self._respell(state_dict, prefix)
+        if not self._built:
+            assign = bool(local_metadata.get("assign_to_params_buffers", False))
+            self._pending_strict, self._pending_assign = _strict(), assign
+            here = {declaration.key for declaration in self._declared.values()} | {*self._modules}
+            for full_key in [key for key in state_dict if key.startswith(prefix)]:
+                key = full_key[len(prefix) :]
+                if key.partition(".")[0] not in here and key != "_extra_state":
+                    value = state_dict.pop(full_key)
+                    # A copy, as loading makes one: the tensor may be another model's, and change.
+                    self._pending[key] = value if assign else value.detach().clone()
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
+_PLAIN: tuple[Any, ...] = (nn.Module._load_from_state_dict, VariableTable._load_from_state_dict)
+
+
+def _strict() -> bool:
+    """What ``load_state_dict`` was told, perhaps that of a module around: torch passes on True."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code is not nn.Module.load_state_dict.__code__:
+        frame = frame.f_back
+    return frame is None or bool(frame.f_locals["strict"])
+
+
+def _like(key: str, others: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, list(others)[:10_000], n=1)
+    return f"; there is {_names.unescape(close[0])!r}" if close else ""

@@ -1,0 +1,552 @@
+# ruff: noqa: N801  - TensorFlow's names
+"""Initial values: ``(shape, dtype) -> Tensor``; knows of no variables, names or scopes.
+
+The names, arguments and numbers are TensorFlow 1's. Each class is there under two names: ``zeros``,
+as in ``tf.initializers``, and ``zeros_initializer``, as in ``tf`` itself.
+
+Every instance ``f`` is called as ``f(shape, dtype=None, partition_info=None)``. The dtype of the
+call wins over the one given to the class; without either it is torch's default dtype. Values are
+made on torch's default device. Random ones come from torch's default generator; with a ``seed``
+they come from a generator of their own, begun afresh at every call, so that all calls give the
+same values. ``partition_info`` is accepted, as TensorFlow passes it, and not used.
+
+Sizes are read TensorFlow's way: a kernel is ``(..., inputs, outputs)``, so a convolution's is
+``(height, width, in, out)``. Given PyTorch's ``(out, in, height, width)``, ``glorot_uniform`` and
+its like take ``height`` for the inputs; ``torch.nn.init.xavier_uniform_`` is right for those.
+"""
+
+import inspect
+import math
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Number
+from typing import Any, TypeAlias, cast
+
+import torch
+
+Initializer: TypeAlias = Callable[..., torch.Tensor]
+
+_linalg: Any = torch.linalg  # Torch does not say what types it takes and gives.
+
+# What is left of a standard deviation of 1 when the normal distribution is cut at -2 and 2.
+_TRUNCATED_STDDEV = 0.87962566103423978
+
+
+class _Initializer:
+    """What all have in common: which dtype is meant, and a readable form."""
+
+    dtype: torch.dtype | None
+
+    def __call__(
+        self, shape: Sequence[int], dtype: torch.dtype | None = None, partition_info: object = None
+    ) -> torch.Tensor:
+        return self._make(tuple(shape), dtype or self.dtype or torch.get_default_dtype())
+
+    def __repr__(self) -> str:
+        names = inspect.signature(type(self)).parameters
+        given = {name: getattr(self, name) for name in names}
+        shown = (f"{name}={value!r}" for name, value in given.items() if value is not None)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _make(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class _FloatInitializer(_Initializer):
+    """One whose values are fractions; a dtype that cannot hold them is refused."""
+
+    def __post_init__(self) -> None:
+        if self.dtype is not None:
+            self._check(self.dtype)
+
+    def _check(self, dtype: torch.dtype) -> None:
+        if not dtype.is_floating_point:
+            raise ValueError(
+                f"{type(self).__name__} makes floating-point values, not {dtype}. "
+                "Use a dtype such as torch.float32, or another initializer."
+            )
+
+    def _make(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        self._check(dtype)
+        # Torch draws no float8 and decomposes no half.
+        exact = torch.float32 if dtype.itemsize < 4 else dtype
+        return self._floats(shape, exact).to(dtype)
+
+    def _floats(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        raise NotImplementedError
+
+
+def _generator(seed: int | None) -> torch.Generator | None:
+    device = torch.get_default_device()
+    if seed is None or device.type == "meta":  # Meta tensors have no values and no generators.
+        return None
+    return torch.Generator(device).manual_seed(operator.index(seed))
+
+
+def _draw(
+    distribution: str, shape: tuple[int, ...], dtype: torch.dtype, seed: int | None
+) -> torch.Tensor:
+    """Values of [0, 1), or of the standard normal distribution, cut at 2 unless ``untruncated``."""
+    generator = _generator(seed)
+    if distribution == "uniform":
+        return torch.rand(shape, generator=generator, dtype=dtype)
+    if distribution == "untruncated_normal":
+        return torch.randn(shape, generator=generator, dtype=dtype)
+    values = torch.empty(shape, dtype=dtype)
+    return torch.nn.init.trunc_normal_(values, 0.0, 1.0, -2.0, 2.0, generator=generator)
+
+
+@dataclass(eq=False, repr=False)
+class zeros(_Initializer):
+    """Zeros of any dtype.
+
+    >>> zeros()([2])
+    tensor([0., 0.])
+
+    Args:
+        dtype: used where the call names none.
+    """
+
+    dtype: torch.dtype | None = None
+
+    def _make(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        return torch.zeros(shape, dtype=dtype)
+
+
+@dataclass(eq=False, repr=False)
+class ones(_Initializer):
+    """Ones of any dtype.
+
+    >>> ones()([2], torch.int32)
+    tensor([1, 1], dtype=torch.int32)
+
+    Args:
+        dtype: used where the call names none.
+    """
+
+    dtype: torch.dtype | None = None
+
+    def _make(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        return torch.ones(shape, dtype=dtype)
+
+
+@dataclass(eq=False, repr=False)
+class constant(_Initializer):
+    """The values given, row by row; if they are too few, the last one fills the rest.
+
+    >>> constant([0, 1, 2])([2, 3])
+    tensor([[0., 1., 2.],
+            [2., 2., 2.]])
+
+    Args:
+        value: a number, a list or tuple of numbers, nested or not, an array or a tensor.
+        dtype: used where the call names none.
+        verify_shape: whether the shape asked for has to be the shape of ``value``.
+
+    Raises:
+        TypeError: ``value`` is none of these; or, at the call, it does not have the shape that
+            ``verify_shape`` demands, or has numbers (in no array) that the dtype cannot hold.
+        ValueError: at the call: there are more values than the shape has room for, or none.
+    """
+
+    value: Any = 0
+    dtype: torch.dtype | None = None
+    verify_shape: bool = False
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.value, Number | list | tuple) or hasattr(self.value, "__array__")):
+            raise TypeError(
+                f"constant takes a number, a list, a tuple or an array, not {self.value!r}."
+            )
+
+    def _make(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        room = math.prod(shape)
+        if room == 0:
+            return torch.empty(shape, dtype=dtype)
+        values = self._tensor(dtype)
+        if self.verify_shape and tuple(values.shape) != shape:
+            raise TypeError(f"constant has values of shape {tuple(values.shape)}, not {shape}.")
+        count = values.numel()
+        if not 0 < count <= room:
+            raise ValueError(
+                f"constant has {count} values; the shape {shape} takes at least 1, at most {room}."
+            )
+        result = torch.empty(shape, dtype=dtype)
+        flat, given = result.view(-1), values.reshape(-1)
+        flat[:count] = given
+        flat[count:] = given[-1]
+        return result
+
+    def _tensor(self, dtype: torch.dtype) -> torch.Tensor:
+        if isinstance(self.value, torch.Tensor):
+            return self.value.detach()
+        if not hasattr(self.value, "__array__"):
+            # TensorFlow casts an array to any dtype, but takes no 1.5 for an int, no 1 for a bool.
+            found = torch.tensor(self.value).dtype
+            if not torch.can_cast(found, dtype):
+                raise TypeError(f"constant cannot make {dtype} of {self.value!r}.")
+        return torch.tensor(self.value, dtype=dtype)
+
+
+@dataclass(eq=False, repr=False)
+class random_normal(_FloatInitializer):
+    """Values of a normal distribution.
+
+    >>> random_normal(stddev=0.1)([2, 3]).shape
+    torch.Size([2, 3])
+
+    Args:
+        mean: of the distribution.
+        stddev: its standard deviation.
+        seed: makes every call give the same values.
+        dtype: used where the call names none; a floating one.
+
+    Raises:
+        ValueError: ``dtype``, here or at the call, is not a floating one.
+    """
+
+    mean: float = 0.0
+    stddev: float = 1.0
+    seed: int | None = None
+    dtype: torch.dtype | None = None
+
+    def _floats(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        values = _draw("untruncated_normal", shape, dtype, self.seed)
+        return values.mul_(self.stddev).add_(self.mean)
+
+
+@dataclass(eq=False, repr=False)
+class truncated_normal(_FloatInitializer):
+    """Values of a normal distribution; those beyond two standard deviations are drawn again.
+
+    What is left has a standard deviation of 0.88 ``stddev``. ``torch.nn.init.trunc_normal_`` cuts
+    at -2 and 2 whatever the deviation, which at 0.02 cuts nothing.
+
+    >>> bool((truncated_normal(stddev=0.02)([1000]).abs() <= 0.04).all())
+    True
+
+    Args:
+        mean: of the distribution.
+        stddev: its standard deviation before the cut.
+        seed: makes every call give the same values.
+        dtype: used where the call names none; a floating one.
+
+    Raises:
+        ValueError: ``dtype``, here or at the call, is not a floating one.
+    """
+
+    mean: float = 0.0
+    stddev: float = 1.0
+    seed: int | None = None
+    dtype: torch.dtype | None = None
+
+    def _floats(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        values = _draw("truncated_normal", shape, dtype, self.seed)
+        return values.mul_(self.stddev).add_(self.mean)
+
+
+@dataclass(eq=False, repr=False)
+class random_uniform(_FloatInitializer):
+    """Values between two bounds, all equally likely; integers too.
+
+    >>> dice = random_uniform(1, 7)([1000], torch.int64)
+    >>> dice.unique()
+    tensor([1, 2, 3, 4, 5, 6])
+
+    Args:
+        minval: the least value.
+        maxval: the bound above, itself left out; 1 for floats unless given.
+        seed: makes every call give the same values.
+        dtype: used where the call names none; a floating one or integers.
+
+    Raises:
+        ValueError: ``dtype``, here or at the call, is neither, or it is of integers and ``maxval``
+            was not given.
+    """
+
+    minval: float = 0
+    maxval: float | None = None
+    seed: int | None = None
+    dtype: torch.dtype | None = None
+
+    def _check(self, dtype: torch.dtype) -> None:
+        if dtype.is_complex or dtype == torch.bool:
+            raise ValueError(f"random_uniform makes floats and integers, not {dtype}.")
+
+    def _make(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        self._check(dtype)
+        if dtype.is_floating_point:
+            return super()._make(shape, dtype)
+        if self.maxval is None:
+            raise ValueError(
+                f"random_uniform needs a bound to make {dtype}: random_uniform(0, maxval=10)."
+            )
+        low, high = (operator.index(cast(int, bound)) for bound in (self.minval, self.maxval))
+        return torch.randint(low, high, shape, generator=_generator(self.seed), dtype=dtype)
+
+    def _floats(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        maxval = 1 if self.maxval is None else self.maxval
+        values = _draw("uniform", shape, dtype, self.seed)
+        return values.mul_(maxval - self.minval).add_(self.minval)
+
+
+@dataclass(eq=False, repr=False)
+class uniform_unit_scaling(_FloatInitializer):
+    """Uniform values that keep the variance of what they multiply: within sqrt(3 / inputs).
+
+    The inputs are counted as the product of all sizes but the last.
+
+    >>> bool((uniform_unit_scaling()([4, 3, 5]).abs() <= 0.5).all())
+    True
+
+    Args:
+        factor: the bound is multiplied by it; 1.43 suits relu, 1.15 tanh.
+        seed: makes every call give the same values.
+        dtype: used where the call names none; a floating one.
+
+    Raises:
+        ValueError: ``dtype``, here or at the call, is not a floating one.
+    """
+
+    factor: float = 1.0
+    seed: int | None = None
+    dtype: torch.dtype | None = None
+
+    def _floats(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        limit = math.sqrt(3 / max(1, math.prod(shape[:-1]))) * self.factor
+        return _draw("uniform", shape, dtype, self.seed).mul_(2 * limit).sub_(limit)
+
+
+@dataclass(eq=False, repr=False)
+class variance_scaling(_FloatInitializer):
+    """Values whose variance is ``scale`` over the number of inputs, outputs, or their average.
+
+    The normal distribution is cut at two standard deviations and widened to have that variance
+    again. Early versions of TensorFlow 1 did not widen it; theirs is
+    ``truncated_normal(stddev=math.sqrt(scale / inputs))``.
+
+    >>> values = variance_scaling(2.0, mode="fan_out")([400, 50])
+    >>> round(values.std().item(), 1)  # sqrt(2 / 50)
+    0.2
+
+    Args:
+        scale: a positive number.
+        mode: what to divide by: ``"fan_in"``, ``"fan_out"`` or ``"fan_avg"``. Of a kernel
+            ``(..., inputs, outputs)`` both numbers are multiplied by the sizes before them.
+        distribution: ``"truncated_normal"``, also called ``"normal"``; ``"untruncated_normal"``;
+            or ``"uniform"``.
+        seed: makes every call give the same values.
+        dtype: used where the call names none; a floating one.
+
+    Raises:
+        ValueError: one of these is out of range; or ``dtype``, here or at the call, is not a
+            floating one.
+    """
+
+    scale: float = 1.0
+    mode: str = "fan_in"
+    distribution: str = "truncated_normal"
+    seed: int | None = None
+    dtype: torch.dtype | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.scale > 0:
+            raise ValueError(f"scale must be positive, not {self.scale!r}.")
+        modes = ("fan_in", "fan_out", "fan_avg")
+        if self.mode not in modes:
+            raise ValueError(f"mode must be one of {modes}, not {self.mode!r}.")
+        distributions = ("truncated_normal", "normal", "untruncated_normal", "uniform")
+        if self.distribution.lower() not in distributions:
+            raise ValueError(
+                f"distribution must be one of {distributions}, not {self.distribution!r}."
+            )
+        self.distribution = self.distribution.lower()
+
+    def _floats(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        fan_in, fan_out = _fans(shape)
+        fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+        stddev = math.sqrt(self.scale / max(1.0, fans[self.mode]))
+        values = _draw(self.distribution, shape, dtype, self.seed)
+        if self.distribution == "uniform":
+            limit = math.sqrt(3) * stddev
+            return values.mul_(2 * limit).sub_(limit)
+        if self.distribution == "untruncated_normal":
+            return values.mul_(stddev)
+        return values.mul_(stddev / _TRUNCATED_STDDEV)
+
+
+def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """The numbers of inputs and outputs of a kernel ``(..., inputs, outputs)``."""
+    if not shape:
+        return 1, 1
+    if len(shape) == 1:
+        return shape[0], shape[0]
+    field = math.prod(shape[:-2])
+    return shape[-2] * field, shape[-1] * field
+
+
+class glorot_uniform(variance_scaling):
+    """Uniform values within sqrt(6 / (inputs + outputs)): the default of ``get_variable``.
+
+    >>> bool((glorot_uniform()([400, 200]).abs() <= 0.1).all())
+    True
+
+    Args:
+        seed: makes every call give the same values.
+        dtype: used where the call names none; a floating one.
+    """
+
+    def __init__(self, seed: int | None = None, dtype: torch.dtype | None = None) -> None:
+        super().__init__(1.0, "fan_avg", "uniform", seed, dtype)
+
+
+class glorot_normal(variance_scaling):
+    """Truncated normal values with standard deviation sqrt(2 / (inputs + outputs)).
+
+    >>> round(glorot_normal()([20, 30]).std().item(), 1)
+    0.2
+
+    Args:
+        seed: makes every call give the same values.
+        dtype: used where the call names none; a floating one.
+    """
+
+    def __init__(self, seed: int | None = None, dtype: torch.dtype | None = None) -> None:
+        super().__init__(1.0, "fan_avg", "truncated_normal", seed, dtype)
+
+
+class he_normal(variance_scaling):
+    """Truncated normal values with standard deviation sqrt(2 / inputs), for relu.
+
+    >>> round(he_normal()([50, 400]).std().item(), 1)
+    0.2
+
+    Args:
+        seed: makes every call give the same values.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(2.0, "fan_in", "truncated_normal", seed)
+
+
+class he_uniform(variance_scaling):
+    """Uniform values within sqrt(6 / inputs), for relu.
+
+    >>> bool((he_uniform()([600, 50]).abs() <= 0.1).all())
+    True
+
+    Args:
+        seed: makes every call give the same values.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(2.0, "fan_in", "uniform", seed)
+
+
+class lecun_normal(variance_scaling):
+    """Truncated normal values with standard deviation sqrt(1 / inputs).
+
+    >>> round(lecun_normal()([25, 400]).std().item(), 1)
+    0.2
+
+    Args:
+        seed: makes every call give the same values.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(1.0, "fan_in", "truncated_normal", seed)
+
+
+class lecun_uniform(variance_scaling):
+    """Uniform values within sqrt(3 / inputs).
+
+    >>> bool((lecun_uniform()([300, 50]).abs() <= 0.1).all())
+    True
+
+    Args:
+        seed: makes every call give the same values.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(1.0, "fan_in", "uniform", seed)
+
+
+@dataclass(eq=False, repr=False)
+class orthogonal(_FloatInitializer):
+    """A matrix with orthonormal columns, or rows where it has fewer of those.
+
+    More than two sizes are taken as ``(product of the first ones, last)``.
+
+    >>> kernel = orthogonal()([3, 3, 4, 8]).reshape(36, 8)
+    >>> torch.allclose(kernel.T @ kernel, torch.eye(8), atol=1e-5)
+    True
+
+    Args:
+        gain: what the matrix is multiplied by.
+        seed: makes every call give the same values.
+        dtype: used where the call names none; a floating one.
+
+    Raises:
+        ValueError: the shape has fewer than two sizes; or ``dtype``, here or at the call, is not a
+            floating one.
+    """
+
+    gain: float = 1.0
+    seed: int | None = None
+    dtype: torch.dtype | None = None
+
+    def _floats(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        if len(shape) < 2:
+            raise ValueError(f"orthogonal makes matrices and larger; {shape} has too few sizes.")
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        tall = (max(rows, columns), min(rows, columns))
+        q, r = _linalg.qr(_draw("untruncated_normal", tall, dtype, self.seed))
+        q = q * r.diagonal().sign()  # Without this the QR's own signs would favour some matrices.
+        matrix = q.T if rows < columns else q
+        return matrix.reshape(shape).mul_(self.gain)
+
+
+@dataclass(eq=False, repr=False)
+class identity(_FloatInitializer):
+    """The identity matrix, square or cut to the shape.
+
+    >>> identity(gain=0.5)([2, 3])
+    tensor([[0.5000, 0.0000, 0.0000],
+            [0.0000, 0.5000, 0.0000]])
+
+    Args:
+        gain: what the matrix is multiplied by.
+        dtype: used where the call names none; a floating one.
+
+    Raises:
+        ValueError: the shape is not of two sizes; or ``dtype``, here or at the call, is not a
+            floating one.
+    """
+
+    gain: float = 1.0
+    dtype: torch.dtype | None = None
+
+    def _floats(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        if len(shape) != 2:
+            raise ValueError(f"identity makes matrices only; {shape} has {len(shape)} sizes.")
+        return torch.eye(*shape, dtype=dtype).mul_(self.gain)
+
+
+zeros_initializer = zeros
+ones_initializer = ones
+constant_initializer = constant
+random_normal_initializer = random_normal
+truncated_normal_initializer = truncated_normal
+random_uniform_initializer = random_uniform
+uniform_unit_scaling_initializer = uniform_unit_scaling
+variance_scaling_initializer = variance_scaling
+glorot_uniform_initializer = glorot_uniform
+glorot_normal_initializer = glorot_normal
+he_normal_initializer = he_normal
+he_uniform_initializer = he_uniform
+lecun_normal_initializer = lecun_normal
+lecun_uniform_initializer = lecun_uniform
+orthogonal_initializer = orthogonal
+identity_initializer = identity
