@@ -32,7 +32,7 @@ def add_to_collection(key: str, value: Any) -> None:
     """
     run = current_pass()
     store: VariableStore = run.store
-    if isinstance(value, torch.Tensor) and store.add_to_collection(key, value):
+    if isinstance(value, torch.Tensor) and store._add_to_collection(key, value):
         return
     scope_name = run.scopes[-1].name if run.scopes else ""
     run.values.setdefault(key, []).append((f"{scope_name}/", value))

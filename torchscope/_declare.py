@@ -7,7 +7,7 @@ import operator
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 
@@ -111,7 +111,7 @@ def as_shape(shape: ShapeLike) -> tuple[int | None, ...] | None:
                 raise TypeError(
                     f"A shape is a list of sizes such as [3, 4], not {shape!r}."
                 ) from None
-    sizes: Iterable[Any] = shape
+    sizes = cast("Iterable[Any]", shape)
     return tuple(None if size is None else _as_size(size) for size in sizes)
 
 

@@ -8,8 +8,8 @@ from ._store import VariableStore, making
 class _DefaultStore(VariableStore):
     """A store with one endless pass: entered, it goes on where it was left."""
 
-    def new_pass(self) -> Pass:
-        return _endless_pass() if self is _default.store else super().new_pass()
+    def _new_pass(self) -> Pass:
+        return _endless_pass() if self is _default.store else super()._new_pass()
 
 
 class _Default:

@@ -72,7 +72,7 @@ class Pass:
                     "pause? Keep `with variable_scope(...)` around code without yield.",
                 )
             if not self.again:
-                self.store.pass_ended()
+                self.store._pass_ended()
 
     def check(self, full_name: str) -> None:
         """Raise if whoever asks for ``full_name`` is not the code that began this pass."""

@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
 from torch import nn
@@ -82,13 +82,13 @@ class ScopedModule(VariableStore, Generic[P, R]):
             first_pass(self, self.fn, args, kwargs)
         return self
 
-    def pass_ended(self) -> None:
+    def _pass_ended(self) -> None:
         """The first pass that ends well settles what the module holds."""
         if self._built:
             return
         self._settle_pending()
         self.__dict__["_parameters"] = dict(self._parameters)
-        super().pass_ended()
+        super()._pass_ended()
 
     def _settle_pending(self) -> None:
         if not self._pending:
@@ -151,7 +151,7 @@ class _Unbuilt(dict[str, Any]):
         while frame is not None:
             module = frame.f_globals.get("__name__", "")
             if frame.f_code.co_name == "__init__":
-                kind: type[Any] = type(frame.f_locals.get("self"))
+                kind = type(cast("object", frame.f_locals.get("self")))
                 if issubclass(kind, _HOLDERS):
                     self.read_at = None
                     raise NotBuiltError(

@@ -13,7 +13,6 @@ from ._errors import ScopeError, VariableExistsError, VariableMismatchError
 from ._here import Pass, here
 from ._store import VariableStore, making
 
-
 T = TypeVar("T")
 
 
@@ -59,7 +58,7 @@ def recall(run: Pass, full_name: str, shape: Any, dtype: Any, reuse: Reuse) -> t
     watched = run.traced or not is_dynamo_compiling()
     if (
         made is None
-        or (shape is not None and shape != made.shape and shape != made.sizes)
+        or not (shape is None or _is_shape(shape, made))
         or (dtype or get_default_dtype()) is not made.dtype
         or (reuse is _NO and watched and full_name in run.met)
     ):
@@ -67,7 +66,14 @@ def recall(run: Pass, full_name: str, shape: Any, dtype: Any, reuse: Reuse) -> t
     if watched:
         run.check(full_name)
         run.met[full_name] = None
-    return store.fetch(made)
+    return store._fetch(made)
+
+
+def _is_shape(shape: Any, made: Declaration) -> bool:
+    # An array would compare element by element; find_or_make takes it as what it is.
+    if shape.__class__ is list:
+        return shape == made.sizes
+    return isinstance(shape, tuple) and shape == made.shape
 
 
 def find_or_make(run: Pass, request: Declaration, reuse: Reuse) -> torch.Tensor:
@@ -89,25 +95,25 @@ def find_or_make(run: Pass, request: Declaration, reuse: Reuse) -> torch.Tensor:
         )
 
     def make() -> torch.Tensor:
-        variable = store.make(request)
+        variable = store._make(request)
         run.met[name] = None
         # TensorFlow runs it after keeping the variable: if it raises, the variable stays.
-        store.regularize(store.declarations[name])
+        store._regularize(store._declared[name])
         return variable
 
-    if store.module(name) is not None:
+    if store._module(name) is not None:
         raise VariableMismatchError(
             name,
-            f"{name!r} is a module, made at {store.origin(name)}, not a variable. Use another name, "
-            "or get_module.",
+            f"{name!r} is a module, made at {store.origin(name)}, not a variable. Use another "
+            "name, or get_module.",
         )
     known = name in store
-    if (made := _made(run, name, reuse, known, store.declarations.get, make)) is not None:
+    if (made := _made(run, name, reuse, known, store._declared.get, make)) is not None:
         return made
-    declared = store.declarations[name]
+    declared = store._declared[name]
     _check_fits(request, declared, met=name in run.met)
     _meet(run, name)
-    return store.fetch(declared)
+    return store._fetch(declared)
 
 
 def find_or_make_module(
@@ -117,15 +123,15 @@ def find_or_make_module(
     store: VariableStore = run.store
 
     def make() -> nn.Module:
-        module = store.make_module(full_name, factory)
+        module = store._make_module(full_name, factory)
         run.met[full_name] = None
         return module
 
-    known = store.module(full_name) is not None
-    if (made := _made(run, full_name, reuse, known, store.module, make)) is not None:
+    known = store._module(full_name) is not None
+    if (made := _made(run, full_name, reuse, known, store._module, make)) is not None:
         return made
     _meet(run, full_name)
-    return cast("nn.Module", store.module(full_name))
+    return cast("nn.Module", store._module(full_name))
 
 
 def _made(
@@ -141,7 +147,7 @@ def _made(
         run.check(name)
     if find(name) is None:
         if reuse is Reuse.YES and not known:
-            run.store.missing(name, " To make it here, enter its scope with reuse=AUTO_REUSE.")
+            run.store._missing(name, " To make it here, enter its scope with reuse=AUTO_REUSE.")
         with making:
             if find(name) is None:  # Another thread may have been first.
                 return make()
@@ -151,7 +157,7 @@ def _made(
 
 
 def _exists(run: Pass, name: str) -> str:
-    declared = run.store.declarations.get(name)
+    declared = run.store._declared.get(name)
     what, shape = ("Variable", f", shape {declared.shape}") if declared else ("Module", "")
     endless = run is here.endless
     return (
@@ -191,6 +197,6 @@ def _check_fits(request: Declaration, made: Declaration, *, met: bool) -> None:
         return
     raise VariableMismatchError(
         made.name,
-        f"Variable {made.name!r} {problem[0]}; first made at {made.origin}. Ask for {problem[1]}, or "
-        "use another name.",
+        f"Variable {made.name!r} {problem[0]}; first made at {made.origin}. Ask for {problem[1]}, "
+        "or use another name.",
     )

@@ -36,8 +36,12 @@ M = TypeVar("M", bound=nn.Module)
 # What means something only in TensorFlow's graph: accepted, so ported code runs, and dropped.
 # Custom getters find the first six among their arguments, with these values.
 GRAPH_ONLY: dict[str, Any] = {
-    **{"caching_device": None, "partitioner": None, "validate_shape": True},
-    **{"use_resource": None, "synchronization": None, "aggregation": None},
+    "caching_device": None,
+    "partitioner": None,
+    "validate_shape": True,
+    "use_resource": None,
+    "synchronization": None,
+    "aggregation": None,
 }
 _ACCEPTED = {*GRAPH_ONLY, "auxiliary_name_scope", "values"}
 
@@ -613,6 +617,5 @@ def name_scope(
     >>> list(store)
     ['w']
     """
-
     name = default_name if name is None else name
     yield f"{name}/" if name else ""

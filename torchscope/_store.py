@@ -106,7 +106,7 @@ class VariableStore(VariableTable):
             return fn(*args, **kwargs)
 
     def __enter__(self) -> Self:
-        (entered(self) or self.new_pass()).__enter__()
+        (entered(self) or self._new_pass()).__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -115,18 +115,18 @@ class VariableStore(VariableTable):
             raise ScopeOrderError(None, "This store is left without having been entered.")
         run.__exit__(*error)
 
-    def new_pass(self) -> Pass:
+    def _new_pass(self) -> Pass:
         """The pass that entering this store begins."""
         return Pass(self)
 
-    def pass_ended(self) -> None:
+    def _pass_ended(self) -> None:
         """Called when a pass has ended without an exception."""
         if not self._built:
             self._built = True
 
     # ---- making ----------------------------------------------------------------------------
 
-    def make(self, request: Declaration) -> torch.Tensor:
+    def _make(self, request: Declaration) -> torch.Tensor:
         """Make the variable that ``request`` asks for, or take the value loaded for it."""
         self._check_can_make("Variable", request.name)
         request = replace(
@@ -138,16 +138,16 @@ class VariableStore(VariableTable):
         )
         with torch.inference_mode(False):  # A tensor made under it could never be trained.
             value = self._value(request)
-            self.check_late(request)
-            self.register(request, value)
-        variable = self.fetch(request)  # Read again: hooks on registration may have replaced it.
+            self._check_late(request)
+            self._register(request, value)
+        variable = self._fetch(request)  # Read again: hooks on registration may have replaced it.
         if here.kept is not None and not variable.requires_grad:
             here.kept.append((variable, variable.detach().clone()))
         return variable
 
     def _value(self, request: Declaration) -> torch.Tensor:
         """The first value; what it settles of ``request`` is written there."""
-        key = self.pending_key(request.name)
+        key = self._pending_key(request.name)
         if key is None:
             value = first_value(request, self._seed)
             shape, dtype = tuple(value.shape), value.dtype
@@ -176,7 +176,7 @@ class VariableStore(VariableTable):
         elif torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore
             problem = "would have to be made inside a function transform, and be lost with it."
         elif self._finalized:
-            problem = f"is new, but the store is finalized.{self.nearest(name)}"
+            problem = f"is new, but the store is finalized.{self._nearest(name)}"
         else:
             return self._check_name(what, name)
         raise NotBuiltError(
@@ -194,23 +194,23 @@ class VariableStore(VariableTable):
                     "Use another name.",
                 )
 
-    def check_late(self, declaration: Declaration) -> None:
+    def _check_late(self, declaration: Declaration) -> None:
         """For ScopedModule: nothing is late in a store that does not know its function."""
 
-    def regularize(self, declaration: Declaration) -> None:
+    def _regularize(self, declaration: Declaration) -> None:
         """Keep a new variable's regularizer if it gives a loss; it has to be called to tell."""
         regularizer, declaration.regularizer = declaration.regularizer, None
         if regularizer:
             with torch.no_grad():
-                loss = regularizer(self.fetch(declaration))
+                loss = regularizer(self._fetch(declaration))
             if loss is not None:
                 declaration.regularizer = regularizer
 
-    def module(self, full_name: str) -> nn.Module | None:
+    def _module(self, full_name: str) -> nn.Module | None:
         """The module kept under ``full_name``, if one was made."""
         return self._modules[_names.escape(full_name)] if full_name in self._made_modules else None
 
-    def make_module(self, full_name: str, factory: Callable[[], nn.Module]) -> nn.Module:
+    def _make_module(self, full_name: str, factory: Callable[[], nn.Module]) -> nn.Module:
         """Make the module ``full_name``, and give it what was loaded for it."""
         self._check_can_make("Module", full_name)
         for name in [*self._declared, *self._made_modules]:
@@ -262,7 +262,7 @@ class VariableStore(VariableTable):
     def _all_in(self, module: nn.Module, prefix: str) -> Iterator[Any]:
         if isinstance(module, VariableStore):
             for name, declaration in module._declared.items():
-                yield prefix + name, module.fetch(declaration), module, name
+                yield prefix + name, module._fetch(declaration), module, name
         else:
             unkept = module._non_persistent_buffers_set
             tensors = [
@@ -313,7 +313,7 @@ class VariableStore(VariableTable):
         of_a_module = declaration is None
         return key == GraphKeys.GLOBAL_VARIABLES if of_a_module else key in declaration.collections
 
-    def add_to_collection(self, key: str, variable: torch.Tensor) -> bool:
+    def _add_to_collection(self, key: str, variable: torch.Tensor) -> bool:
         """Put a variable into the collection ``key``; False if it is not one of this store's."""
         found = self._locate(variable)
         declaration = found and found[1]._declared.get(found[2])
@@ -357,8 +357,8 @@ class VariableStore(VariableTable):
         if found is None:
             raise VariableMissingError(
                 None,
-                "This tensor is not a variable of this store. Ask with the tensor that get_variable "
-                "returned: store.name_of(variable).",
+                "This tensor is not a variable of this store. Ask with what get_variable returned: "
+                "store.name_of(variable).",
             )
         return found[0]
 
@@ -372,7 +372,7 @@ class VariableStore(VariableTable):
 
     def _holds(self, name: str, variable: torch.Tensor) -> bool:
         declaration = self._declared.get(name)
-        return declaration is not None and self.fetch(declaration) is variable
+        return declaration is not None and self._fetch(declaration) is variable
 
     def origin(self, name: str) -> str:
         """Where the variable or module ``name`` was made: ``file:line`` in the user's code."""
@@ -380,10 +380,10 @@ class VariableStore(VariableTable):
         if made is not None:
             return str(made.origin)
         for above in self._made_modules:
-            block = self.module(above)
+            block = self._module(above)
             if isinstance(block, VariableStore) and name.startswith(f"{above}/"):
                 return block.origin(name.removeprefix(f"{above}/"))
-        return self.missing(name)
+        return self._missing(name)
 
     # ---- all at once -----------------------------------------------------------------------
 
@@ -401,7 +401,7 @@ class VariableStore(VariableTable):
             for store in self._stores():
                 for declaration in store._declared.values():
                     if declaration.constraint is not None:
-                        variable = store.fetch(declaration)
+                        variable = store._fetch(declaration)
                         variable.copy_(declaration.constraint(variable))
 
     def reset_parameters(self) -> None:
@@ -412,14 +412,14 @@ class VariableStore(VariableTable):
         """
         cpu = torch.device("cpu")
         values = [
-            (self.fetch(declaration), first_value(replace(declaration, device=cpu), self._seed))
+            (self._fetch(declaration), first_value(replace(declaration, device=cpu), self._seed))
             for declaration in self._declared.values()
         ]
         with torch.no_grad():
             for variable, value in values:
                 variable.copy_(value)
         for name, made in self._made_modules.items():
-            module = self.module(name)
+            module = self._module(name)
             if isinstance(module, VariableStore):
                 module.reset_parameters()
             elif module is not None:

@@ -7,7 +7,7 @@ import difflib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import nn
@@ -32,12 +32,7 @@ class VariableTable(nn.ParameterDict):
         self._pending: dict[str, torch.Tensor] = {}
         self._pending_strict = self._pending_assign = False
 
-    @property
-    def declarations(self) -> Mapping[str, Declaration]:
-        """What each variable that has been made was declared as."""
-        return self._declared
-
-    def fetch(self, declaration: Declaration) -> torch.Tensor:
+    def _fetch(self, declaration: Declaration) -> torch.Tensor:
         """The tensor that the module holds now for a variable that has been made."""
         key = declaration.key
         found = self._parameters.get(key)
@@ -46,7 +41,7 @@ class VariableTable(nn.ParameterDict):
         # Under parametrize, or in a replica of DataParallel, a variable is a plain attribute.
         return getattr(self, key) if found is None else found
 
-    def register(self, declaration: Declaration, value: torch.Tensor) -> None:
+    def _register(self, declaration: Declaration, value: torch.Tensor) -> None:
         """Keep ``value`` as the variable declared so; a Parameter as it is."""
         key, old = declaration.key, self._declared.get(declaration.name)
         if old is not None:
@@ -64,34 +59,36 @@ class VariableTable(nn.ParameterDict):
                 floats = value.is_floating_point() or value.is_complex()
                 value = nn.Parameter(value, declaration.trainable and floats)
             self.register_parameter(key, value)
-        self._pending.pop(self.pending_key(declaration.name) or "", None)
+        self._pending.pop(self._pending_key(declaration.name) or "", None)
         self._declared[declaration.name] = declaration
 
     # ---- the mapping -----------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[str]:
         yield from self._declared
-        yield from (_names.unescape(key) for key in self._pending if "." not in key)
+        yield from map(_names.unescape, self._pending)
 
     def __reversed__(self) -> Iterator[str]:
         return reversed(list(self))
 
     def __len__(self) -> int:
-        return sum(1 for _ in self) if self._pending else len(self._declared)
+        return len(self._declared) + len(self._pending)
 
     def __bool__(self) -> bool:
         return True  # A store is there though it holds nothing yet.
 
     def __contains__(self, name: object) -> bool:
-        return name in self._declared or (bool(self._pending) and name in list(self))
+        return name in self._declared or (
+            isinstance(name, str) and self._pending_key(name) is not None
+        )
 
     def __getitem__(self, name: str) -> Any:
         declaration = self._declared.get(name)
         if declaration is not None:
-            return self.fetch(declaration)
-        key = self.pending_key(name)
+            return self._fetch(declaration)
+        key = self._pending_key(name)
         if key is None:
-            raise KeyError(f"no variable {name!r}.{self.nearest(name)}")
+            raise KeyError(f"no variable {name!r}.{self._nearest(name)}")
         return self._pending[key]
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -107,17 +104,21 @@ class VariableTable(nn.ParameterDict):
         lasting = old.initializer is not None and not old.by_value and not old.shapeless
         declaration = replace(
             old,
-            **{"shape": tuple(value.shape), "sizes": list(value.shape), "dtype": value.dtype},
-            **{"buffer": buffer, "origin": Origin.here(), "shapeless": False},
+            shape=tuple(value.shape),
+            sizes=list(value.shape),
+            dtype=value.dtype,
+            buffer=buffer,
+            origin=Origin.here(),
+            shapeless=False,
             initializer=old.initializer if lasting else value.detach().clone(),
             trainable=value.requires_grad or not isinstance(value, nn.Parameter),
         )
-        self.register(declaration, value)
+        self._register(declaration, value)
 
     def __delitem__(self, name: str) -> None:
-        key = self.pending_key(name)
+        key = self._pending_key(name)
         if name not in self._declared and key is None:
-            raise KeyError(f"no variable {name!r}.{self.nearest(name)}")
+            raise KeyError(f"no variable {name!r}.{self._nearest(name)}")
         if name in self._declared:
             delattr(self, self._declared.pop(name).key)
         self._pending.pop(key or "", None)
@@ -159,20 +160,20 @@ class VariableTable(nn.ParameterDict):
             lines.insert(_SHOWN // 2, f"... {hidden:,} more")
         return "\n".join(lines)
 
-    def nearest(self, name: str) -> str:
+    def _nearest(self, name: str) -> str:
         """A question that offers the names nearest to ``name``, or nothing."""
         close = difflib.get_close_matches(name, list(self)[:10_000], n=3)
         return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
-    def missing(self, name: str, advice: str = "") -> NoReturn:
+    def _missing(self, name: str, advice: str = "") -> NoReturn:
         """Raise that there is no variable ``name``."""
         raise VariableMissingError(
-            name, f"Variable {name!r} does not exist.{self.nearest(name)}{advice}"
+            name, f"Variable {name!r} does not exist.{self._nearest(name)}{advice}"
         )
 
     # ---- state dicts -----------------------------------------------------------------------
 
-    def pending_key(self, full_name: str) -> str | None:
+    def _pending_key(self, full_name: str) -> str | None:
         """The key under which a value for ``full_name`` was loaded that nobody has asked for."""
         if self._pending:
             for key in (_names.escape(full_name), full_name):
@@ -204,7 +205,7 @@ class VariableTable(nn.ParameterDict):
     def _misfits(self, state_dict: Mapping[str, Any], strict: bool) -> Iterator[str]:
         given = dict(state_dict)
         expected: dict[str, torch.Tensor] = {}
-        modules: dict[str, nn.Module] = dict(self.named_modules())
+        modules: dict[str, nn.Module] = dict(cast("Any", self.named_modules()))
         for path, module in modules.items():
             prefix = path + "." if path else ""
             if isinstance(module, VariableTable):
@@ -263,7 +264,7 @@ class VariableTable(nn.ParameterDict):
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
 
-_PLAIN: tuple[Any, ...] = (nn.Module._load_from_state_dict, VariableTable._load_from_state_dict)
+_PLAIN = cast("Any", (nn.Module._load_from_state_dict, VariableTable._load_from_state_dict))
 
 
 def _strict() -> bool:

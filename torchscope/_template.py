@@ -148,7 +148,7 @@ class Template(Generic[P, R]):
 def _refuse_new_trainable(run: Pass, known: int, template: str) -> None:
     store: VariableStore = run.store
     for name in itertools.islice(run.met, known, None):
-        made = store.declarations.get(name)
+        made = store._declared.get(name)
         if made is not None and made.trainable and not made.buffer:
             raise ScopeError(
                 name,
