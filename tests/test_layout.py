@@ -14,7 +14,7 @@ PACKAGE = Path(torchscope.__file__).parent
 # The floors, from the bottom: a file imports only from floors below its own.
 FLOORS = [
     ["_errors"],
-    ["_names", "_here", "_assign", "initializers", "regularizers"],
+    ["_names", "_here", "_assign", "_optim", "initializers", "regularizers"],
     ["_declare"],
     ["_table"],
     ["_store"],

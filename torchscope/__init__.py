@@ -29,6 +29,7 @@ from ._errors import (
     VariableNameError,
 )
 from ._module import ScopedModule
+from ._optim import match_by_name
 from ._reuse import AUTO_REUSE
 from ._scope import (
     VariableScope,
@@ -109,6 +110,7 @@ __all__ = [
     "lecun_uniform_initializer",
     "local_variables",
     "make_template",
+    "match_by_name",
     "name_of",
     "name_scope",
     "no_regularizer",

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import inspect
 import operator
+import pickle
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -88,6 +89,9 @@ class Declaration:
     def __deepcopy__(self, memo: dict[int, Any]) -> "Declaration":
         return replace(self)  # Initializers and regularizers are functions: shared, never copied.
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: picklable(value, name) for name, value in self.__dict__.items()}
+
     @property
     def by_value(self) -> bool:
         """Whether the initializer is a value, which then brings its own shape and dtype."""
@@ -97,6 +101,29 @@ class Declaration:
     def complete(self) -> bool:
         """Whether the initializer is to be called with the shape."""
         return self.shape is not None and None not in self.shape and not self.shapeless
+
+
+@dataclass
+class _Lost:
+    """Stands for a function that pickle could not keep, and says so when it is needed."""
+
+    what: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise ScopeError(
+            None,
+            f"The {self.what} was a function that pickle cannot keep (a lambda, or one defined "
+            "inside another), so it is lost in this copy. Define it at the top of a module.",
+        )
+
+
+def picklable(value: Any, what: str) -> Any:
+    """``value`` if pickle can keep it; what else would raise is said when it is called."""
+    try:
+        pickle.dumps(value)
+    except Exception:  # Each type raises what it likes.
+        return _Lost(what)
+    return value
 
 
 def as_shape(shape: ShapeLike) -> tuple[int | None, ...] | None:

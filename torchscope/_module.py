@@ -1,7 +1,9 @@
 """ScopedModule: a store that knows the function that fills it."""
 
 import functools
+import inspect
 import sys
+import types
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
 from torch import nn
+from torch.compiler import is_dynamo_compiling
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from typing_extensions import ParamSpec, Self
@@ -50,6 +53,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
             raise TypeError(f"ScopedModule takes a function, not {fn!r}.")
         super().__init__(seed)
         self.fn = fn
+        _name_arguments(self)
         self.__dict__["_parameters"] = _Unbuilt(self._parameters)
         _warn_of_hidden_modules(fn)
 
@@ -59,7 +63,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
 
     def forward(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function as one pass over this store."""
-        if not self._built:
+        if not self._built and is_dynamo_compiling():
             return first_pass(self, self.fn, args, kwargs)
         with Pass(self):
             return self.fn(*args, **kwargs)
@@ -81,6 +85,15 @@ class ScopedModule(VariableStore, Generic[P, R]):
         with _put_back(self), torch.no_grad(), _meta_mode(args, kwargs):
             first_pass(self, self.fn, args, kwargs)
         return self
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        _name_arguments(self)
+
+    def _replicate_for_data_parallel(self) -> Self:
+        replica = super()._replicate_for_data_parallel()
+        _name_arguments(replica)  # Copied as it was, its forward would be the original's.
+        return replica
 
     def _pass_ended(self) -> None:
         """The first pass that ends well settles what the module holds."""
@@ -125,6 +138,24 @@ class ScopedModule(VariableStore, Generic[P, R]):
             return
         where = declaration.origin
         warnings.warn_explicit(message, ScopeWarning, where.file, where.line)
+
+
+def _name_arguments(module: ScopedModule[..., Any]) -> None:
+    """Give ``module.forward`` the argument names of the function, which torch.export goes by."""
+    forward = cast("Any", ScopedModule.forward)
+    fn = module.fn
+    if type(module).forward is not forward:
+        return
+    try:
+        signature = inspect.signature(fn.forward if isinstance(fn, nn.Module) else fn)
+    except (TypeError, ValueError):  # Some builtins have none.
+        return
+    own = types.FunctionType(forward.__code__, forward.__globals__, forward.__name__)
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    named = [parameter for parameter in signature.parameters.values() if parameter.name != "self"]
+    if all(parameter.kind is not parameter.POSITIONAL_ONLY for parameter in named):
+        own.__signature__ = inspect.Signature([itself, *named])  # type: ignore[attr-defined]
+        module.__dict__["forward"] = types.MethodType(own, module)
 
 
 class _Unbuilt(dict[str, Any]):

@@ -12,11 +12,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
+from torch.compiler import is_dynamo_compiling
 from torch.utils._python_dispatch import _disable_current_modes
 from typing_extensions import ParamSpec, Self
 
 from . import _names
-from ._declare import Declaration, GraphKeys, Origin, brings, first_value, fits, own_random_stream
+from ._declare import (
+    Declaration,
+    GraphKeys,
+    Origin,
+    brings,
+    first_value,
+    fits,
+    own_random_stream,
+    picklable,
+)
 from ._errors import (
     NotBuiltError,
     ScopeOrderError,
@@ -41,6 +51,9 @@ class MadeModule:
 
     factory: Callable[[], nn.Module]
     origin: Origin
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"factory": picklable(self.factory, "factory"), "origin": self.origin}
 
 
 class VariableStore(VariableTable):
@@ -100,7 +113,7 @@ class VariableStore(VariableTable):
 
     def forward(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run ``fn(*args, **kwargs)`` as one pass over this store."""
-        if not self._built:
+        if not self._built and is_dynamo_compiling():
             return first_pass(self, fn, args, kwargs)
         with Pass(self):
             return fn(*args, **kwargs)

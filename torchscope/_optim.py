@@ -1,0 +1,53 @@
+"""match_by_name: an optimizer's saved state goes to parameters by name; knows of no store."""
+
+from typing import Any
+
+import torch
+
+from ._errors import StateDictError
+
+
+def match_by_name(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+    """Let ``optimizer.load_state_dict`` pair state and parameters by name, not by position.
+
+    torch pairs them by position, and silently gives one parameter the state of another if the
+    variables were made in another order than when the state was saved. For optimizers made from
+    named parameters, both then and now:
+
+    >>> import torch, torchscope as ts
+    >>> net = ts.ScopedModule(lambda x: x @ ts.get_variable("w", [3, 2])).build(torch.ones(1, 3))
+    >>> optimizer = torch.optim.Adam(net.named_parameters())
+    >>> handle = optimizer.register_load_state_dict_pre_hook(ts.match_by_name)
+    >>> optimizer.load_state_dict(optimizer.state_dict())
+
+    Args:
+        optimizer: the one that is loaded.
+        state_dict: as saved; it is not changed.
+
+    Raises:
+        StateDictError: there are no names, or they are not the same; nothing was loaded.
+    """
+    ids: dict[str, int] = {}
+    for group in [*optimizer.param_groups, *state_dict["param_groups"]]:
+        if "param_names" not in group:
+            raise StateDictError(
+                None,
+                "The optimizer's parameters have no names to match. Make it from named ones, both "
+                "to save and to load: torch.optim.Adam(net.named_parameters()).",
+            )
+    for group in state_dict["param_groups"]:
+        ids.update(zip(group["param_names"], group["params"], strict=True))
+    names = [name for group in optimizer.param_groups for name in group["param_names"]]
+    missing, unexpected = sorted(set(names) - set(ids)), sorted(set(ids) - set(names))
+    if missing or unexpected or len(optimizer.param_groups) != len(state_dict["param_groups"]):
+        raise StateDictError(
+            None,
+            f"The saved state is of another optimizer; nothing was loaded. Missing: {missing}; "
+            f"unexpected: {unexpected}; groups: {len(state_dict['param_groups'])} saved, "
+            f"{len(optimizer.param_groups)} here. Make the optimizer as the saved one was made.",
+        )
+    groups = [
+        saved | {"params": [ids[n] for n in own["param_names"]], "param_names": own["param_names"]}
+        for saved, own in zip(state_dict["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    return {**state_dict, "param_groups": groups}
