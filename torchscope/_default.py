@@ -73,4 +73,5 @@ def _endless_pass() -> Pass:
 
 def is_untouched(run: Pass) -> bool:
     """Whether nobody entered a store and nothing was ever done with the default one."""
-    return not here.passes and not len(run.store) and not _default.was_reset
+    used = len(run.store) or run.store._made_modules or run.values or _default.was_reset
+    return not here.passes and not used

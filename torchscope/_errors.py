@@ -21,13 +21,14 @@ class ScopeError(ValueError):
         name: full name of the variable, scope or module concerned; None where there is none.
     """
 
-    def __init__(self, name: str | None, message: str) -> None:
-        super().__init__(name, message)
-        self.name = name
-        self.message = message
+    # No __init__ of its own, which Dynamo could not trace: made as ScopeError(name, message).
+
+    @property
+    def name(self) -> str | None:
+        return self.args[0]
 
     def __str__(self) -> str:
-        return self.message
+        return str(self.args[-1])
 
 
 class VariableExistsError(ScopeError):

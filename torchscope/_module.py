@@ -7,6 +7,7 @@ import types
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
@@ -16,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from typing_extensions import ParamSpec, Self
 
-from ._declare import Declaration, Origin
+from ._declare import Origin
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._here import Pass, here
 from ._store import VariableStore, first_pass
@@ -116,28 +117,29 @@ class ScopedModule(VariableStore, Generic[P, R]):
                 None, f"{message} Load it with strict=False, or drop them: del net[name]."
             )
         self._pending.clear()
-        warnings.warn(ScopeWarning(message), stacklevel=2)
+        warn(Origin.here(), message)
 
-    def _warn_if_late(self, declaration: Declaration) -> None:
+    def _check_late(self, what: str, name: str, origin: Origin) -> None:
         parameters = self._parameters
         if self._built:
-            advice = (
-                "Build with inputs that reach it, or call net.finalize() to make this an error."
-            )
-            message = (
-                f"Variable {declaration.name!r} is made after the module was built: an optimizer, "
-                f"DDP or FSDP made before does not hold it. {advice}"
+            warn(
+                origin,
+                f"{what} {name!r} is made after the net was built: an optimizer, DDP or FSDP made "
+                "before does not hold it. Build with inputs that reach it: net.build(*example); "
+                "net.finalize() makes this an error.",
             )
         elif isinstance(parameters, _Unbuilt) and parameters.read_at is not None:
-            message = (
-                f"The module's parameters were read at {parameters.read_at}, before any was made: "
-                "an optimizer made from them holds none. Call net.build(*example) first."
+            read_at, parameters.read_at = parameters.read_at, None
+            warn(
+                origin,
+                f"The net's parameters were read at {read_at}, before any was made: whoever read "
+                "them (an optimizer?) holds none. Build it first: net.build(*example).",
             )
-            parameters.read_at = None
-        else:
-            return
-        where = declaration.origin
-        warnings.warn_explicit(message, ScopeWarning, where.file, where.line)
+
+
+def warn(origin: Origin, message: str) -> None:
+    """Warn as if from the user's line."""
+    warnings.warn_explicit(message, ScopeWarning, origin.file, origin.line)
 
 
 def _name_arguments(module: ScopedModule[..., Any]) -> None:
@@ -168,39 +170,36 @@ class _Unbuilt(dict[str, Any]):
     read_at: Origin | None = None
 
     def items(self) -> Any:
-        self._notice()
+        frame = sys._getframe(1)
+        while frame is not None and frame.f_code.co_name in _PASSING_ON:
+            frame = frame.f_back
+        where = "" if frame is None else frame.f_globals.get("__name__", "") + "."
+        function = "" if frame is None else frame.f_code.co_name
+        if where.startswith(_HOLDING) or function == "requires_grad_":
+            self._refuse_holders(frame)
+        elif where.startswith(("torch.", "torchscope.")):
+            return super().items()  # Moving, saving, compiling: they need not see what is to come.
+        self.read_at = Origin.here()
         return super().items()
 
-    def _notice(self) -> None:
-        frame = sys._getframe(2)
-        while frame is not None and frame.f_code.co_name in _READERS:
-            frame = frame.f_back
-        reader = "" if frame is None else frame.f_globals.get("__name__", "") + "."
-        if reader.startswith(("torch.", "torchscope.")) and not reader.startswith(_HOLDING):
-            return  # Moving, saving, compiling: no reader that needs the whole.
-        self.read_at = Origin.here()
+    def __reduce__(self) -> Any:
+        return _Unbuilt, (dict(self),)  # Copying reads, too, but holds nothing.
+
+    def _refuse_holders(self, frame: FrameType | None) -> None:
         while frame is not None:
-            module = frame.f_globals.get("__name__", "")
-            if frame.f_code.co_name == "__init__":
-                kind = type(cast("object", frame.f_locals.get("self")))
-                if issubclass(kind, _HOLDERS):
-                    self.read_at = None
-                    raise NotBuiltError(
-                        None,
-                        f"{kind.__name__} is made from a ScopedModule that was not built, and "
-                        "would hold none of its variables. Build it first: net.build(*example).",
-                    )
-            elif module.startswith("torch.distributed") and frame.f_code.co_name == "fully_shard":
-                self.read_at = None
+            holder = type(cast("object", frame.f_locals.get("self")))
+            sharding = frame.f_code.co_name == "fully_shard"
+            if sharding or (frame.f_code.co_name == "__init__" and issubclass(holder, _HOLDERS)):
+                name = "fully_shard" if sharding else holder.__name__
                 raise NotBuiltError(
                     None,
-                    "fully_shard is given a ScopedModule that was not built, and would shard none "
-                    "of its variables. Build it first: net.build(*example).",
+                    f"{name} is given a ScopedModule that was not built, and would hold none of "
+                    "its variables. Build it first: net.build(*example).",
                 )
             frame = frame.f_back
 
 
-_READERS = {"parameters", "named_parameters", "_named_members", "<lambda>", "items"}
+_PASSING_ON = {"parameters", "named_parameters", "_named_members", "<lambda>"}
 _HOLDING = ("torch.optim.", "torch.distributed.", "torch.nn.parallel.")
 _HOLDERS = (torch.optim.Optimizer, nn.parallel.DistributedDataParallel)
 
@@ -237,6 +236,8 @@ class _OnMeta(TorchDispatchMode):
             args, kwargs = tree_map_only(
                 torch.Tensor, lambda tensor: tensor.to("meta"), (args, kwargs or {})
             )
+            if "device" in kwargs:
+                kwargs["device"] = torch.device("meta")
         return func(*args, **(kwargs or {}))
 
 

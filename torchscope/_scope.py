@@ -5,7 +5,6 @@ import inspect
 import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
@@ -111,11 +110,30 @@ class VariableScope:
         self.plain = defaults is _NO_DEFAULTS or defaults.plain
         self.constraint = constraint  # for variables directly in this scope, as in TensorFlow
 
-    reuse = property(attrgetter("mode.plain"), doc="False, True or ``AUTO_REUSE``.")
-    initializer = property(attrgetter("defaults.initializer"), doc="The default one, or None.")
-    regularizer = property(attrgetter("defaults.regularizer"), doc="The default one, or None.")
-    dtype = property(attrgetter("defaults.dtype"), doc="The default; None stands for torch's.")
-    custom_getter = property(attrgetter("defaults.custom_getter"), doc="Chained to outer ones.")
+    @property
+    def reuse(self) -> bool | Reuse:
+        """False, True or ``AUTO_REUSE``."""
+        return self.mode.plain
+
+    @property
+    def initializer(self) -> Any:
+        """The default initializer, or None."""
+        return self.defaults.initializer
+
+    @property
+    def regularizer(self) -> Regularizer | None:
+        """The default regularizer, or None."""
+        return self.defaults.regularizer
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The default dtype; None stands for torch's."""
+        return self.defaults.dtype
+
+    @property
+    def custom_getter(self) -> CustomGetter | None:
+        """The custom getter, those of outer scopes chained to it, or None."""
+        return self.defaults.custom_getter
 
     def __repr__(self) -> str:
         return f"VariableScope({self.name!r}, reuse={self.reuse})"
@@ -475,6 +493,8 @@ def get_variable(
         NotBuiltError: it would have to be made while tracing, or after ``finalize()``.
         TypeError: a name, shape, dtype or initializer that is none.
     """
+    if graph_only:
+        _drop_graph_only("get_variable", graph_only)
     run = here.passes[-1] if here.passes else current_pass()
     scope = run.scopes[-1] if run.scopes else _innermost(run)
     # Nearly every get is of a variable that is there and fits: then nothing has to be resolved.
@@ -483,7 +503,6 @@ def get_variable(
         and custom_getter is None
         and (initializer is None or callable(initializer))
         and name.__class__ is str
-        and not graph_only
     ):
         full_name = scope.prefix + name
         variable = recall(run, full_name, shape, dtype or scope.defaults.dtype, scope.mode)
@@ -519,7 +538,8 @@ def get_local_variable(
     >>> list(store), store.state_dict()
     (['count'], OrderedDict())
     """
-    members: list[Any] = [*(collections or []), GraphKeys.LOCAL_VARIABLES]
+    given = () if collections is None else _members(name, collections)
+    members = [*given, GraphKeys.LOCAL_VARIABLES]
     return get_variable(name, shape, dtype, initializer, regularizer, False, members, **others)
 
 

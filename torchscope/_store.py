@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -151,7 +151,7 @@ class VariableStore(VariableTable):
         )
         with torch.inference_mode(False):  # A tensor made under it could never be trained.
             value = self._value(request)
-            self._check_late(request)
+            self._check_late("Variable", request.name, request.origin)
             self._register(request, value)
         variable = self._fetch(request)  # Read again: hooks on registration may have replaced it.
         if here.kept is not None and not variable.requires_grad:
@@ -207,7 +207,7 @@ class VariableStore(VariableTable):
                     "Use another name.",
                 )
 
-    def _check_late(self, declaration: Declaration) -> None:
+    def _check_late(self, what: str, name: str, origin: Origin) -> None:
         """For ScopedModule: nothing is late in a store that does not know its function."""
 
     def _regularize(self, declaration: Declaration) -> None:
@@ -250,8 +250,10 @@ class VariableStore(VariableTable):
                 strict=self._pending_strict,
                 assign=self._pending_assign,
             )
+        origin = Origin.here()
+        self._check_late("Module", full_name, origin)
         self.add_module(key, module)
-        self._made_modules[full_name] = MadeModule(factory, Origin.here())
+        self._made_modules[full_name] = MadeModule(factory, origin)
         for k in loaded:
             del self._pending[k]
         if here.kept is not None:
@@ -260,31 +262,33 @@ class VariableStore(VariableTable):
 
     # ---- lists -----------------------------------------------------------------------------
 
-    def _all(self, prefix: str = "") -> Iterator[tuple[str, torch.Tensor, "VariableStore", str]]:
+    def _all(self) -> Iterator[tuple[str, torch.Tensor, "VariableStore", str]]:
         """Each variable once: its name from here, itself, its store and its name there.
 
         Parameters and buffers of other modules kept here have a name, too, or an optimizer made
         from a list would leave them untrained; their name there is "".
         """
         seen: set[int] = set()
-        for found in self._all_in(self, prefix):
-            if id(found[1]) not in seen:
-                seen.add(id(found[1]))
-                yield found
+        for module, prefix in self._walk(self, ""):
+            found: Any
+            if isinstance(module, VariableStore):
+                made = module._declared.items()
+                found = [(n, module._fetch(declared), module, n) for n, declared in made]
+            else:
+                unkept = module._non_persistent_buffers_set
+                kinds = module.named_parameters, module.named_buffers
+                tensors = (pair for named in kinds for pair in named(recurse=False))
+                found = [(key, t, self, "") for key, t in tensors if key not in unkept]
+            for name, tensor, store, own_name in found:
+                if id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield prefix + name, tensor, store, own_name
 
-    def _all_in(self, module: nn.Module, prefix: str) -> Iterator[Any]:
-        if isinstance(module, VariableStore):
-            for name, declaration in module._declared.items():
-                yield prefix + name, module._fetch(declaration), module, name
-        else:
-            unkept = module._non_persistent_buffers_set
-            tensors = [
-                *module.named_parameters(recurse=False),
-                *module.named_buffers(recurse=False),
-            ]
-            yield from ((prefix + key, t, self, "") for key, t in tensors if key not in unkept)
+    def _walk(self, module: nn.Module, prefix: str) -> Iterator[tuple[nn.Module, str]]:
+        """Each module from here down, with what the names in it begin with."""
+        yield module, prefix
         for key, child in module.named_children():
-            yield from self._all_in(child, f"{prefix}{_names.unescape(key)}/")
+            yield from self._walk(child, f"{prefix}{_names.unescape(key)}/")
 
     def named_variables(self, scope: Any = None) -> Iterator[tuple[str, torch.Tensor]]:
         """Each variable with its full name, those of blocks and modules kept here included.
@@ -331,7 +335,7 @@ class VariableStore(VariableTable):
         found = self._locate(variable)
         declaration = found and found[1]._declared.get(found[2])
         if declaration:
-            declaration.collections += (key,)
+            declaration.collections = (*dict.fromkeys((*declaration.collections, key)),)
         return bool(declaration)
 
     def global_variables(self, scope: str | None = None) -> list[torch.Tensor]:
@@ -389,13 +393,12 @@ class VariableStore(VariableTable):
 
     def origin(self, name: str) -> str:
         """Where the variable or module ``name`` was made: ``file:line`` in the user's code."""
-        made = self._declared.get(name) or self._made_modules.get(name)
-        if made is not None:
-            return str(made.origin)
-        for above in self._made_modules:
-            block = self._module(above)
-            if isinstance(block, VariableStore) and name.startswith(f"{above}/"):
-                return block.origin(name.removeprefix(f"{above}/"))
+        for module, prefix in self._walk(self, ""):
+            if isinstance(module, VariableStore) and name.startswith(prefix):
+                own_name = name.removeprefix(prefix)
+                made = module._declared.get(own_name) or module._made_modules.get(own_name)
+                if made is not None:
+                    return str(made.origin)
         return self._missing(name)
 
     # ---- all at once -----------------------------------------------------------------------
@@ -424,33 +427,42 @@ class VariableStore(VariableTable):
         ``store.to_empty(device=...)``. What was loaded instead of initialized is reset as well.
         """
         cpu = torch.device("cpu")
-        values = [
-            (self._fetch(declaration), first_value(replace(declaration, device=cpu), self._seed))
-            for declaration in self._declared.values()
-        ]
+        values: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for store in self._stores():
+            for declaration in store._declared.values():
+                value = first_value(replace(declaration, device=cpu), store._seed)
+                values.append((store._fetch(declaration), value))
+            for name, made in store._made_modules.items():
+                with own_random_stream(store._seed, name):
+                    fresh = made.factory().state_dict()  # Without blocks: they are stores, too.
+                kept = cast("nn.Module", store._module(name)).state_dict(keep_vars=True)
+                values += [(kept[key], value) for key, value in fresh.items()]
         with torch.no_grad():
             for variable, value in values:
                 variable.copy_(value)
-        for name, made in self._made_modules.items():
-            module = self._module(name)
-            if isinstance(module, VariableStore):
-                module.reset_parameters()
-            elif module is not None:
-                with own_random_stream(self._seed, name):
-                    fresh = made.factory().state_dict()
-                module.load_state_dict(fresh)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
         # What fn does to tensors tells where and as what later variables are to be kept.
-        device = self._device or torch.get_default_device()
         dtypes = torch.float32, torch.float64
-        moved, wider = (fn(torch.empty(0, dtype=dtype, device=device)) for dtype in dtypes)
-        if moved.device != device:
+        moved, wider = (fn(torch.empty(0, dtype=dtype, device="cpu")) for dtype in dtypes)
+        try:
+            left = fn(torch.empty(0, device="meta")).is_meta and not moved.is_meta
+        except RuntimeError:  # Nothing can be copied from there, so fn moves.
+            left = False
+        if not left:
             self._device = moved.device
         if moved.dtype == wider.dtype and moved.is_floating_point():
             self._float_dtype = moved.dtype
         return self
+
+    def copy(self) -> "VariableStore":
+        """Another store of the same variables; modules kept here stay here."""
+        other = VariableStore(self._seed)
+        for declaration in self._declared.values():
+            other._register(replace(declaration), self._fetch(declaration))
+        other._pending.update(self._pending)
+        return other
 
 
 def first_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:

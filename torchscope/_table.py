@@ -44,21 +44,23 @@ class VariableTable(nn.ParameterDict):
     def _register(self, declaration: Declaration, value: torch.Tensor) -> None:
         """Keep ``value`` as the variable declared so; a Parameter as it is."""
         key, old = declaration.key, self._declared.get(declaration.name)
-        if old is not None:
-            delattr(self, old.key)
-        elif "/" not in key and hasattr(self, key):
+        if old is not None and old.buffer != declaration.buffer:
+            delattr(self, key)
+        elif old is None and "/" not in key and hasattr(self, key):
             raise VariableNameError(
                 declaration.name,
                 f"Variable {declaration.name!r} cannot be kept: {type(self).__name__} has an "
                 "attribute of that name. Use another name, or a scope: variable_scope('model').",
             )
-        if declaration.buffer:
+        if not declaration.buffer and not isinstance(value, nn.Parameter):
+            floats = value.is_floating_point() or value.is_complex()
+            value = nn.Parameter(value, declaration.trainable and floats)
+        if key in self._buffers or key in self._parameters:
+            setattr(self, key, value)  # Where it was in the order.
+        elif declaration.buffer:
             self.register_buffer(key, value, persistent=declaration.persistent)
         else:
-            if not isinstance(value, nn.Parameter):
-                floats = value.is_floating_point() or value.is_complex()
-                value = nn.Parameter(value, declaration.trainable and floats)
-            self.register_parameter(key, value)
+            self.register_parameter(key, cast("nn.Parameter", value))
         self._pending.pop(self._pending_key(declaration.name) or "", None)
         self._declared[declaration.name] = declaration
 
@@ -78,9 +80,7 @@ class VariableTable(nn.ParameterDict):
         return True  # A store is there though it holds nothing yet.
 
     def __contains__(self, name: object) -> bool:
-        return name in self._declared or (
-            isinstance(name, str) and self._pending_key(name) is not None
-        )
+        return name in self._declared or self._pending_key(name) is not None
 
     def __getitem__(self, name: str) -> Any:
         declaration = self._declared.get(name)
@@ -101,7 +101,7 @@ class VariableTable(nn.ParameterDict):
             old = Declaration(name, collections=collections, key=_names.escape(name))
         buffer = old.buffer and not isinstance(value, nn.Parameter)
         # An initializer that was called with a shape serves the new one, too.
-        lasting = old.initializer is not None and not old.by_value and not old.shapeless
+        lasting = name in self._declared and not old.by_value and not old.shapeless
         declaration = replace(
             old,
             shape=tuple(value.shape),
@@ -137,7 +137,9 @@ class VariableTable(nn.ParameterDict):
 
     def popitem(self) -> tuple[str, Any]:
         """Forget the variable made last; returns its name and itself."""
-        name = next(reversed(self))
+        if not len(self):
+            raise KeyError("popitem: the store is empty")
+        name = list(self)[-1]
         return name, self.pop(name)
 
     def clear(self) -> None:
@@ -160,9 +162,9 @@ class VariableTable(nn.ParameterDict):
             lines.insert(_SHOWN // 2, f"... {hidden:,} more")
         return "\n".join(lines)
 
-    def _nearest(self, name: str) -> str:
+    def _nearest(self, name: object) -> str:
         """A question that offers the names nearest to ``name``, or nothing."""
-        close = difflib.get_close_matches(name, list(self)[:10_000], n=3)
+        close = difflib.get_close_matches(str(name), list(self)[:10_000], n=3)
         return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
     def _missing(self, name: str, advice: str = "") -> NoReturn:
@@ -173,9 +175,9 @@ class VariableTable(nn.ParameterDict):
 
     # ---- state dicts -----------------------------------------------------------------------
 
-    def _pending_key(self, full_name: str) -> str | None:
+    def _pending_key(self, full_name: object) -> str | None:
         """The key under which a value for ``full_name`` was loaded that nobody has asked for."""
-        if self._pending:
+        if self._pending and isinstance(full_name, str):
             for key in (_names.escape(full_name), full_name):
                 if key in self._pending:
                     return key
