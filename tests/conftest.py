@@ -11,6 +11,14 @@ import torchscope as ts
 from torchscope._here import here
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave slow tests out unless ``-m`` says which to run."""
+    if not config.getoption("-m"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        items[:] = [item for item in items if item not in slow]
+        config.hook.pytest_deselected(items=slow)
+
+
 @pytest.fixture(autouse=True)
 def clean_thread() -> Iterator[None]:
     """Whatever a test did before, or does now, no other test sees it."""
@@ -32,25 +40,28 @@ def store() -> Iterator[ts.VariableStore]:
 
 
 @pytest.fixture
-def unchanged() -> Callable[[ts.VariableStore], contextlib.AbstractContextManager[None]]:
-    """``with unchanged(store):`` holds if neither store nor scope is another after it."""
-
-    def state(store: ts.VariableStore) -> list[Any]:
-        scope = ts.get_variable_scope()
-        return [
-            (scope, scope.name, scope.reuse, scope.dtype, scope.initializer, scope.custom_getter),
-            [
-                (name, id(variable), variable.tolist(), variable.requires_grad)
-                for name, variable in store.items()
-            ],
-            [name for name, _ in store.named_modules()],
-            store.state_dict().keys(),
-        ]
+def refused() -> Callable[..., contextlib.AbstractContextManager[None]]:
+    """``with refused(store, error, match=...):`` is ``pytest.raises``, and nothing is changed."""
 
     @contextlib.contextmanager
-    def unchanged(store: ts.VariableStore) -> Iterator[None]:
+    def refused(
+        store: ts.VariableStore, error: type[BaseException], *, match: str
+    ) -> Iterator[None]:
         before = state(store)
-        yield
+        with pytest.raises(error, match=match):
+            yield
         assert state(store) == before
 
-    return unchanged
+    return refused
+
+
+def state(store: ts.VariableStore) -> list[Any]:
+    """All of a store and of the current scope that a refused call could have changed."""
+    scope = ts.get_variable_scope()
+    return [
+        (scope, scope.name, scope.reuse, scope.dtype, scope.initializer, scope.custom_getter),
+        [(name, id(variable), variable.tolist()) for name, variable in store.items()],
+        [(name, variable.requires_grad) for name, variable in store.items()],
+        list(store.state_dict()),
+        [name for name, _ in store.named_modules()],
+    ]

@@ -1,5 +1,7 @@
 """TensorFlow's record of 1,070 programs: torchscope does the same with each, pass after pass."""
 
+import copy
+
 import conformance
 import pytest
 from conformance import Interpreter, compare, has_threads, show_program
@@ -68,3 +70,56 @@ def test_a_difference_is_told_with_the_program():
         "event 0 differs in type"
     )
     assert message.endswith("at the end, global variables: expected ['a/w'], got []")
+
+
+@pytest.mark.parametrize(
+    ("event", "field", "value"),
+    [
+        ("get", "name", "other"),
+        ("get", "var", 7),
+        ("get", "shape", [9]),
+        ("get", "dtype", "float64"),
+        ("get", "trainable", None),
+        ("get", "value", [0.001, 0.0]),
+        ("scope", "reuse", "auto"),
+        ("scope", "custom_getter", None),
+        ("template", "scope", "other"),
+        ("getter", "initializer", None),
+        ("error", "type", "KeyError"),
+        ("error", "fatal", True),
+    ],
+)
+def test_every_field_of_a_record_is_compared(event, field, value):
+    program = [
+        {"op": "get", "name": "v", "initializer": {"python": [0.0, 0.0]}},
+        {"op": "try", "body": [{"op": "get", "name": "v"}]},
+        {"op": "get", "name": "w", "shape": [2], "custom_getter": {"getter": "log"}},
+        {"op": "def", "as": "f", "body": []},
+        {"op": "make_template", "as": "t", "name": "t", "func": "f"},
+        {"op": "observe_template", "fn": "t"},
+        {"op": "observe"},
+    ]
+    actual = conformance.run(program)
+    expected = copy.deepcopy(actual)
+    assert compare(expected, actual) == []
+    changed = next(e for e in expected["events"] if e["e"] == event)
+    changed[field] = value
+    (difference,) = compare(expected, actual)
+    assert f"differs in {field}:" in difference
+
+
+@pytest.mark.parametrize("field", ["global", "trainable", "local", "losses"])
+def test_the_lists_at_the_end_are_compared(field):
+    program = [
+        {"op": "get", "name": "v", "initializer": {"python": [2.0]}, "regularizer": {"l2": 1.0}},
+        {"op": "get", "name": "w", "shape": [], "local": True},
+        {"op": "capture", "as": "s"},
+    ]
+    actual = conformance.run(program)
+    expected = copy.deepcopy(actual)
+    assert compare(expected, actual) == []
+    expected["final"][field] = []
+    assert len(compare(expected, actual)) == 1
+    if field != "losses":
+        expected["final"]["scopes"]["s"][field] = []
+        assert len(compare(expected, actual)) == 2

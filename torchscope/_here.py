@@ -63,7 +63,7 @@ class Pass:
                 "await.",
             )
         passes.pop()
-        if error is None and self not in passes:
+        if error is None and self not in passes and self is not here.endless:
             if len(self.scopes) > self.depth:
                 name = self.scopes[-1].name
                 raise ScopeOrderError(

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from typing_extensions import ParamSpec, Self
 
+from . import _names
 from ._declare import Origin
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._here import Pass, here
@@ -107,7 +108,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
     def _settle_pending(self) -> None:
         if not self._pending:
             return
-        names = ", ".join(map(repr, self._pending))
+        names = ", ".join(repr(_names.unescape(key)) for key in self._pending)
         message = (
             f"The state dict that was loaded holds names that the first pass did not ask for: "
             f"{names}."

@@ -5,7 +5,8 @@ import inspect
 import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar, cast
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -50,7 +51,8 @@ def _drop_graph_only(function: str, arguments: dict[str, Any]) -> None:
         raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
 
 
-class Defaults(NamedTuple):
+@dataclass  # Not frozen, which Dynamo could not trace; nobody assigns to it.
+class Defaults:
     """What variables in a scope, and scopes in it, inherit."""
 
     initializer: Any = None
@@ -66,14 +68,15 @@ class Defaults(NamedTuple):
 
     def over(self, outer: "Defaults") -> "Defaults":
         """These, and ``outer``'s where there is none; custom getters chain, these called first."""
-        if self is _NO_DEFAULTS:
-            return outer
-        mine: list[Any] = [
-            theirs if own is None else own for own, theirs in zip(self, outer, strict=True)
-        ]
-        if self.custom_getter is not None and outer.custom_getter is not None:
-            mine[3] = functools.partial(_chained, self.custom_getter, outer.custom_getter)
-        return Defaults(*mine)
+        getter = self.custom_getter
+        if getter is not None and outer.custom_getter is not None:
+            getter = functools.partial(_chained, getter, outer.custom_getter)
+        return Defaults(
+            outer.initializer if self.initializer is None else self.initializer,
+            outer.regularizer if self.regularizer is None else self.regularizer,
+            outer.dtype if self.dtype is None else self.dtype,
+            outer.custom_getter if getter is None else getter,
+        )
 
 
 _NO_DEFAULTS = Defaults()
@@ -100,9 +103,10 @@ class VariableScope:
         self,
         name: str = "",
         mode: Reuse = Reuse.NO,
-        defaults: Defaults = _NO_DEFAULTS,
+        defaults: "Defaults | None" = None,
         constraint: Constraint | None = None,
     ) -> None:
+        defaults = defaults or _NO_DEFAULTS
         self.name = name
         self.prefix = name + "/" if name else ""
         self.mode = mode
@@ -139,7 +143,7 @@ class VariableScope:
         return f"VariableScope({self.name!r}, reuse={self.reuse})"
 
     def _set(self, **changed: Any) -> None:
-        self.defaults = self.defaults._replace(**changed)
+        self.defaults = replace(self.defaults, **changed)
         self.plain = self.defaults.plain
 
     def reuse_variables(self) -> None:
@@ -325,7 +329,7 @@ class variable_scope:  # noqa: N801  - TensorFlow's name
         TypeError: neither a name nor a default name, or an unknown argument.
     """
 
-    __slots__ = ("_constraint", "_copy", "_default_name", "_defaults", "_mode", "_target")
+    __slots__ = ("_constraint", "_default_name", "_defaults", "_entered", "_mode", "_target")
 
     def __init__(
         self,
@@ -352,30 +356,37 @@ class variable_scope:  # noqa: N801  - TensorFlow's name
         if not (initializer is regularizer is dtype is custom_getter is None):
             self._defaults = Defaults(initializer, regularizer, as_dtype(dtype), custom_getter)
         self._constraint = constraint
-        self._copy: VariableScope | None = None
+        # What the first entry in a pass settles for later ones, as in TensorFlow: the pass (by its
+        # table of names, which holds no graph), the name or scope, and the mode.
+        self._entered: tuple[Any, str | VariableScope, Reuse] | None = None
 
     def __enter__(self) -> VariableScope:
         run = here.passes[-1] if here.passes else current_pass()
         outer = run.scopes[-1] if run.scopes else _innermost(run)
-        if self._target is None:
-            self._target = self._unused_name(run, outer)
-        undo = None
-        if isinstance(self._target, VariableScope):
-            scope = self._copy = self._copy or self._again(self._target)
+        target, mode, undo = self._target, self._mode, None
+        before = self._entered
+        if before is not None and before[0] is run.met:
+            _, target, mode = before
+        elif target is None:
+            target = self._unused_name(run, outer)
+        if isinstance(target, VariableScope):
+            scope = target if target is not self._target else self._again(target)
+            target = scope  # One copy serves all entries.
             run.open(scope.name)
             run.by_path = True
             undo = dict(run.opened)  # Numbers used inside are given back when it is left.
         else:
-            name = _checked(run, self._target)
+            name = _checked(run, target)
             if "/" in name:
                 run.by_path = True
-            if self._mode is _NO:  # Kept: entered once under reuse, a manager reuses ever after.
-                self._mode = outer.mode
+            if mode is _NO:  # And once it was entered under reuse, it reuses.
+                mode = outer.mode
             defaults = outer.defaults
             if self._defaults is not _NO_DEFAULTS:
                 defaults = self._defaults.over(defaults)
-            scope = VariableScope(outer.prefix + name, self._mode, defaults, self._constraint)
+            scope = VariableScope(outer.prefix + name, mode, defaults, self._constraint)
             run.open(scope.name)
+        self._entered = run.met, target, mode
         run.scopes.append(scope)
         run.entered.append((self, undo, run.task))
         if not is_dynamo_compiling() and running_loop() is not None:

@@ -241,7 +241,7 @@ class VariableStore(VariableTable):
                 f"example get_module({full_name!r}, lambda: nn.Linear(3, 4))."
             )
         device = self._device or torch.get_default_device()
-        module.to(device, self._float_dtype)
+        module.to(device, self._float_dtype).train(self.training)
         key = _names.escape(full_name)
         loaded = {k: value for k, value in self._pending.items() if k.startswith(f"{key}.")}
         if loaded:

@@ -205,21 +205,18 @@ class VariableTable(nn.ParameterDict):
         return super().load_state_dict(state_dict, strict, assign)
 
     def _misfits(self, state_dict: Mapping[str, Any], strict: bool) -> Iterator[str]:
-        given = dict(state_dict)
+        given = {key: value for key, value in state_dict.items() if not key.endswith(_EXTRA)}
+        modules = dict(cast("Any", self.named_modules(remove_duplicate=False)))
+        judged = {path: module for path, module in modules.items() if _reads_its_own_names(module)}
         expected: dict[str, torch.Tensor] = {}
-        modules: dict[str, nn.Module] = dict(cast("Any", self.named_modules()))
-        for path, module in modules.items():
+        for path, module in judged.items():
             prefix = path + "." if path else ""
             if isinstance(module, VariableTable):
                 module._respell(given, prefix)
-            elif type(module)._load_from_state_dict is not nn.Module._load_from_state_dict:
-                continue  # It may read other names than it has, as BatchNorm does; torch will see.
-            tensors = [
-                *module.named_parameters(recurse=False),
-                *module.named_buffers(recurse=False),
-            ]
             unkept = module._non_persistent_buffers_set
-            expected |= {prefix + key: t for key, t in tensors if key not in unkept}
+            for key, tensor in {**module._parameters, **module._buffers}.items():
+                if tensor is not None and key not in unkept:
+                    expected[prefix + key] = tensor
         for key, tensor in expected.items():
             value = given.get(key)
             if value is None:
@@ -228,14 +225,13 @@ class VariableTable(nn.ParameterDict):
             elif tuple(value.shape) != tuple(tensor.shape) and (tensor.ndim, value.ndim) != (0, 1):
                 shapes = f"{tuple(tensor.shape)} here, {tuple(value.shape)} in the state dict"
                 yield f"{_names.unescape(key)!r} has shape {shapes}"
-        for key in given if strict else ():
+        for key in [key for key in given if key not in expected] if strict else ():
             path = key.rpartition(".")[0]
             while path not in modules:
                 path = path.rpartition(".")[0]
-            owner = modules[path]
+            owner = judged.get(path)
             waits = isinstance(owner, VariableTable) and not owner._built
-            judged = type(owner)._load_from_state_dict in _PLAIN
-            if key not in expected and judged and not waits:
+            if owner is not None and not waits:
                 yield f"{_names.unescape(key)!r} is unexpected{_like(key, expected)}"
 
     def _respell(self, state_dict: dict[str, Any], prefix: str) -> None:
@@ -259,14 +255,22 @@ class VariableTable(nn.ParameterDict):
             here = {declaration.key for declaration in self._declared.values()} | {*self._modules}
             for full_key in [key for key in state_dict if key.startswith(prefix)]:
                 key = full_key[len(prefix) :]
-                if key.partition(".")[0] not in here and key != "_extra_state":
+                if key.partition(".")[0] not in here and key != _EXTRA:
                     value = state_dict.pop(full_key)
                     # A copy, as loading makes one: the tensor may be another model's, and change.
                     self._pending[key] = value if assign else value.detach().clone()
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
 
-_PLAIN = cast("Any", (nn.Module._load_from_state_dict, VariableTable._load_from_state_dict))
+_EXTRA = "_extra_state"
+
+
+def _reads_its_own_names(module: nn.Module) -> bool:
+    """Whether loading reads just the names that the module has; BatchNorm and hooks may not."""
+    kinds: tuple[Any, ...] = nn.Module, VariableTable
+    own = cast("Any", type(module))._load_from_state_dict
+    plain = own in [kind._load_from_state_dict for kind in kinds]
+    return plain and not module._load_state_dict_pre_hooks
 
 
 def _strict() -> bool:

@@ -4,7 +4,7 @@ import functools
 import itertools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -60,7 +60,7 @@ class Template(Generic[P, R]):
         run.by_path = True
         # As in TensorFlow, a scope made now inherits everything but the dtype.
         defaults = Defaults(custom_getter=self._custom_getter).over(outer.defaults)
-        return VariableScope(name, outer.mode, defaults._replace(dtype=None))
+        return VariableScope(name, outer.mode, replace(defaults, dtype=None))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         calls = self._calls(current_pass())

@@ -1,0 +1,842 @@
+"""ScopedModule: a function as a module, from its building to its compiling."""
+
+import copy
+import functools
+import io
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812  - PyTorch's custom
+from torch import nn
+from torch._dynamo.testing import CompileCounter
+
+import torchscope as ts
+
+X = torch.arange(6.0).reshape(2, 3)
+
+
+def layer(x: torch.Tensor) -> torch.Tensor:
+    """A module-level function, so that a module of it can be pickled."""
+    with ts.variable_scope("layer"):
+        return x @ ts.get_variable("w", [3, 3]) + ts.get_variable("b", [3])
+
+
+def moving(x: torch.Tensor, fail: bool = False) -> torch.Tensor:
+    """Changes everything that a build has to put back."""
+    mean = ts.get_buffer("mean", [3], initializer=ts.zeros_initializer())
+    ts.assign_add(mean, x.mean(0))
+    steps = ts.get_local_variable("steps", [], initializer=ts.zeros_initializer())
+    ts.assign_add(steps, 1)
+    frozen = ts.get_variable("frozen", [3], trainable=False)
+    ts.assign(frozen, torch.full([3], 9.0))
+    x = ts.get_module("norm", lambda: nn.BatchNorm1d(3))(x)
+    x = F.dropout(x + torch.rand(3))
+    if fail:
+        raise ZeroDivisionError("mine")
+    return layer(x)
+
+
+def warned(work: Callable[[], Any]) -> list[str]:
+    """The texts of the warnings that ``work()`` gives; all have to be ScopeWarnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        work()
+    assert all(warning.category is ts.ScopeWarning for warning in caught)
+    return [str(warning.message) for warning in caught]
+
+
+# ---- building ------------------------------------------------------------------------------------
+
+
+def test_variables_appear_on_the_first_call():
+    net = ts.ScopedModule(layer)
+    assert list(net) == []
+    net(X)
+    assert list(net) == ["layer/w", "layer/b"]
+    assert [name for name, _ in net.named_parameters()] == ["layer/w", "layer/b"]
+
+
+def test_build_makes_the_variables_and_gives_the_module():
+    net = ts.ScopedModule(layer)
+    assert net.build(X) is net
+    assert net.built
+    assert list(net) == ["layer/w", "layer/b"]
+
+
+def test_a_build_and_a_first_call_make_the_same():
+    first, second = ts.ScopedModule(layer, seed=1).build(X), ts.ScopedModule(layer, seed=1)
+    assert torch.equal(second(X), first(X))
+
+
+def test_a_call_passes_arguments_on_and_gives_the_result():
+    net = ts.ScopedModule(lambda *args, **kwargs: (args, kwargs))
+    for _ in range(2):
+        assert net(1, 2, a=3, fn=4) == ((1, 2), {"a": 3, "fn": 4})
+
+
+def test_every_call_is_a_pass():
+    def twice(x: torch.Tensor) -> None:
+        layer(x)
+        layer(x)
+
+    net = ts.ScopedModule(twice)
+    for _ in range(2):
+        with pytest.raises(ts.VariableExistsError, match="'layer/w'"):
+            net(X)
+
+
+def test_build_keeps_no_gradient():
+    seen: list[bool] = []
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.is_grad_enabled())
+        return layer(x)
+
+    net = ts.ScopedModule(model).build(X)
+    assert seen == [False]
+    assert torch.is_grad_enabled()
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    assert all(parameter.grad is None for parameter in net.parameters())
+    net(X).sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_build_puts_the_random_stream_back(fail: bool):
+    net = ts.ScopedModule(moving)
+    stream = torch.get_rng_state()
+    if fail:
+        with pytest.raises(ZeroDivisionError, match="mine"):
+            net.build(X, fail=True)
+    else:
+        net.build(X)
+    assert torch.equal(torch.get_rng_state(), stream)
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_build_leaves_buffers_and_frozen_variables_as_they_were_made(fail: bool):
+    net = ts.ScopedModule(moving, seed=1)
+    if fail:
+        with pytest.raises(ZeroDivisionError, match="mine"):
+            net.build(X, fail=True)
+    else:
+        net.build(X)
+    norm = net.get_submodule("norm")
+    assert net["mean"].tolist() == [0, 0, 0]
+    assert net["steps"].item() == 0
+    assert norm.num_batches_tracked.item() == 0
+    assert norm.running_mean.tolist() == [0, 0, 0]
+    assert not (net["frozen"] == 9).any()
+    other = ts.VariableStore(1)
+    with other:
+        assert torch.equal(net["frozen"], ts.get_variable("frozen", [3]))
+
+
+def test_a_module_made_in_a_net_that_evaluates_evaluates():
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return ts.get_module("norm", lambda: nn.BatchNorm1d(3))(x)
+
+    net = ts.ScopedModule(model).eval()
+    net(X)
+    assert not any(module.training for module in net.modules())
+    assert net.get_submodule("norm").num_batches_tracked.item() == 0
+
+
+def test_a_second_build_leaves_them_as_they_were_before():
+    net = ts.ScopedModule(moving).build(X)
+    net(X)
+    before = {name: value.clone() for name, value in net.named_variables()}
+    net.build(X)
+    assert before["steps"].item() == 1
+    assert all(torch.equal(value, before[name]) for name, value in net.named_variables())
+
+
+def test_a_build_puts_back_what_blocks_hold():
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return ts.get_module("block", lambda: ts.ScopedModule(moving))(x)
+
+    net = ts.ScopedModule(model).build(X)
+    assert dict(net.named_variables())["block/mean"].tolist() == [0, 0, 0]
+    assert dict(net.named_variables())["block/steps"].item() == 0
+
+
+def test_a_build_inside_a_build_and_inside_a_pass_are_fine():
+    inner = ts.ScopedModule(moving)
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        inner.build(x)
+        return layer(x)
+
+    outer = ts.ScopedModule(model)
+    with ts.VariableStore() as store, ts.variable_scope("elsewhere"):
+        outer.build(X)
+    assert list(store) == []
+    assert inner["steps"].item() == 0
+    assert list(outer) == ["layer/w", "layer/b"]
+
+
+META = torch.zeros(2, 3, device="meta")
+
+
+def with_structure(inputs: dict[str, Any], *, flag: bool) -> torch.Tensor:
+    assert flag
+    return moving(inputs["x"][0] + torch.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "keywords"),
+    [
+        (layer, [META], {}),
+        (layer, [], {"x": META}),
+        (moving, [META], {}),
+        (with_structure, [{"x": [META]}], {"flag": True}),
+    ],
+    ids=["argument", "keyword", "buffers", "structure"],
+)
+def test_meta_inputs_build_variables_with_their_values(
+    model: Any, arguments: list[Any], keywords: dict[str, Any]
+):
+    def real(value: Any) -> Any:
+        return torch.utils._pytree.tree_map_only(torch.Tensor, lambda _: X.clone(), value)
+
+    net = ts.ScopedModule(model, seed=1).build(*arguments, **keywords)
+    expected = ts.ScopedModule(model, seed=1).build(*real(arguments), **real(keywords))
+    assert net.state_dict().keys() == expected.state_dict().keys()
+    for name, value in expected.named_variables():
+        assert torch.equal(dict(net.named_variables())[name], value)
+        assert dict(net.named_variables())[name].requires_grad == value.requires_grad
+
+
+def test_a_module_on_the_meta_device_is_built_there():
+    net = ts.ScopedModule(layer, seed=1).to("meta").build(META)
+    assert {value.device.type for value in net.values()} == {"meta"}
+    net.to_empty(device="cpu")
+    net.reset_parameters()
+    assert torch.equal(net(X), ts.ScopedModule(layer, seed=1)(X))
+
+
+# ---- passes that fail ----------------------------------------------------------------------------
+
+
+def test_a_module_is_built_only_after_a_pass_without_an_exception():
+    fails = True
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        result = layer(x)
+        if fails:
+            raise ZeroDivisionError("mine")
+        return result + ts.get_variable("last", [3])
+
+    net = ts.ScopedModule(model)
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        net(X)
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        net.build(X)
+    assert not net.built
+    assert list(net) == ["layer/w", "layer/b"]
+    kept = net["layer/w"]
+    with pytest.raises(ts.NotBuiltError, match=r"net\.build"):
+        torch.optim.SGD(net.parameters(), lr=0.1)
+    fails = False
+    net(X)
+    assert net.built
+    assert list(net) == ["layer/w", "layer/b", "last"]
+    assert net["layer/w"] is kept
+
+
+# ---- blocks --------------------------------------------------------------------------------------
+
+
+def deep(x: torch.Tensor) -> torch.Tensor:
+    for number in range(2):
+        x = ts.get_module(f"h{number}", functools.partial(ts.ScopedModule, layer))(x)
+    return x
+
+
+def test_blocks_are_built_with_the_module_that_holds_them():
+    net = ts.ScopedModule(deep).build(X)
+    assert list(net.state_dict()) == ["h0.layer/w", "h0.layer/b", "h1.layer/w", "h1.layer/b"]
+    assert len(list(net.parameters())) == 4
+    assert all(block.built for block in net.children())
+    torch.optim.SGD(net.parameters(), lr=0.1)
+    torch.optim.SGD(net.get_submodule("h0").parameters(), lr=0.1)
+
+
+def test_a_module_called_twice_in_one_pass_of_another_shares_its_weights():
+    inner = ts.ScopedModule(layer)
+    outer = ts.ScopedModule(lambda x: ts.get_module("inner", lambda: inner)(inner(x)))
+    first = outer(X)
+    assert torch.equal(first, inner(inner(X)))
+    assert torch.equal(outer(X), first)
+    assert [name for name, _ in outer.named_variables()] == ["inner/layer/w", "inner/layer/b"]
+
+
+def test_a_module_called_in_a_scope_of_another_store_starts_at_its_root(store: ts.VariableStore):
+    net = ts.ScopedModule(layer)
+    with ts.variable_scope("outer", reuse=True):
+        net(X)
+        net(X)
+    assert list(net) == ["layer/w", "layer/b"]
+    assert list(store) == []
+
+
+# ---- variables made late -------------------------------------------------------------------------
+
+
+def sometimes(x: torch.Tensor, late: bool = False) -> torch.Tensor:
+    x = layer(x)
+    return x * ts.get_variable("late/scale", [3]) if late else x
+
+
+def test_a_late_variable_warns_by_name_at_the_users_line():
+    net = ts.ScopedModule(sometimes).build(X)
+    with pytest.warns(ts.ScopeWarning, match=r"'late/scale'.*after.*built") as caught:
+        net(X, late=True)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert warned(lambda: net(X, late=True)) == []
+    assert list(net.state_dict()) == ["layer/w", "layer/b", "late/scale"]
+
+
+def test_a_late_variable_that_is_made_an_error_is_not_made():
+    net = ts.ScopedModule(sometimes).build(X)
+    with pytest.raises(ts.ScopeWarning, match="'late/scale'"):
+        net(X, late=True)
+    assert list(net) == list(net.state_dict()) == ["layer/w", "layer/b"]
+
+
+def test_a_late_variable_is_an_error_after_finalize():
+    net = ts.ScopedModule(sometimes).build(X)
+    net.finalize()
+    net(X)
+    with pytest.raises(ts.NotBuiltError, match=r"'late/scale' is new, but .* finalized"):
+        net(X, late=True)
+    assert list(net) == ["layer/w", "layer/b"]
+
+
+def test_a_late_module_warns_by_name():
+    def model(late: bool) -> None:
+        ts.get_variable("w", [3])
+        if late:
+            ts.get_module("dense", lambda: nn.Linear(3, 3))
+
+    net = ts.ScopedModule(model).build(False)
+    with pytest.warns(ts.ScopeWarning, match="'dense'"):
+        net(True)
+
+
+def test_a_late_variable_of_a_block_warns_too():
+    def model(x: torch.Tensor, late: bool = False) -> torch.Tensor:
+        return ts.get_module("block", lambda: ts.ScopedModule(sometimes))(x, late)
+
+    net = ts.ScopedModule(model).build(X)
+    with pytest.warns(ts.ScopeWarning, match="'late/scale'"):
+        net(X, late=True)
+
+
+# ---- optimizers and other readers of an unbuilt module -------------------------------------------
+
+
+def bigger(net: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 3), nn.Sequential(net))
+
+
+OPTIMIZERS: dict[str, Callable[[nn.Module], Any]] = {
+    "parameters": lambda net: torch.optim.SGD(net.parameters(), lr=0.1),
+    "named_parameters": lambda net: torch.optim.Adam(net.named_parameters()),
+    "groups": lambda net: torch.optim.AdamW([{"params": net.parameters(), "lr": 0.1}]),
+    "LBFGS": lambda net: torch.optim.LBFGS(net.parameters()),
+}
+
+
+@pytest.mark.parametrize("inside", [lambda net: net, bigger], ids=["alone", "in a bigger module"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_an_optimizer_of_an_unbuilt_module_is_an_error(optimizer: Any, inside: Any):
+    net = ts.ScopedModule(layer)
+    with pytest.raises(ts.NotBuiltError, match=r"not built.*net\.build\("):
+        optimizer(inside(net))
+    assert not net.built
+    assert list(net) == []
+    assert warned(lambda: net.build(X)) == []
+    made = optimizer(inside(net))
+    held = {id(parameter) for group in made.param_groups for parameter in group["params"]}
+    assert held >= {id(parameter) for parameter in net.values()}
+
+
+def test_an_optimizer_of_an_unbuilt_module_of_a_module_is_an_error():
+    net = ts.ScopedModule(nn.Linear(3, 3))
+    with pytest.raises(ts.NotBuiltError, match=r"net\.build\("):
+        torch.optim.SGD(net.parameters(), lr=0.1)
+
+
+@pytest.fixture
+def process_group(tmp_path: Path) -> Any:
+    distributed = pytest.importorskip("torch.distributed")
+    if not distributed.is_available():
+        pytest.skip("this torch has no torch.distributed")
+    file = distributed.FileStore(str(tmp_path / "store"), 1)
+    distributed.init_process_group("gloo", store=file, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("process_group")
+@pytest.mark.parametrize("inside", [lambda net: net, bigger], ids=["alone", "in a bigger module"])
+def test_ddp_of_an_unbuilt_module_is_an_error(inside: Any):
+    net = ts.ScopedModule(layer)
+    with pytest.raises(ts.NotBuiltError, match=r"net\.build\("):
+        nn.parallel.DistributedDataParallel(inside(net))
+    net.build(X)
+    parallel = nn.parallel.DistributedDataParallel(inside(net))
+    assert torch.equal(parallel(X), inside(net)(X)) or inside is bigger
+
+
+READERS: dict[str, Callable[[nn.Module], Any]] = {
+    "list": lambda net: list(net.parameters()),
+    "sum": lambda net: sum(parameter.numel() for parameter in net.parameters()),
+    "dict": lambda net: dict(net.named_parameters()),
+    "in a bigger module": lambda net: list(bigger(net).parameters()),
+    "requires_grad_": lambda net: net.requires_grad_(False),
+}
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_another_reader_of_an_unbuilt_modules_parameters_is_warned_later(read: Any):
+    net = ts.ScopedModule(layer)
+    assert warned(lambda: read(net)) == []
+    texts = warned(lambda: net(X))
+    assert len(texts) == 1
+    assert re.search(rf"read at {re.escape(__file__)}:\d+", texts[0])
+    assert "net.build(" in texts[0]
+    assert warned(lambda: net(X)) == []
+
+
+def test_a_reader_is_warned_though_the_module_only_makes_modules():
+    net = ts.ScopedModule(lambda x: ts.get_module("dense", lambda: nn.Linear(3, 3))(x))
+    list(net.parameters())
+    with pytest.warns(ts.ScopeWarning, match="read at"):
+        net(X)
+
+
+HARMLESS: dict[str, Callable[[nn.Module], Any]] = {
+    "train": lambda net: net.train().eval(),
+    "to": lambda net: net.to("cpu").float(),
+    "state_dict": lambda net: net.state_dict(),
+    "load_state_dict": lambda net: net.load_state_dict({}),
+    "repr": repr,
+    "zero_grad": lambda net: net.zero_grad(),
+    "apply": lambda net: net.apply(lambda module: None),
+    "modules": lambda net: list(net.modules()),
+    "buffers": lambda net: list(net.buffers()),
+    "list": list,
+    "deepcopy": copy.deepcopy,
+    "pickle": pickle.dumps,
+    "save": lambda net: torch.save(net, io.BytesIO()),
+    "named_variables": lambda net: list(net.named_variables()),
+    "share_memory": lambda net: net.share_memory(),
+    "compile": lambda net: torch.compile(net, backend="eager"),
+}
+
+
+@pytest.mark.parametrize("use", HARMLESS.values(), ids=HARMLESS)
+def test_what_needs_no_parameters_of_an_unbuilt_module_is_not_warned_of(use: Any):
+    net = ts.ScopedModule(layer)
+    use(net)
+    net(X)
+    assert list(net) == ["layer/w", "layer/b"]
+
+
+def test_a_store_that_knows_no_function_warns_of_nothing():
+    store = ts.VariableStore()
+    assert list(store.parameters()) == []
+    store(layer, X)
+
+
+# ---- kinds of functions --------------------------------------------------------------------------
+
+
+class Model:
+    def __init__(self, name: str = "layer") -> None:
+        self.name = name
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return layer(x)
+
+    def method(self, x: torch.Tensor) -> torch.Tensor:
+        return layer(x)
+
+    @staticmethod
+    def static(x: torch.Tensor) -> torch.Tensor:
+        return layer(x)
+
+
+KINDS: dict[str, Any] = {
+    "function": layer,
+    "lambda": lambda x: layer(x),
+    "partial": functools.partial(lambda bias, x: layer(x) + bias, 0.0),
+    "callable object": Model(),
+    "bound method": Model().method,
+    "static method": Model.static,
+    "store": ts.VariableStore(0),
+}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "store"])
+def test_the_function_may_be_a(kind: str):
+    net = ts.ScopedModule(KINDS[kind], seed=0).build(X)
+    assert list(net) == ["layer/w", "layer/b"]
+    assert torch.equal(net(X), ts.VariableStore(0)(layer, X))
+    twin = copy.deepcopy(net)
+    assert torch.equal(twin(X), net(X))
+    assert twin["layer/w"] is not net["layer/w"]
+
+
+@pytest.mark.parametrize("fn", [None, 5, "layer", [layer]], ids=repr)
+def test_what_cannot_be_called_is_refused(fn: Any):
+    with pytest.raises(TypeError, match="takes a function"):
+        ts.ScopedModule(fn)
+
+
+class ScopedLinear(nn.Module):
+    """An ordinary module that also asks for variables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return layer(self.linear(x))
+
+
+def test_a_module_as_the_function_is_part_of_the_module():
+    net = ts.ScopedModule(ScopedLinear()).build(X)
+    keys = ["layer/w", "layer/b", "fn.linear.weight", "fn.linear.bias"]
+    assert list(net.state_dict()) == keys
+    assert len(list(net.parameters())) == 4
+    other = ts.ScopedModule(ScopedLinear())
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other(X), net(X))
+    assert torch.equal(copy.deepcopy(net)(X), net(X))
+
+
+class Outer(nn.Module):
+    """A module that runs one of its own methods as a scoped function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+        self.net = ts.ScopedModule(self.body, seed=0)
+
+    def body(self, x: torch.Tensor) -> torch.Tensor:
+        return layer(x) * self.scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, lambda outer: pickle.loads(pickle.dumps(outer))],
+    ids=["deepcopy", "pickle"],
+)
+def test_a_method_of_the_module_around_goes_with_its_copy(copied: Any):
+    outer = Outer()
+    outer(X)
+    assert list(outer.state_dict()) == ["scale", "net.layer/w", "net.layer/b"]
+    twin = copied(outer)
+    with torch.no_grad():
+        twin.scale.fill_(0)
+    assert not twin(X).any()
+    assert outer(X).any()
+
+
+def test_a_module_closed_over_is_warned_of():
+    dense = nn.Linear(3, 3)
+    with pytest.warns(ts.ScopeWarning, match="closes over the module 'dense'") as caught:
+        ts.ScopedModule(lambda x: dense(x))
+    assert "get_module('dense'" in str(caught[0].message)
+    assert caught[0].filename == __file__
+
+
+def test_a_module_given_to_a_partial_is_warned_of():
+    with pytest.warns(ts.ScopeWarning, match="the module"):
+        ts.ScopedModule(functools.partial(lambda dense, x: dense(x), nn.Linear(3, 3)))
+
+
+def test_a_module_without_parameters_may_be_closed_over():
+    activation = nn.ReLU()
+    ts.ScopedModule(lambda x: activation(layer(x))).build(X)
+
+
+def test_a_variable_assigned_later_may_be_closed_over():
+    net = ts.ScopedModule(lambda x: later(x))
+    later = layer
+    net.build(X)
+
+
+# ---- copies --------------------------------------------------------------------------------------
+
+COPIES: dict[str, Any] = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda net: pickle.loads(pickle.dumps(net)),
+    "torch.save": lambda net: saved_whole(net),
+}
+
+
+def saved_whole(net: nn.Module) -> Any:
+    file = io.BytesIO()
+    torch.save(net, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_built_module_can_be_copied(copied: Any):
+    net = ts.ScopedModule(layer).build(X)
+    twin = copied(net)
+    assert torch.equal(twin(X), net(X))
+    assert twin.built
+    assert twin.seed == net.seed
+    assert twin.origin("layer/w") == net.origin("layer/w")
+    assert not {id(value) for value in twin.values()} & {id(value) for value in net.values()}
+    torch.optim.SGD(twin.parameters(), lr=0.1)
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_an_unbuilt_module_can_be_copied(copied: Any):
+    net = ts.ScopedModule(layer)
+    twin = copied(net)
+    with pytest.raises(ts.NotBuiltError, match=r"net\.build\("):
+        torch.optim.SGD(twin.parameters(), lr=0.1)
+    assert torch.equal(twin(X), net(X))
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_module_that_holds_modules_can_be_copied(copied: Any):
+    net = ts.ScopedModule(deep).build(X)
+    twin = copied(net)
+    assert torch.equal(twin(X), net(X))
+
+
+def with_a_local_factory(x: torch.Tensor) -> torch.Tensor:
+    return ts.get_module("dense", lambda: nn.Linear(3, 3))(x)
+
+
+def with_a_local_initializer(x: torch.Tensor) -> torch.Tensor:
+    return x @ ts.get_variable("w", [3, 3], initializer=lambda shape, dtype: torch.ones(shape))
+
+
+@pytest.mark.parametrize("model", [with_a_local_factory, with_a_local_initializer])
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_module_of_a_module_level_function_can_be_copied_whatever_it_calls(
+    copied: Any, model: Any
+):
+    net = ts.ScopedModule(model).build(X)
+    assert torch.equal(copied(net)(X), net(X))
+
+
+# ---- typing --------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(
+    not (Path(sys.executable).parent / "pyright").exists(), reason="pyright is not installed"
+)
+def test_a_type_checker_knows_the_arguments_and_the_result_of_a_call(tmp_path: Path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import torch\n"
+        "import torchscope as ts\n"
+        "def model(x: torch.Tensor, *, flag: bool = False) -> tuple[torch.Tensor, int]:\n"
+        "    return x, 1\n"
+        "net = ts.ScopedModule(model)\n"
+        "reveal_type(net(torch.ones(1), flag=True))\n"
+        "reveal_type(net.build(torch.ones(1)))\n"
+        "reveal_type(ts.VariableStore()(model, torch.ones(1)))\n"
+        "net(1)\n"
+        "net.build(torch.ones(1), flags=True)\n"
+        "ts.VariableStore()(model)\n"
+    )
+    pyright = Path(sys.executable).parent / "pyright"
+    ran = subprocess.run(
+        [pyright, "--outputjson", "--pythonpath", sys.executable, program],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(ts.__file__).parent.parent)},
+    )
+    found = [
+        (entry["range"]["start"]["line"] + 1, entry["severity"], entry["message"])
+        for entry in json.loads(ran.stdout)["generalDiagnostics"]
+    ]
+    revealed = {line: text for line, severity, text in found if severity == "information"}
+    assert '"tuple[Tensor, int]"' in revealed[6]
+    assert "ScopedModule[" in revealed[7]
+    assert '"tuple[Tensor, int]"' in revealed[8]
+    assert [line for line, severity, _ in found if severity == "error"] == [9, 10, 11]
+
+
+# ---- compiling and exporting ---------------------------------------------------------------------
+
+
+def rich(x: torch.Tensor) -> torch.Tensor:
+    """Most of what a model does with scopes."""
+    with ts.variable_scope("model") as scope:
+        x = layer(x)
+        scope.reuse_variables()
+        x = layer(x)
+    with ts.variable_scope(scope, reuse=True):
+        x = layer(x)
+    for _ in range(2):
+        with ts.variable_scope(None, "default"):
+            x = x + ts.get_variable("b", [3])
+    with ts.variable_scope("own", reuse=ts.AUTO_REUSE, initializer=ts.zeros_initializer()):
+        mean = ts.get_buffer("mean", [3])
+    x = ts.get_module("dense", lambda: nn.Linear(3, 3))(x)
+    x = ts.get_module("block", functools.partial(ts.ScopedModule, layer))(x)
+    return torch.tanh(x + mean)
+
+
+@pytest.fixture
+def counter() -> Any:
+    torch._dynamo.reset()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, while it compiles
+        # Strict export's remark on entering and leaving the pass while it traces.
+        warnings.filterwarnings("ignore", "While compiling, we found certain side effects")
+        yield CompileCounter()
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("model", [layer, rich])
+def test_a_built_module_compiles_to_one_graph_without_recompiling(counter: Any, model: Any):
+    net = ts.ScopedModule(model).build(X)
+    expected = net(X)
+    compiled = torch.compile(net, backend=counter, fullgraph=True)
+    for _ in range(5):
+        assert torch.allclose(compiled(X), expected)
+    assert counter.frame_count == 1
+
+
+@pytest.mark.parametrize("model", [layer, rich])
+def test_an_unbuilt_module_runs_its_first_call_eagerly_and_compiles_the_second(
+    counter: Any, model: Any
+):
+    net = ts.ScopedModule(model)
+    compiled = torch.compile(net, backend=counter)
+    graphs = []
+    for _ in range(4):
+        compiled(X)
+        graphs.append(counter.frame_count)
+    assert graphs == [0, 1, 1, 1]
+    assert torch.allclose(compiled(X), net(X))
+
+
+def test_a_function_on_a_store_compiles_to_one_graph(counter: Any):
+    store = ts.VariableStore()
+    store(rich, X)
+    compiled = torch.compile(lambda x: store(rich, x), backend=counter, fullgraph=True)
+    for _ in range(5):
+        assert torch.allclose(compiled(X), store(rich, X))
+    assert counter.frame_count == 1
+
+
+def test_an_unbuilt_module_under_fullgraph_is_an_error_that_says_build(counter: Any):
+    net = ts.ScopedModule(layer)
+    with pytest.raises(Exception, match=r"net\.build\("):
+        torch.compile(net, backend=counter, fullgraph=True)(X)
+    assert list(net) == list(net.state_dict()) == []
+    assert not net.built
+    torch._dynamo.reset()
+    net.build(X)
+    assert torch.compile(net, backend=counter, fullgraph=True)(X).shape == (2, 3)
+
+
+def test_a_compiled_module_trains_as_an_eager_one(counter: Any):
+    nets = [ts.ScopedModule(rich, seed=0).build(X) for _ in range(2)]
+    runs = [nets[0], torch.compile(nets[1], backend="aot_eager", fullgraph=True)]
+    for net, run in zip(nets, runs, strict=True):
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            run(X).square().sum().backward()
+            optimizer.step()
+    for key, value in nets[0].state_dict().items():
+        assert torch.allclose(nets[1].state_dict()[key], value)
+
+
+def test_a_replaced_parameter_is_seen_without_recompiling(counter: Any):
+    net = ts.ScopedModule(layer).build(X)
+    compiled = torch.compile(net, backend=counter, fullgraph=True)
+    compiled(X)
+    zeros = {key: torch.zeros_like(value) for key, value in net.state_dict().items()}
+    net.load_state_dict(zeros)
+    assert not compiled(X).any()
+    assert counter.frame_count == 1
+
+
+def test_mistakes_are_still_found_in_compiled_code(counter: Any):
+    twice = False
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return layer(layer(x)) if twice else layer(x)
+
+    net = ts.ScopedModule(model).build(X)
+    twice = True
+    with pytest.raises(Exception, match="'layer/w' already exists"):
+        torch.compile(net, backend=counter, fullgraph=True)(X)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("model", [layer, rich])
+def test_a_built_module_is_exported_with_its_names(counter: Any, strict: bool, model: Any):
+    net = ts.ScopedModule(model).build(X)
+    program = torch.export.export(net, (X,), strict=strict)
+    assert set(program.state_dict) == set(net.state_dict())
+    assert torch.allclose(program.module()(X), net(X))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_exporting_an_unbuilt_module_is_an_error_that_says_build(counter: Any, strict: bool):
+    net = ts.ScopedModule(layer)
+    with pytest.raises(Exception, match=r"net\.build\("):
+        torch.export.export(net, (X,), strict=strict)
+    assert list(net) == list(net.state_dict()) == []
+    assert not net.built
+    net.build(X)
+    assert all(type(value) is nn.Parameter for value in net.values())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_tracing_an_unbuilt_module_is_an_error_that_says_build():
+    net = ts.ScopedModule(layer)
+    with pytest.raises(ts.NotBuiltError, match=r"net\.build\("):
+        torch.jit.trace(net, (X,))
+    assert list(net) == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda net: torch.func.grad(lambda x: net(x).sum())(X),
+        lambda net: torch.func.vmap(net)(X[None]),
+        lambda net: torch.func.jvp(net, (X,), (X,)),
+    ],
+    ids=["grad", "vmap", "jvp"],
+)
+def test_a_function_transform_of_an_unbuilt_module_is_an_error_that_says_build(transform: Any):
+    net = ts.ScopedModule(layer)
+    with pytest.raises(ts.NotBuiltError, match=r"net\.build\("):
+        transform(net)
+    assert list(net) == []
+    net.build(X)
+    transform(net)
