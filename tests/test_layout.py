@@ -15,8 +15,8 @@ PACKAGE = Path(torchscope.__file__).parent
 FLOORS = [
     ["_errors"],
     ["_names", "_here", "_assign", "_optim", "initializers", "regularizers"],
-    ["_declare"],
-    ["_table"],
+    ["_declare", "_build"],
+    ["_table", "_unbuilt"],
     ["_store"],
     ["_default"],
     ["_reuse", "_collections"],

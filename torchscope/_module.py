@@ -2,26 +2,23 @@
 
 import functools
 import inspect
-import sys
 import types
 import warnings
-from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import FrameType
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
 from torch import nn
 from torch.compiler import is_dynamo_compiling
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
 from typing_extensions import ParamSpec, Self
 
 from . import _names
+from ._build import computing_nothing_on_meta, put_back
 from ._declare import Origin
-from ._errors import NotBuiltError, ScopeWarning, StateDictError
-from ._here import Pass, here
+from ._errors import ScopeWarning, StateDictError
+from ._here import Pass
 from ._store import VariableStore, first_pass
+from ._unbuilt import Unbuilt
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,7 +53,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
         super().__init__(seed)
         self.fn = fn
         _name_arguments(self)
-        self.__dict__["_parameters"] = _Unbuilt(self._parameters)
+        self.__dict__["_parameters"] = Unbuilt(self._parameters)
         _warn_of_hidden_modules(fn)
 
     if TYPE_CHECKING:
@@ -84,7 +81,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
         Returns:
             The module itself.
         """
-        with _put_back(self), torch.no_grad(), _meta_mode(args, kwargs):
+        with put_back(self), torch.no_grad(), computing_nothing_on_meta(args, kwargs):
             first_pass(self, self.fn, args, kwargs)
         return self
 
@@ -129,18 +126,13 @@ class ScopedModule(VariableStore, Generic[P, R]):
                 "before does not hold it. Build with inputs that reach it: net.build(*example); "
                 "net.finalize() makes this an error.",
             )
-        elif isinstance(parameters, _Unbuilt) and parameters.read_at is not None:
+        elif isinstance(parameters, Unbuilt) and parameters.read_at is not None:
             read_at, parameters.read_at = parameters.read_at, None
             warn(
                 origin,
                 f"The net's parameters were read at {read_at}, before any was made: whoever read "
                 "them (an optimizer?) holds none. Build it first: net.build(*example).",
             )
-
-
-def warn(origin: Origin, message: str) -> None:
-    """Warn as if from the user's line."""
-    warnings.warn_explicit(message, ScopeWarning, origin.file, origin.line)
 
 
 def _name_arguments(module: ScopedModule[..., Any]) -> None:
@@ -161,91 +153,9 @@ def _name_arguments(module: ScopedModule[..., Any]) -> None:
         module.__dict__["forward"] = types.MethodType(own, module)
 
 
-class _Unbuilt(dict[str, Any]):
-    """The parameters of a module that was not built: an optimizer that reads them would hold none.
-
-    torch gives no other way to notice one that is made from a bigger module, which reads
-    ``_parameters`` directly (``nn.Module._named_members``).
-    """
-
-    read_at: Origin | None = None
-
-    def items(self) -> Any:
-        frame = sys._getframe(1)
-        while frame is not None and frame.f_code.co_name in _PASSING_ON:
-            frame = frame.f_back
-        where = "" if frame is None else frame.f_globals.get("__name__", "") + "."
-        function = "" if frame is None else frame.f_code.co_name
-        if where.startswith(_HOLDING) or function == "requires_grad_":
-            self._refuse_holders(frame)
-        elif where.startswith(("torch.", "torchscope.")):
-            return super().items()  # Moving, saving, compiling: they need not see what is to come.
-        self.read_at = Origin.here()
-        return super().items()
-
-    def __reduce__(self) -> Any:
-        return _Unbuilt, (dict(self),)  # Copying reads, too, but holds nothing.
-
-    def _refuse_holders(self, frame: FrameType | None) -> None:
-        while frame is not None:
-            holder = type(cast("object", frame.f_locals.get("self")))
-            sharding = frame.f_code.co_name == "fully_shard"
-            if sharding or (frame.f_code.co_name == "__init__" and issubclass(holder, _HOLDERS)):
-                name = "fully_shard" if sharding else holder.__name__
-                raise NotBuiltError(
-                    None,
-                    f"{name} is given a ScopedModule that was not built, and would hold none of "
-                    "its variables. Build it first: net.build(*example).",
-                )
-            frame = frame.f_back
-
-
-_PASSING_ON = {"parameters", "named_parameters", "_named_members", "<lambda>"}
-_HOLDING = ("torch.optim.", "torch.distributed.", "torch.nn.parallel.")
-_HOLDERS = (torch.optim.Optimizer, nn.parallel.DistributedDataParallel)
-
-
-@contextmanager
-def _put_back(module: nn.Module) -> Generator[None]:
-    """Leave random streams and all that is not trained as they were, or as they were made."""
-    accelerator = torch.accelerator.current_accelerator()
-    kind = "cuda" if accelerator is None else accelerator.type
-    devices = range(torch.accelerator.device_count())
-    kept = [(tensor, tensor.detach().clone()) for tensor in _untrained(module)]
-    outer, here.kept = here.kept, kept
-    try:
-        with torch.random.fork_rng(devices, device_type=kind):
-            yield
-    finally:
-        here.kept = outer
-        with torch.no_grad():
-            for tensor, value in kept:
-                tensor.copy_(value)
-
-
-def _untrained(module: nn.Module) -> Iterator[torch.Tensor]:
-    yield from module.buffers()
-    yield from (parameter for parameter in module.parameters() if not parameter.requires_grad)
-
-
-class _OnMeta(TorchDispatchMode):
-    """Computes nothing: where one tensor is on the meta device, the others go there too."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        if any(tensor.is_meta for tensor in tensors):
-            args, kwargs = tree_map_only(
-                torch.Tensor, lambda tensor: tensor.to("meta"), (args, kwargs or {})
-            )
-            if "device" in kwargs:
-                kwargs["device"] = torch.device("meta")
-        return func(*args, **(kwargs or {}))
-
-
-def _meta_mode(args: Any, kwargs: Any) -> AbstractContextManager[Any]:
-    leaves = tree_leaves((args, kwargs))
-    on_meta = any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in leaves)
-    return _OnMeta() if on_meta else nullcontext()
+def warn(origin: Origin, message: str) -> None:
+    """Warn as if from the user's line."""
+    warnings.warn_explicit(message, ScopeWarning, origin.file, origin.line)
 
 
 def _warn_of_hidden_modules(fn: Callable[..., Any]) -> None:

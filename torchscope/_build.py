@@ -1,0 +1,55 @@
+"""What a build leaves as it was, and how it computes nothing; knows of no variable's name."""
+
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from ._here import here
+
+
+@contextmanager
+def put_back(module: nn.Module) -> Generator[None]:
+    """Leave random streams and all that is not trained as they were, or as they were made."""
+    accelerator = torch.accelerator.current_accelerator()
+    kind = "cuda" if accelerator is None else accelerator.type
+    devices = range(torch.accelerator.device_count())
+    kept = [(tensor, tensor.detach().clone()) for tensor in _untrained(module)]
+    outer, here.kept = here.kept, kept
+    try:
+        with torch.random.fork_rng(devices, device_type=kind):
+            yield
+    finally:
+        here.kept = outer
+        with torch.no_grad():
+            for tensor, value in kept:
+                tensor.copy_(value)
+
+
+def _untrained(module: nn.Module) -> Iterator[torch.Tensor]:
+    yield from module.buffers()
+    yield from (parameter for parameter in module.parameters() if not parameter.requires_grad)
+
+
+class _OnMeta(TorchDispatchMode):
+    """Computes nothing: where one tensor is on the meta device, the others go there too."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        if any(tensor.is_meta for tensor in tensors):
+            args, kwargs = tree_map_only(
+                torch.Tensor, lambda tensor: tensor.to("meta"), (args, kwargs or {})
+            )
+            if "device" in kwargs:
+                kwargs["device"] = torch.device("meta")
+        return func(*args, **(kwargs or {}))
+
+
+def computing_nothing_on_meta(args: Any, kwargs: Any) -> AbstractContextManager[Any]:
+    leaves = tree_leaves((args, kwargs))
+    on_meta = any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in leaves)
+    return _OnMeta() if on_meta else nullcontext()

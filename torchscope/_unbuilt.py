@@ -1,0 +1,55 @@
+"""Who reads the parameters of a module before it has any; knows nothing of how it gets them."""
+
+import sys
+from types import FrameType
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from ._declare import Origin
+from ._errors import NotBuiltError
+
+
+class Unbuilt(dict[str, Any]):
+    """The parameters of a module that was not built: an optimizer that reads them would hold none.
+
+    torch gives no other way to notice one that is made from a bigger module, which reads
+    ``_parameters`` directly (``nn.Module._named_members``).
+    """
+
+    read_at: Origin | None = None
+
+    def items(self) -> Any:
+        frame = sys._getframe(1)
+        while frame is not None and frame.f_code.co_name in _PASSING_ON:
+            frame = frame.f_back
+        where = "" if frame is None else frame.f_globals.get("__name__", "") + "."
+        function = "" if frame is None else frame.f_code.co_name
+        if where.startswith(_HOLDING) or function == "requires_grad_":
+            self._refuse_holders(frame)
+        elif where.startswith(("torch.", "torchscope.")):
+            return super().items()  # Moving, saving, compiling: they need not see what is to come.
+        self.read_at = Origin.here()
+        return super().items()
+
+    def __reduce__(self) -> Any:
+        return Unbuilt, (dict(self),)  # Copying reads, too, but holds nothing.
+
+    def _refuse_holders(self, frame: FrameType | None) -> None:
+        while frame is not None:
+            holder = type(cast("object", frame.f_locals.get("self")))
+            sharding = frame.f_code.co_name == "fully_shard"
+            if sharding or (frame.f_code.co_name == "__init__" and issubclass(holder, _HOLDERS)):
+                name = "fully_shard" if sharding else holder.__name__
+                raise NotBuiltError(
+                    None,
+                    f"{name} is given a ScopedModule that was not built, and would hold none of "
+                    "its variables. Build it first: net.build(*example).",
+                )
+            frame = frame.f_back
+
+
+_PASSING_ON = {"parameters", "named_parameters", "_named_members", "<lambda>"}
+_HOLDING = ("torch.optim.", "torch.distributed.", "torch.nn.parallel.")
+_HOLDERS = (torch.optim.Optimizer, nn.parallel.DistributedDataParallel)
