@@ -20,8 +20,9 @@ FLOORS = [
     ["_store"],
     ["_default"],
     ["_reuse", "_collections"],
+    ["_getter"],
     ["_scope"],
-    ["_template", "_bind", "_module"],
+    ["_variables", "_template", "_bind", "_module"],
     ["__init__"],
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -31,18 +31,10 @@ from ._errors import (
 from ._module import ScopedModule
 from ._optim import match_by_name
 from ._reuse import AUTO_REUSE
-from ._scope import (
-    VariableScope,
-    get_buffer,
-    get_local_variable,
-    get_module,
-    get_variable,
-    get_variable_scope,
-    name_scope,
-    variable_scope,
-)
+from ._scope import VariableScope, get_variable_scope, name_scope, variable_scope
 from ._store import VariableStore
 from ._template import make_template
+from ._variables import get_buffer, get_local_variable, get_module, get_variable
 from .initializers import (
     constant_initializer,
     glorot_normal_initializer,

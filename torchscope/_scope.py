@@ -1,54 +1,24 @@
-"""Variable scopes: VariableScope, variable_scope, get_variable and its kin; hold no tensor."""
+"""Variable scopes: VariableScope, variable_scope, get_variable_scope, name_scope; no tensor."""
 
 import functools
-import inspect
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
-from torch import nn
 from torch.compiler import is_dynamo_compiling
 
 from . import _names
 from ._collections import get_collection
-from ._declare import (
-    Constraint,
-    Declaration,
-    DTypeLike,
-    GraphKeys,
-    ShapeLike,
-    as_dtype,
-    as_shape,
-    as_value,
-)
+from ._declare import Constraint, DTypeLike, GraphKeys, ShapeLike, as_dtype
 from ._default import current_pass
 from ._errors import ScopeError, ScopeOrderError
+from ._getter import CustomGetter, ask, drop_graph_only
 from ._here import Pass, here, running_loop, running_task
-from ._reuse import Reuse, find_or_make, find_or_make_module, recall
+from ._reuse import Reuse
 from .regularizers import Regularizer
-
-CustomGetter = Callable[..., Any]
-M = TypeVar("M", bound=nn.Module)
-
-# What means something only in TensorFlow's graph: accepted, so ported code runs, and dropped.
-# Custom getters find the first six among their arguments, with these values.
-GRAPH_ONLY: dict[str, Any] = {
-    "caching_device": None,
-    "partitioner": None,
-    "validate_shape": True,
-    "use_resource": None,
-    "synchronization": None,
-    "aggregation": None,
-}
-_ACCEPTED = {*GRAPH_ONLY, "auxiliary_name_scope", "values"}
-
-
-def _drop_graph_only(function: str, arguments: dict[str, Any]) -> None:
-    for name in arguments.keys() - _ACCEPTED:
-        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
 
 
 @dataclass  # Not frozen, which Dynamo could not trace; nobody assigns to it.
@@ -188,46 +158,10 @@ class VariableScope:
         **graph_only: Any,
     ) -> Any:
         """As the function ``get_variable``, in this scope; ``reuse`` overrides the scope's."""
-        _drop_graph_only("get_variable", graph_only)
-        if not isinstance(name, str):
-            raise TypeError(f"A variable's name is a string, not {name!r}.")
-        full_name, defaults, dtype = self.prefix + name, self.defaults, as_dtype(dtype)
-        if dtype is not None and initializer is not None and not callable(initializer):
-            found = as_value(initializer, dtype).dtype
-            if found != dtype:
-                raise ScopeError(
-                    full_name,
-                    f"Variable {full_name!r} is asked for with dtype {dtype}, but the value for "
-                    f"its initializer is of {found}. Leave dtype out, or convert the value.",
-                )
-        custom_getter = defaults.custom_getter if custom_getter is None else custom_getter
-        getter: CustomGetter = functools.partial(_true_getter, current_pass(), device)
-        arguments: dict[str, Any] = {
-            "shape": shape,
-            "dtype": dtype or defaults.dtype or torch.get_default_dtype(),
-            "initializer": defaults.initializer if initializer is None else initializer,
-            "regularizer": defaults.regularizer if regularizer is None else regularizer,
-            "reuse": self.reuse if reuse is None else reuse,
-            "trainable": True if trainable is None else trainable,
-            "collections": collections,
-            "constraint": self.constraint if constraint is None else constraint,
-        }
-        if custom_getter is None:
-            return getter(full_name, **arguments)
-        if not callable(custom_getter):
-            raise ScopeError(
-                full_name,
-                f"custom_getter is a function f(getter, name, *args, **kwargs), not "
-                f"{custom_getter!r}.",
-            )
-        # TensorFlow spares a getter `constraint`, which came late, unless it takes it.
-        takes = inspect.signature(custom_getter).parameters
-        kinds = [parameter.kind for parameter in takes.values()]
-        if "constraint" not in takes and inspect.Parameter.VAR_KEYWORD not in kinds:
-            getter = functools.partial(getter, constraint=arguments.pop("constraint"))
-        return custom_getter(
-            getter=getter, name=full_name, **arguments, **(GRAPH_ONLY | graph_only)
-        )
+        arguments = {"shape": shape, "dtype": dtype, "initializer": initializer}
+        arguments |= {"regularizer": regularizer, "reuse": reuse, "trainable": trainable}
+        arguments |= {"collections": collections, "constraint": constraint}
+        return ask(self, name, arguments, custom_getter, device, graph_only)
 
     def get_collection(self, key: str) -> list[Any]:
         """What of the collection ``key`` lies in this scope."""
@@ -244,51 +178,6 @@ class VariableScope:
     def local_variables(self) -> list[torch.Tensor]:
         """The local variables in this scope."""
         return self.get_collection(GraphKeys.LOCAL_VARIABLES)
-
-
-def _true_getter(
-    run: Pass,
-    device: Any,
-    /,
-    name: str,
-    shape: ShapeLike = None,
-    dtype: DTypeLike = None,
-    initializer: Any = None,
-    regularizer: Regularizer | None = None,
-    reuse: Any = None,
-    trainable: bool | None = None,
-    collections: Any = None,
-    constraint: Constraint | None = None,
-    **graph_only: Any,
-) -> torch.Tensor:
-    """What a custom getter is given as ``getter``; without ``reuse`` it makes or returns."""
-    _drop_graph_only("getter", graph_only)
-    members = _members(name, collections)
-    local = GraphKeys.LOCAL_VARIABLES in members and GraphKeys.GLOBAL_VARIABLES not in members
-    request = Declaration(
-        name,
-        as_shape(shape),
-        as_dtype(dtype) or torch.get_default_dtype(),
-        initializer,
-        regularizer,
-        trainable=trainable is not False,
-        collections=members,
-        constraint=constraint,
-        device=None if device is None else torch.device(device),
-        buffer=local,
-        persistent=not local,
-    )
-    return find_or_make(run, request, Reuse.AUTO if reuse is None else Reuse.of(reuse))
-
-
-def _members(name: str, collections: Any) -> tuple[Any, ...]:
-    if collections is None:
-        return (GraphKeys.GLOBAL_VARIABLES,)
-    if not isinstance(collections, (list, tuple, set, frozenset)):
-        raise ScopeError(
-            name, f"collections is a list: [ts.GraphKeys.LOCAL_VARIABLES], not {collections!r}."
-        )
-    return tuple(dict.fromkeys(cast("list[Any]", collections)))
 
 
 class variable_scope:  # noqa: N801  - TensorFlow's name
@@ -346,7 +235,7 @@ class variable_scope:  # noqa: N801  - TensorFlow's name
         **graph_only: Any,
     ) -> None:
         if graph_only:
-            _drop_graph_only("variable_scope", graph_only)
+            drop_graph_only("variable_scope", graph_only)
         if name_or_scope is None and default_name is None:
             raise TypeError("variable_scope(None) needs a default_name: variable_scope(None, 'a').")
         self._target = name_or_scope
@@ -362,7 +251,7 @@ class variable_scope:  # noqa: N801  - TensorFlow's name
 
     def __enter__(self) -> VariableScope:
         run = here.passes[-1] if here.passes else current_pass()
-        outer = run.scopes[-1] if run.scopes else _innermost(run)
+        outer = run.scopes[-1] if run.scopes else innermost(run)
         target, mode, undo = self._target, self._mode, None
         before = self._entered
         if before is not None and before[0] is run.met:
@@ -396,7 +285,7 @@ class variable_scope:  # noqa: N801  - TensorFlow's name
     def __exit__(self, *_: object) -> None:
         run = here.passes[-1] if here.passes else current_pass()
         if not run.entered or run.entered[-1][0] is not self:
-            inside = _innermost(run).name
+            inside = innermost(run).name
             raise ScopeOrderError(
                 inside,
                 f"Scopes must be left in the reverse order of entering; {inside!r} is open still. "
@@ -438,7 +327,8 @@ def _checked(run: Pass, name: Any) -> str:
     return name
 
 
-def _innermost(run: Pass) -> VariableScope:
+def innermost(run: Pass) -> VariableScope:
+    """The current scope of ``run``; its root is made when first asked for."""
     if not run.scopes:
         run.scopes.append(VariableScope())
     return run.scopes[-1]
@@ -446,194 +336,7 @@ def _innermost(run: Pass) -> VariableScope:
 
 def get_variable_scope() -> VariableScope:
     """The current scope itself: ``get_variable_scope().reuse_variables()`` acts on what follows."""
-    return _innermost(current_pass())
-
-
-def get_variable(
-    name: str,
-    shape: ShapeLike = None,
-    dtype: DTypeLike = None,
-    initializer: Any = None,
-    regularizer: Regularizer | None = None,
-    trainable: bool | None = None,
-    collections: Any = None,
-    *,
-    custom_getter: CustomGetter | None = None,
-    constraint: Constraint | None = None,
-    device: Any = None,
-    **graph_only: Any,
-) -> Any:
-    """Return the variable ``name`` of the current scope, making it if that is allowed.
-
-    The same full name always gives the same tensor object:
-
-    >>> import torchscope as ts
-    >>> with ts.VariableStore(), ts.variable_scope("layer", reuse=ts.AUTO_REUSE):
-    ...     first = ts.get_variable("weight", [3, 2])
-    ...     again = ts.get_variable("weight", [3, 2])
-    >>> first is again, first.shape
-    (True, torch.Size([3, 2]))
-
-    Args:
-        name: name within the scope, for example ``"weight"``; may contain ``/``.
-        shape: sizes of a new variable; checked against an existing one when given, where None
-            stands for any size.
-        dtype: dtype of a new variable, checked against an existing one; the scope's by default,
-            else torch's default dtype.
-        initializer: a function called as ``f(shape, dtype=dtype)``, one of ``torch.nn.init``, or a
-            value (then without ``shape``); the scope's by default, else Glorot's uniform one for
-            floats, with fans counted as in ``[..., in, out]``, and zeros for integers.
-        regularizer: ``f(variable)`` gives a scalar; see ``get_regularization_losses``.
-        trainable: False for ``requires_grad=False``.
-        collections: names of collections instead of ``[GraphKeys.GLOBAL_VARIABLES]``; with
-            ``[GraphKeys.LOCAL_VARIABLES]`` a non-persistent buffer.
-        custom_getter: instead of the scope's.
-        constraint: ``f(variable)`` gives the value that ``store.apply_constraints()`` puts it to.
-        device: of a new variable; by default where the store was moved, else torch's default.
-        graph_only: TensorFlow's other arguments; they change nothing.
-
-    Returns:
-        The parameter itself, not a copy; what the custom getter makes of it, if there is one.
-
-    Raises:
-        VariableExistsError: met in this pass already, and the scope does not reuse.
-        VariableMissingError: the scope only reuses, and the name is new.
-        VariableMismatchError: it exists with another shape or dtype, or the initializer gave one.
-        VariableNameError: TensorFlow would not accept the name.
-        ScopeError: the shape is missing or given beside a value, or negative.
-        NotBuiltError: it would have to be made while tracing, or after ``finalize()``.
-        TypeError: a name, shape, dtype or initializer that is none.
-    """
-    if graph_only:
-        _drop_graph_only("get_variable", graph_only)
-    run = here.passes[-1] if here.passes else current_pass()
-    scope = run.scopes[-1] if run.scopes else _innermost(run)
-    # Nearly every get is of a variable that is there and fits: then nothing has to be resolved.
-    if (
-        scope.plain
-        and custom_getter is None
-        and (initializer is None or callable(initializer))
-        and name.__class__ is str
-    ):
-        full_name = scope.prefix + name
-        variable = recall(run, full_name, shape, dtype or scope.defaults.dtype, scope.mode)
-        if variable is not None:
-            return variable
-    return scope.get_variable(
-        name,
-        *(shape, dtype, initializer, regularizer, None, trainable, collections),
-        custom_getter=custom_getter,
-        constraint=constraint,
-        device=device,
-        **graph_only,
-    )
-
-
-def get_local_variable(
-    name: str,
-    shape: ShapeLike = None,
-    dtype: DTypeLike = None,
-    initializer: Any = None,
-    regularizer: Regularizer | None = None,
-    trainable: bool | None = None,
-    collections: Any = None,
-    **others: Any,
-) -> Any:
-    """As :func:`get_variable`, for a variable that no state dict keeps: a non-persistent buffer.
-
-    It is listed by ``local_variables()`` and never trained, whatever ``trainable`` says.
-
-    >>> import torchscope as ts
-    >>> with ts.VariableStore() as store:
-    ...     count = ts.get_local_variable("count", [], initializer=ts.zeros_initializer())
-    >>> list(store), store.state_dict()
-    (['count'], OrderedDict())
-    """
-    given = () if collections is None else _members(name, collections)
-    members = [*given, GraphKeys.LOCAL_VARIABLES]
-    return get_variable(name, shape, dtype, initializer, regularizer, False, members, **others)
-
-
-def get_buffer(
-    name: str,
-    shape: ShapeLike = None,
-    dtype: DTypeLike = None,
-    initializer: Any = None,
-    *,
-    collections: Any = None,
-    persistent: bool = True,
-    device: Any = None,
-) -> Any:
-    """As :func:`get_variable`, for state that the forward changes, such as moving averages.
-
-    A buffer of the module: no parameter, so optimizers and DDP's gradients leave it alone. It is
-    counted among ``global_variables()``.
-
-    >>> import torchscope as ts
-    >>> with ts.VariableStore() as store:
-    ...     mean = ts.get_buffer("moving_mean", [4], initializer=ts.zeros_initializer())
-    ...     _ = ts.assign_add(mean, torch.ones(4))
-    >>> list(store.state_dict()), list(store.parameters())
-    (['moving_mean'], [])
-
-    Args:
-        name: name within the scope.
-        shape: as for :func:`get_variable`.
-        dtype: as for :func:`get_variable`.
-        initializer: as for :func:`get_variable`.
-        collections: as for :func:`get_variable`.
-        persistent: whether the state dict keeps it.
-        device: as for :func:`get_variable`.
-
-    Raises:
-        VariableMismatchError: the variable exists and is a parameter.
-        ScopeError: as for :func:`get_variable`.
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"A buffer's name is a string, not {name!r}.")
-    run = current_pass()
-    scope = _innermost(run)
-    request = Declaration(
-        scope.prefix + name,
-        as_shape(shape),
-        as_dtype(dtype) or scope.dtype or torch.get_default_dtype(),
-        scope.initializer if initializer is None else initializer,
-        trainable=False,
-        collections=_members(scope.prefix + name, collections),
-        device=None if device is None else torch.device(device),
-        buffer=True,
-        persistent=persistent,
-    )
-    return find_or_make(run, request, scope.mode)
-
-
-def get_module(name: str, factory: Callable[[], M]) -> M:
-    """Return the ``nn.Module`` ``name`` of the current scope, making it if that is allowed.
-
-    Reuse holds for it as for a variable; its parameters train and are saved with the store.
-
-    >>> import torch, torchscope as ts
-    >>> with ts.VariableStore() as store, ts.variable_scope("head", reuse=ts.AUTO_REUSE):
-    ...     dense = ts.get_module("dense", lambda: torch.nn.Linear(3, 4))
-    >>> list(store.state_dict())
-    ['head/dense.weight', 'head/dense.bias']
-
-    Args:
-        name: name within the scope.
-        factory: called without arguments where the module is to be made; its random numbers are
-            drawn as for variables, from the store's seed and the name.
-
-    Raises:
-        VariableExistsError: met in this pass already, and the scope does not reuse; or variables
-            were made under that name.
-        VariableMissingError: the scope only reuses, and the name is new.
-        TypeError: the factory gave no module.
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"A module's name is a string, not {name!r}.")
-    run = current_pass()
-    scope = _innermost(run)
-    return cast("M", find_or_make_module(run, scope.prefix + name, factory, scope.mode))
+    return innermost(current_pass())
 
 
 @contextmanager

@@ -243,6 +243,10 @@ class VariableTable(nn.ParameterDict):
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
+        for declaration in self._declared.values():  # torch puts parameters first.
+            key = prefix + declaration.key
+            if key in destination:
+                destination[key] = destination.pop(key)
         destination.update({prefix + key: value for key, value in self._pending.items()})
 
     def _load_from_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]

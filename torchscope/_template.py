@@ -15,8 +15,9 @@ from ._collections import get_collection
 from ._declare import GraphKeys
 from ._default import current_pass
 from ._errors import ScopeError
+from ._getter import CustomGetter
 from ._here import Pass
-from ._scope import CustomGetter, Defaults, VariableScope, get_variable_scope, variable_scope
+from ._scope import Defaults, VariableScope, get_variable_scope, variable_scope
 from ._store import VariableStore
 
 P = ParamSpec("P")

@@ -1,0 +1,204 @@
+"""get_variable and its kin: what users ask the current scope for; hold nothing."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import nn
+
+from ._declare import Constraint, Declaration, DTypeLike, GraphKeys, ShapeLike, as_dtype, as_shape
+from ._default import current_pass
+from ._getter import CustomGetter, drop_graph_only, members_of
+from ._here import here
+from ._reuse import find_or_make, find_or_make_module, recall
+from ._scope import innermost
+from .regularizers import Regularizer
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def get_variable(
+    name: str,
+    shape: ShapeLike = None,
+    dtype: DTypeLike = None,
+    initializer: Any = None,
+    regularizer: Regularizer | None = None,
+    trainable: bool | None = None,
+    collections: Any = None,
+    *,
+    custom_getter: CustomGetter | None = None,
+    constraint: Constraint | None = None,
+    device: Any = None,
+    **graph_only: Any,
+) -> Any:
+    """Return the variable ``name`` of the current scope, making it if that is allowed.
+
+    The same full name always gives the same tensor object:
+
+    >>> import torchscope as ts
+    >>> with ts.VariableStore(), ts.variable_scope("layer", reuse=ts.AUTO_REUSE):
+    ...     first = ts.get_variable("weight", [3, 2])
+    ...     again = ts.get_variable("weight", [3, 2])
+    >>> first is again, first.shape
+    (True, torch.Size([3, 2]))
+
+    Args:
+        name: name within the scope, for example ``"weight"``; may contain ``/``.
+        shape: sizes of a new variable; checked against an existing one when given, where None
+            stands for any size.
+        dtype: dtype of a new variable, checked against an existing one; the scope's by default,
+            else torch's default dtype.
+        initializer: a function called as ``f(shape, dtype=dtype)``, one of ``torch.nn.init``, or a
+            value (then without ``shape``); the scope's by default, else Glorot's uniform one for
+            floats, with fans counted as in ``[..., in, out]``, and zeros for integers.
+        regularizer: ``f(variable)`` gives a scalar; see ``get_regularization_losses``.
+        trainable: False for ``requires_grad=False``.
+        collections: names of collections instead of ``[GraphKeys.GLOBAL_VARIABLES]``; with
+            ``[GraphKeys.LOCAL_VARIABLES]`` a non-persistent buffer.
+        custom_getter: instead of the scope's.
+        constraint: ``f(variable)`` gives the value that ``store.apply_constraints()`` puts it to.
+        device: of a new variable; by default where the store was moved, else torch's default.
+        graph_only: TensorFlow's other arguments; they change nothing.
+
+    Returns:
+        The parameter itself, not a copy; what the custom getter makes of it, if there is one.
+
+    Raises:
+        VariableExistsError: met in this pass already, and the scope does not reuse.
+        VariableMissingError: the scope only reuses, and the name is new.
+        VariableMismatchError: it exists with another shape or dtype, or the initializer gave one.
+        VariableNameError: TensorFlow would not accept the name.
+        ScopeError: the shape is missing or given beside a value, or negative.
+        NotBuiltError: it would have to be made while tracing, or after ``finalize()``.
+        TypeError: a name, shape, dtype or initializer that is none.
+    """
+    if graph_only:
+        drop_graph_only("get_variable", graph_only)
+    run = here.passes[-1] if here.passes else current_pass()
+    scope = run.scopes[-1] if run.scopes else innermost(run)
+    # Nearly every get is of a variable that is there and fits: then nothing has to be resolved.
+    if (
+        scope.plain
+        and custom_getter is None
+        and (initializer is None or callable(initializer))
+        and name.__class__ is str
+    ):
+        full_name = scope.prefix + name
+        variable = recall(run, full_name, shape, dtype or scope.defaults.dtype, scope.mode)
+        if variable is not None:
+            return variable
+    return scope.get_variable(
+        name,
+        *(shape, dtype, initializer, regularizer, None, trainable, collections),
+        custom_getter=custom_getter,
+        constraint=constraint,
+        device=device,
+        **graph_only,
+    )
+
+
+def get_local_variable(
+    name: str,
+    shape: ShapeLike = None,
+    dtype: DTypeLike = None,
+    initializer: Any = None,
+    regularizer: Regularizer | None = None,
+    trainable: bool | None = None,
+    collections: Any = None,
+    **others: Any,
+) -> Any:
+    """As :func:`get_variable`, for a variable that no state dict keeps: a non-persistent buffer.
+
+    It is listed by ``local_variables()`` and never trained, whatever ``trainable`` says.
+
+    >>> import torchscope as ts
+    >>> with ts.VariableStore() as store:
+    ...     count = ts.get_local_variable("count", [], initializer=ts.zeros_initializer())
+    >>> list(store), store.state_dict()
+    (['count'], OrderedDict())
+    """
+    given = () if collections is None else members_of(name, collections)
+    members = [*given, GraphKeys.LOCAL_VARIABLES]
+    return get_variable(name, shape, dtype, initializer, regularizer, False, members, **others)
+
+
+def get_buffer(
+    name: str,
+    shape: ShapeLike = None,
+    dtype: DTypeLike = None,
+    initializer: Any = None,
+    *,
+    collections: Any = None,
+    persistent: bool = True,
+    device: Any = None,
+) -> Any:
+    """As :func:`get_variable`, for state that the forward changes, such as moving averages.
+
+    A buffer of the module: no parameter, so optimizers and DDP's gradients leave it alone. It is
+    counted among ``global_variables()``.
+
+    >>> import torchscope as ts
+    >>> with ts.VariableStore() as store:
+    ...     mean = ts.get_buffer("moving_mean", [4], initializer=ts.zeros_initializer())
+    ...     _ = ts.assign_add(mean, torch.ones(4))
+    >>> list(store.state_dict()), list(store.parameters())
+    (['moving_mean'], [])
+
+    Args:
+        name: name within the scope.
+        shape: as for :func:`get_variable`.
+        dtype: as for :func:`get_variable`.
+        initializer: as for :func:`get_variable`.
+        collections: as for :func:`get_variable`.
+        persistent: whether the state dict keeps it.
+        device: as for :func:`get_variable`.
+
+    Raises:
+        VariableMismatchError: the variable exists and is a parameter.
+        ScopeError: as for :func:`get_variable`.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"A buffer's name is a string, not {name!r}.")
+    run = current_pass()
+    scope = innermost(run)
+    request = Declaration(
+        scope.prefix + name,
+        as_shape(shape),
+        as_dtype(dtype) or scope.dtype or torch.get_default_dtype(),
+        scope.initializer if initializer is None else initializer,
+        trainable=False,
+        collections=members_of(scope.prefix + name, collections),
+        device=None if device is None else torch.device(device),
+        buffer=True,
+        persistent=persistent,
+    )
+    return find_or_make(run, request, scope.mode)
+
+
+def get_module(name: str, factory: Callable[[], M]) -> M:
+    """Return the ``nn.Module`` ``name`` of the current scope, making it if that is allowed.
+
+    Reuse holds for it as for a variable; its parameters train and are saved with the store.
+
+    >>> import torch, torchscope as ts
+    >>> with ts.VariableStore() as store, ts.variable_scope("head", reuse=ts.AUTO_REUSE):
+    ...     dense = ts.get_module("dense", lambda: torch.nn.Linear(3, 4))
+    >>> list(store.state_dict())
+    ['head/dense.weight', 'head/dense.bias']
+
+    Args:
+        name: name within the scope.
+        factory: called without arguments where the module is to be made; its random numbers are
+            drawn as for variables, from the store's seed and the name.
+
+    Raises:
+        VariableExistsError: met in this pass already, and the scope does not reuse; or variables
+            were made under that name.
+        VariableMissingError: the scope only reuses, and the name is new.
+        TypeError: the factory gave no module.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"A module's name is a string, not {name!r}.")
+    run = current_pass()
+    scope = innermost(run)
+    return cast("M", find_or_make_module(run, scope.prefix + name, factory, scope.mode))
