@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, cast
 
 import torch
 
-from ._errors import ScopeError, VariableMismatchError
+from ._errors import ScopeError, VariableMismatchError, naming
 from .initializers import Initializer, glorot_uniform, zeros
 from .regularizers import Regularizer
 
@@ -198,7 +198,8 @@ def _is_integer(dtype: torch.dtype) -> bool:
 def brings(request: Declaration) -> tuple[tuple[int | None, ...] | None, torch.dtype | None]:
     """Shape and dtype that making ``request`` would give, None where only making it would tell."""
     if request.by_value:
-        value = as_value(request.initializer, request.dtype)
+        with naming(request.name):
+            value = as_value(request.initializer, request.dtype)
         return tuple(value.shape), value.dtype
     if request.initializer is not None and not request.complete:
         return request.shape, None
@@ -226,7 +227,8 @@ def first_value(request: Declaration, seed: int) -> torch.Tensor:
         VariableMismatchError: the initializer gave another shape, dtype or device, or None.
     """
     if request.by_value:
-        return as_value(request.initializer, request.dtype).detach().clone()
+        with naming(request.name):
+            return as_value(request.initializer, request.dtype).detach().clone()
     initializer = request.initializer
     if initializer is None:
         initializer = _default_initializer(request)
@@ -335,19 +337,24 @@ class own_random_stream:  # noqa: N801  - reads as a function: with own_random_s
     """Let torch's CPU random stream be one of ``full_name``'s own, and the default device the CPU.
 
     The stream is seeded from the store's seed and the name, so values do not depend on the order
-    of creation, differ between variables and agree between processes that seed alike.
+    of creation, differ between variables and agree between processes that seed alike. Autocast,
+    which would change dtypes, is off.
     """
 
     def __init__(self, seed: int, full_name: str) -> None:
         digest = hashlib.blake2b(f"{seed}/{full_name}".encode(), digest_size=8).digest()
         self._seed = int.from_bytes(digest, "little") >> 1
-        self._device = torch.device("cpu")
 
     def __enter__(self) -> None:
+        self._contexts: list[Any] = [torch.device("cpu")]
+        if torch.is_autocast_enabled("cpu"):
+            self._contexts.append(torch.autocast("cpu", enabled=False))
         self._state = torch.default_generator.get_state()
         torch.default_generator.manual_seed(self._seed)
-        self._device.__enter__()
+        for context in self._contexts:
+            context.__enter__()
 
     def __exit__(self, *error: Any) -> None:
-        self._device.__exit__(*error)
+        for context in reversed(self._contexts):
+            context.__exit__(*error)
         torch.default_generator.set_state(self._state)

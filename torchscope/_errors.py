@@ -1,5 +1,8 @@
 """The exception and warning classes; knows nothing of the rest."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 __all__ = [
     "CheckpointError",
     "NotBuiltError",
@@ -65,6 +68,19 @@ class CheckpointError(ScopeError):
 
 class ScopeWarning(UserWarning):
     """Something works, but probably not as intended."""
+
+
+@contextmanager
+def naming(full_name: str) -> Generator[None]:
+    """Say which variable an error is about, where what raises it cannot know."""
+    try:
+        yield
+    except ScopeError as error:
+        if error.name is not None:
+            raise
+        raise type(error)(full_name, f"Variable {full_name!r}: {error}") from error
+    except TypeError as error:
+        raise TypeError(f"Variable {full_name!r}: {error}") from error
 
 
 # Tracebacks show the names that users import.

@@ -18,7 +18,7 @@ from ._declare import (
     as_value,
 )
 from ._default import current_pass
-from ._errors import ScopeError
+from ._errors import ScopeError, naming
 from ._here import Pass
 from ._reuse import Reuse, find_or_make
 from .regularizers import Regularizer
@@ -60,9 +60,12 @@ def ask(
     if not isinstance(name, str):
         raise TypeError(f"A variable's name is a string, not {name!r}.")
     full_name = scope.prefix + name
-    dtype, initializer = as_dtype(arguments["dtype"]), arguments["initializer"]
+    initializer = arguments["initializer"]
+    with naming(full_name):
+        dtype = as_dtype(arguments["dtype"])
     if dtype is not None and initializer is not None and not callable(initializer):
-        found = as_value(initializer, dtype).dtype
+        with naming(full_name):
+            found = as_value(initializer, dtype).dtype
         if found != dtype:
             raise ScopeError(
                 full_name,
@@ -81,7 +84,8 @@ def ask(
     if not callable(custom_getter):
         raise ScopeError(
             full_name,
-            f"custom_getter is a function f(getter, name, *args, **kwargs), not {custom_getter!r}.",
+            f"Variable {full_name!r}: custom_getter is a function f(getter, name, *args, "
+            f"**kwargs), not {custom_getter!r}.",
         )
     # TensorFlow spares a getter `constraint`, which came late, unless it takes it.
     takes = inspect.signature(custom_getter).parameters
@@ -111,10 +115,13 @@ def _true_getter(
     drop_graph_only("getter", graph_only)
     members = members_of(name, collections)
     local = GraphKeys.LOCAL_VARIABLES in members and GraphKeys.GLOBAL_VARIABLES not in members
+    with naming(name):
+        shape, dtype = as_shape(shape), as_dtype(dtype)
+        mode = Reuse.AUTO if reuse is None else Reuse.of(reuse)
     request = Declaration(
         name,
-        as_shape(shape),
-        as_dtype(dtype) or torch.get_default_dtype(),
+        shape,
+        dtype or torch.get_default_dtype(),
         initializer,
         regularizer,
         trainable=trainable is not False,
@@ -124,7 +131,7 @@ def _true_getter(
         buffer=local,
         persistent=not local,
     )
-    return find_or_make(run, request, Reuse.AUTO if reuse is None else Reuse.of(reuse))
+    return find_or_make(run, request, mode)
 
 
 def members_of(name: str, collections: Any) -> tuple[Any, ...]:
@@ -133,6 +140,8 @@ def members_of(name: str, collections: Any) -> tuple[Any, ...]:
         return (GraphKeys.GLOBAL_VARIABLES,)
     if not isinstance(collections, (list, tuple, set, frozenset)):
         raise ScopeError(
-            name, f"collections is a list: [ts.GraphKeys.LOCAL_VARIABLES], not {collections!r}."
+            name,
+            f"Variable {name!r}: collections is a list such as [ts.GraphKeys.LOCAL_VARIABLES], not "
+            f"{collections!r}.",
         )
     return tuple(dict.fromkeys(cast("list[Any]", collections)))

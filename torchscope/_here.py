@@ -83,6 +83,11 @@ class Pass:
                 "first ran this code (activation checkpointing runs it again). Bind the function "
                 "to its pass: torch.utils.checkpoint.checkpoint(ts.bind(fn), ...).",
             )
+        if self.task is not None:
+            self.check_task(full_name)
+
+    def check_task(self, full_name: str) -> None:
+        """Raise if another asyncio task than the one that runs opened the innermost scope."""
         if self.task is not None and self.task is not running_task():
             raise ScopeOrderError(
                 full_name,

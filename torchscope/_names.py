@@ -56,7 +56,9 @@ def check_scope(name: str, *, at_root: bool) -> None:
 
 
 def _refusal(what: str, name: str) -> str:
-    suggestion = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name).lstrip("_\\/>-") or "name"
+    # The last part, since it is typed inside the scopes that the others name.
+    last = name.rpartition("/")[2]
+    suggestion = re.sub(r"[^A-Za-z0-9_.\\>-]", "_", last).lstrip("_\\>-") or "name"
     return (
         f"{name!r} is not a {what} name: it may hold ASCII letters, digits and _ . \\ / > -, and "
         f"its full name starts with a letter, a digit or a dot. For example {suggestion!r}."

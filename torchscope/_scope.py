@@ -252,6 +252,9 @@ class variable_scope:  # noqa: N801  - TensorFlow's name
     def __enter__(self) -> VariableScope:
         run = here.passes[-1] if here.passes else current_pass()
         outer = run.scopes[-1] if run.scopes else innermost(run)
+        in_a_task = not is_dynamo_compiling() and running_loop() is not None
+        if in_a_task:
+            run.check_task(str(self._target))
         target, mode, undo = self._target, self._mode, None
         before = self._entered
         if before is not None and before[0] is run.met:
@@ -278,7 +281,7 @@ class variable_scope:  # noqa: N801  - TensorFlow's name
         self._entered = run.met, target, mode
         run.scopes.append(scope)
         run.entered.append((self, undo, run.task))
-        if not is_dynamo_compiling() and running_loop() is not None:
+        if in_a_task:
             run.task = running_task()
         return scope
 

@@ -30,6 +30,7 @@ from ._declare import (
 from ._errors import (
     NotBuiltError,
     ScopeOrderError,
+    StateDictError,
     VariableExistsError,
     VariableMismatchError,
     VariableMissingError,
@@ -238,18 +239,22 @@ class VariableStore(VariableTable):
         if not isinstance(module, nn.Module):
             raise TypeError(
                 f"The factory of {full_name!r} gave {type(module).__name__}, not an nn.Module. For "
-                f"example get_module({full_name!r}, lambda: nn.Linear(3, 4))."
+                f"example get_module({full_name.rpartition('/')[2]!r}, lambda: nn.Linear(3, 4))."
             )
         device = self._device or torch.get_default_device()
         module.to(device, self._float_dtype).train(self.training)
         key = _names.escape(full_name)
         loaded = {k: value for k, value in self._pending.items() if k.startswith(f"{key}.")}
-        if loaded:
-            module.load_state_dict(
-                {k.removeprefix(f"{key}."): value for k, value in loaded.items()},
-                strict=self._pending_strict,
-                assign=self._pending_assign,
-            )
+        try:
+            if loaded:
+                values = {k.removeprefix(f"{key}."): value for k, value in loaded.items()}
+                module.load_state_dict(values, self._pending_strict, self._pending_assign)
+        except RuntimeError as error:
+            raise StateDictError(
+                full_name,
+                f"What was loaded does not fit the module {full_name!r}: {error} Load a state dict "
+                "that fits, or drop what does not: del store[name].",
+            ) from error
         origin = Origin.here()
         self._check_late("Module", full_name, origin)
         self.add_module(key, module)
@@ -393,12 +398,17 @@ class VariableStore(VariableTable):
 
     def origin(self, name: str) -> str:
         """Where the variable or module ``name`` was made: ``file:line`` in the user's code."""
+        made_around: MadeModule | None = None
         for module, prefix in self._walk(self, ""):
             if isinstance(module, VariableStore) and name.startswith(prefix):
                 own_name = name.removeprefix(prefix)
                 made = module._declared.get(own_name) or module._made_modules.get(own_name)
                 if made is not None:
                     return str(made.origin)
+                for other, around in module._made_modules.items():
+                    made_around = around if own_name.startswith(other + "/") else made_around
+        if made_around is not None and any(name == full_name for full_name, *_ in self._all()):
+            return str(made_around.origin)
         return self._missing(name)
 
     # ---- all at once -----------------------------------------------------------------------

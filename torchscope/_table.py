@@ -218,20 +218,28 @@ class VariableTable(nn.ParameterDict):
                 if tensor is not None and key not in unkept:
                     expected[prefix + key] = tensor
         for key, tensor in expected.items():
-            value = given.get(key)
-            if value is None:
+            value = given.get(key, given)
+            if value is given:
                 if strict:
                     yield f"{_names.unescape(key)!r} is missing{_like(key, given)}"
-            elif tuple(value.shape) != tuple(tensor.shape) and (tensor.ndim, value.ndim) != (0, 1):
+            elif (
+                isinstance(value, torch.Tensor)
+                and tuple(value.shape) != tuple(tensor.shape)
+                and (tensor.ndim, value.ndim) != (0, 1)
+            ):
                 shapes = f"{tuple(tensor.shape)} here, {tuple(value.shape)} in the state dict"
                 yield f"{_names.unescape(key)!r} has shape {shapes}"
-        for key in [key for key in given if key not in expected] if strict else ():
+        for key, value in given.items():
             path = key.rpartition(".")[0]
             while path not in modules:
                 path = path.rpartition(".")[0]
             owner = judged.get(path)
             waits = isinstance(owner, VariableTable) and not owner._built
-            if owner is not None and not waits:
+            if owner is None:
+                continue
+            if not isinstance(value, torch.Tensor) and (waits or key in expected):
+                yield f"{_names.unescape(key)!r} is no tensor but {value!r}"
+            elif strict and not waits and key not in expected:
                 yield f"{_names.unescape(key)!r} is unexpected{_like(key, expected)}"
 
     def _respell(self, state_dict: dict[str, Any], prefix: str) -> None:
@@ -262,7 +270,8 @@ class VariableTable(nn.ParameterDict):
                 if key.partition(".")[0] not in here and key != _EXTRA:
                     value = state_dict.pop(full_key)
                     # A copy, as loading makes one: the tensor may be another model's, and change.
-                    self._pending[key] = value if assign else value.detach().clone()
+                    with torch.inference_mode(False):  # What is made under it is never trained.
+                        self._pending[key] = value if assign else value.detach().clone()
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
 

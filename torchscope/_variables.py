@@ -8,6 +8,7 @@ from torch import nn
 
 from ._declare import Constraint, Declaration, DTypeLike, GraphKeys, ShapeLike, as_dtype, as_shape
 from ._default import current_pass
+from ._errors import naming
 from ._getter import CustomGetter, drop_graph_only, members_of
 from ._here import here
 from ._reuse import find_or_make, find_or_make_module, recall
@@ -161,10 +162,12 @@ def get_buffer(
         raise TypeError(f"A buffer's name is a string, not {name!r}.")
     run = current_pass()
     scope = innermost(run)
+    with naming(scope.prefix + name):
+        shape, dtype = as_shape(shape), as_dtype(dtype)
     request = Declaration(
         scope.prefix + name,
-        as_shape(shape),
-        as_dtype(dtype) or scope.dtype or torch.get_default_dtype(),
+        shape,
+        dtype or scope.dtype or torch.get_default_dtype(),
         scope.initializer if initializer is None else initializer,
         trainable=False,
         collections=members_of(scope.prefix + name, collections),
