@@ -214,6 +214,7 @@ def resume(
     net.load_state_dict(saved["net"])  # Before the first call: kept until the names are asked for.
     net.build(example.image1, example.image2)
     optimizer = torch.optim.Adam(net.named_parameters())
+    optimizer.register_load_state_dict_pre_hook(ts.match_by_name)  # torch goes by position.
     optimizer.load_state_dict(saved["optimizer"])
     return net, optimizer
 
@@ -247,7 +248,7 @@ def run(share: str, steps: int, seed: int, device: str, path: Path) -> Result:
     """Train, save, resume; print all of it."""
     began = time.perf_counter()
     training, held_out = load_images(400, device, seed)
-    test_pairs = draw_pairs(held_out, 4000, torch.Generator().manual_seed(seed))
+    test_pairs = draw_pairs(held_out, 2000, torch.Generator().manual_seed(seed))
     print(f"--share={share} on {device}")
     print(
         f"{len(training.images):,} images to train with; {len(test_pairs.same):,} pairs of "

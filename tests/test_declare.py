@@ -442,6 +442,27 @@ def test_a_variable_made_under_no_grad_or_inference_mode_can_be_trained(store: t
     assert all(variable.grad is not None for variable in (a, b, c))
 
 
+AUTOCAST: dict[str, Any] = {
+    "default": None,
+    "orthogonal": ts.orthogonal_initializer(),
+    "normal": ts.truncated_normal_initializer(),
+    "nn.init": nn.init.orthogonal_,
+    "a product": lambda shape, dtype: torch.rand(shape, dtype=dtype) @ torch.eye(3, dtype=dtype),
+}
+
+
+@pytest.mark.parametrize("initializer", AUTOCAST.values(), ids=AUTOCAST)
+def test_autocast_does_not_reach_initial_values(initializer: Any):
+    def model() -> torch.Tensor:
+        return ts.get_variable("w", [3, 3], initializer=initializer)
+
+    expected = ts.VariableStore(0)(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = ts.VariableStore(0)(model)
+    assert found.dtype is torch.float32
+    assert torch.equal(found, expected)
+
+
 def test_an_error_of_the_initializer_comes_through_unchanged(store: ts.VariableStore):
     def initializer(shape: Any, dtype: Any) -> torch.Tensor:
         raise ZeroDivisionError("mine")

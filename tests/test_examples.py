@@ -56,13 +56,13 @@ def test_the_table_shows_one_filter_where_it_is_shared_and_two_where_not(
     printed = image_filter("--steps=2", f"--share={share}")
     counts = table(printed)
     assert list(counts) == names
-    assert f"total {sum(counts.values()):>{42 + 7 - 6},}\n" in printed
+    assert re.search(rf"^total +{sum(counts.values()):,}$", printed, re.MULTILINE)
     assert "resumed from the file: outputs equal bit for bit" in printed
     assert "after 5 more steps of both: outputs equal bit for bit" in printed
 
 
 def test_the_ways_of_sharing_compare_equal_and_two_filters_stand_beside_them() -> None:
-    printed = image_filter("--compare", "--steps=2")
+    printed = image_filter("--compare", "--steps=1")
     rows = re.findall(r"^(\w+) +(\d) +(\d\.\d+) +(\d\.\d+)$", printed, re.MULTILINE)
     assert [row[:2] for row in rows] == [
         ("call", "4"),

@@ -225,6 +225,15 @@ def test_a_module_on_the_meta_device_is_built_there():
     assert torch.equal(net(X), ts.ScopedModule(layer, seed=1)(X))
 
 
+def test_a_module_built_under_inference_mode_can_be_trained():
+    net = ts.ScopedModule(moving)
+    with torch.inference_mode():
+        net.build(X)
+        net(X)
+    net(X).sum().backward()
+    assert all(value.grad is not None for value in net.trainable_variables())
+
+
 # ---- passes that fail ----------------------------------------------------------------------------
 
 
@@ -559,6 +568,26 @@ def test_a_method_of_the_module_around_goes_with_its_copy(copied: Any):
     assert outer(X).any()
 
 
+class Subclass(ts.ScopedModule[..., torch.Tensor]):
+    """A ScopedModule that runs its own method."""
+
+    def __init__(self) -> None:
+        super().__init__(self.model)
+
+    def model(self, x: torch.Tensor) -> torch.Tensor:
+        return layer(x)
+
+
+def test_a_subclass_may_run_its_own_method():
+    net = Subclass().build(X)
+    twin = copy.deepcopy(net)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.zero_()
+    assert not twin(X).any()
+    assert net(X).any()
+
+
 def test_a_module_closed_over_is_warned_of():
     dense = nn.Linear(3, 3)
     with pytest.warns(ts.ScopeWarning, match="closes over the module 'dense'") as caught:
@@ -781,6 +810,18 @@ def test_a_replaced_parameter_is_seen_without_recompiling(counter: Any):
     net.load_state_dict(zeros)
     assert not compiled(X).any()
     assert counter.frame_count == 1
+
+
+def test_compiled_code_changes_buffers_as_eager_code_does(counter: Any):
+    def model(x: torch.Tensor) -> torch.Tensor:
+        mean = ts.get_buffer("mean", [3], initializer=ts.zeros_initializer())
+        return layer(x) * ts.assign_add(mean, x.mean(0))
+
+    nets = [ts.ScopedModule(model, seed=0).build(X) for _ in range(2)]
+    compiled = torch.compile(nets[1], backend="aot_eager", fullgraph=True)
+    for _ in range(3):
+        assert torch.allclose(compiled(X), nets[0](X))
+    assert torch.equal(nets[1]["mean"], nets[0]["mean"])
 
 
 def test_mistakes_are_still_found_in_compiled_code(counter: Any):

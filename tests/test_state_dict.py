@@ -83,7 +83,7 @@ def trained(model: Callable[..., Any]) -> ts.ScopedModule:
     """A built module whose values are no initial ones."""
     net = ts.ScopedModule(model, seed=1).build(X)
     with torch.no_grad():
-        for number, value in enumerate(net.state_dict().values()):
+        for number, (_, value) in enumerate(sorted(net.state_dict().items())):
             value.copy_(torch.arange(value.numel()).reshape(value.shape) % 5 + number + 1)
     return net
 
@@ -93,6 +93,7 @@ def unbuilt(model: Callable[..., Any]) -> ts.ScopedModule:
 
 
 def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    """The same names in the same order, with the same values, bit for bit."""
     assert list(found) == list(expected)
     for key, value in expected.items():
         assert found[key].dtype is value.dtype, key
@@ -291,6 +292,16 @@ def test_a_shape_that_does_not_fit_is_refused_at_the_first_request(ask: Any):
     assert net().shape == (4, 3)
 
 
+def test_a_module_that_what_was_loaded_does_not_fit_is_named():
+    net = ts.ScopedModule(lambda x: ts.get_module("head/h0", lambda: nn.Linear(3, 3))(x))
+    net.load_state_dict({"head/h0.weight": torch.ones(4, 3), "head/h0.bias": torch.ones(4)})
+    with pytest.raises(RuntimeError, match=r"head/h0[^$]*4, 3"):
+        net(X)
+    assert not net.built
+    assert list(net.children()) == []
+    assert list(net.state_dict()) == ["head/h0.weight", "head/h0.bias"]
+
+
 @pytest.mark.parametrize("shape", [None, [None, 3], [2, None], [2, 3]], ids=str)
 def test_sizes_left_open_are_settled_by_what_was_loaded(shape: Any):
     net = ts.ScopedModule(lambda: ts.get_variable("w", shape))
@@ -382,6 +393,18 @@ def test_a_name_that_was_not_loaded_is_initialized():
     net(X)
     assert net["layer/b"].tolist() == [1, 1, 1]
     assert torch.equal(net["layer/w"], ts.ScopedModule(plain, seed=2).build(X)["layer/w"])
+
+
+def test_a_strict_load_that_lacks_a_name_is_refused_after_the_first_pass():
+    net = unbuilt(plain)
+    net.load_state_dict({"layer/b": torch.ones(3)})
+    with pytest.raises(ts.StateDictError, match="lacks names.*'layer/w'.*strict=False"):
+        net(X)
+    assert not net.built
+    net.load_state_dict({"layer/b": torch.ones(3)}, strict=False)
+    net(X)
+    assert net.built
+    assert net["layer/b"].tolist() == [1, 1, 1]
 
 
 def test_a_failed_first_pass_leaves_the_rest_pending():
@@ -524,6 +547,27 @@ def test_a_shape_that_does_not_fit_is_refused_even_when_not_strict():
     net = unbuilt(plain).build(X)
     with pytest.raises(RuntimeError, match=r"layer/b"):
         net.load_state_dict({"layer/b": torch.ones(4)}, strict=False)
+
+
+@pytest.mark.parametrize("built", [False, True], ids=["unbuilt", "built"])
+@pytest.mark.parametrize("value", [None, 5, "w", [1.0, 2.0, 3.0]], ids=repr)
+def test_a_value_that_is_no_tensor_is_refused_by_name(built: bool, value: Any):
+    net = unbuilt(plain)
+    if built:
+        net.build(X)
+    names = list(net)
+    with pytest.raises((RuntimeError, TypeError), match="layer/b"):
+        net.load_state_dict({"layer/w": torch.ones(3, 3), "layer/b": value})
+    assert list(net) == names
+
+
+def test_what_was_loaded_under_inference_mode_can_be_trained():
+    net = unbuilt(plain)
+    with torch.inference_mode():
+        net.load_state_dict(trained(plain).state_dict())
+        net(X)
+    net(X).sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
 
 
 def test_a_module_built_on_the_meta_device_takes_its_values_by_assign():
@@ -709,7 +753,7 @@ SAVED: dict[str, tuple[Callable[..., Any], list[str]]] = {
     ),
     "declared": (
         declared,
-        ["frozen", "penalized", "constrained", "value", "unshaped", "collected", "whole", "buffer"],
+        ["frozen", "buffer", "penalized", "constrained", "value", "unshaped", "collected", "whole"],
     ),
 }
 

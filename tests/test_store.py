@@ -34,7 +34,7 @@ def store_of(*names: str, seed: int = 0, **arguments: Any) -> ts.VariableStore:
 
 
 def in_threads(count: int, work: Callable[[int], T]) -> list[T | BaseException]:
-    """What ``work(0)``, ``work(1)``, ... give or raise, each in a thread of its own, all at once."""
+    """What ``work(0)``, ``work(1)``, ... give or raise, each in its own thread, all at once."""
     results: dict[int, T | BaseException] = {}
     start = threading.Barrier(count)
 
@@ -51,6 +51,12 @@ def in_threads(count: int, work: Callable[[int], T]) -> list[T | BaseException]:
     for thread in threads:
         thread.join()
     return [results[number] for number in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_entered() -> Iterator[None]:
+    yield
+    assert ts.get_variable_scope().name == ""
 
 
 # ---- the reuse table of DESIGN section 2 ---------------------------------------------------------
@@ -538,10 +544,8 @@ def test_the_origin_of_a_variable_in_a_store_in_a_store_is_known(
     assert re.fullmatch(rf"{re.escape(__file__)}:\d+", nested.origin(name))
 
 
-@pytest.mark.parametrize("name", ["model/list/0/w"])
-def test_the_origin_of_a_variable_of_a_store_in_a_module_is_known(
-    nested: ts.ScopedModule, name: str
-):
+@pytest.mark.parametrize("name", ["model/list/0/w", "model/norm/weight"])
+def test_the_origin_of_what_lies_in_a_module_is_known(nested: ts.ScopedModule, name: str):
     assert re.fullmatch(rf"{re.escape(__file__)}:\d+", nested.origin(name))
 
 
@@ -1380,6 +1384,27 @@ def test_a_variable_that_has_left_the_parameters_is_not_made_again(change: Any):
     assert list(net) == ["a/w"]
 
 
+def test_a_replica_of_data_parallel_uses_its_own_tensors():
+    net = ts.ScopedModule(lambda x: x @ get(), seed=0).build(torch.ones(1, 2))
+    replica = net._replicate_for_data_parallel()
+    for key, parameter in net._parameters.items():
+        setattr(replica, key, parameter * 2)  # As torch.nn.parallel.replicate does.
+    x = torch.ones(1, 2)
+    assert torch.allclose(replica(x), 2 * net(x))
+    assert len(list(net.parameters())) == 1
+
+
+def test_freezing_shows_in_the_lists():
+    store = store_of("a", "b")
+    store["a"].requires_grad_(False)
+    assert store.trainable_variables() == [store["b"]]
+    with store:
+        assert ts.trainable_variables() == [store["b"]]
+    store.requires_grad_(False)
+    assert store.trainable_variables() == []
+    assert len(store.global_variables()) == 2
+
+
 def test_gradients_reach_through_functional_call_grad_and_vmap():
     net = ts.ScopedModule(lambda x: (x @ get()).sum()).build(torch.ones(2))
     state = dict(net.named_parameters())
@@ -1521,9 +1546,3 @@ def test_a_reset_of_the_default_store_reaches_every_thread():
     thread.join()
     assert found[0] is not found[1]
     assert ts.default_store()["w"] is found[1]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left_entered() -> Iterator[None]:
-    yield
-    assert ts.get_variable_scope().name == ""

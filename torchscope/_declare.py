@@ -264,7 +264,7 @@ def _call(initializer: Any, request: Declaration) -> Any:
     if _fills_in_place(initializer):
         return initializer(torch.empty(shape, dtype=request.dtype))
     arguments: dict[str, Any] = {"dtype": request.dtype}
-    if not _is_ours(initializer) and "partition_info" in _parameters(initializer):
+    if not _is_ours(initializer) and "partition_info" in parameters_of(initializer):
         arguments["partition_info"] = None
     try:
         return initializer(list(shape), **arguments)
@@ -310,7 +310,7 @@ def _fills_in_place(initializer: Any) -> bool:
 
 
 def _needs_no_arguments(initializer: Any) -> bool:
-    takes = _parameters(initializer).values()
+    takes = parameters_of(initializer).values()
     return not _fills_in_place(initializer) and all(
         parameter.default is not parameter.empty
         or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
@@ -318,7 +318,8 @@ def _needs_no_arguments(initializer: Any) -> bool:
     )
 
 
-def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters that ``function`` takes."""
     try:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):  # Some builtins have no signature; they ask for a shape.

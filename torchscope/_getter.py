@@ -1,7 +1,6 @@
 """What a get asks for: the scope's defaults filled in, the custom getters called; makes nothing."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ from ._declare import (
     as_dtype,
     as_shape,
     as_value,
+    parameters_of,
 )
 from ._default import current_pass
 from ._errors import ScopeError, naming
@@ -88,9 +88,8 @@ def ask(
             f"**kwargs), not {custom_getter!r}.",
         )
     # TensorFlow spares a getter `constraint`, which came late, unless it takes it.
-    takes = inspect.signature(custom_getter).parameters
-    kinds = [parameter.kind for parameter in takes.values()]
-    if "constraint" not in takes and inspect.Parameter.VAR_KEYWORD not in kinds:
+    takes = parameters_of(custom_getter)
+    if "constraint" not in takes and all(p.kind is not p.VAR_KEYWORD for p in takes.values()):
         getter = functools.partial(getter, constraint=arguments.pop("constraint"))
     graph_only = GRAPH_ONLY | graph_only
     return custom_getter(getter=getter, name=full_name, **arguments, **graph_only)

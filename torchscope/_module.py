@@ -12,11 +12,11 @@ from torch import nn
 from torch.compiler import is_dynamo_compiling
 from typing_extensions import ParamSpec, Self
 
-from . import _names
 from ._build import computing_nothing_on_meta, put_back
 from ._declare import Origin
 from ._errors import ScopeWarning, StateDictError
 from ._here import Pass
+from ._names import unescape
 from ._store import VariableStore, first_pass
 from ._unbuilt import Unbuilt
 
@@ -103,19 +103,24 @@ class ScopedModule(VariableStore, Generic[P, R]):
         super()._pass_ended()
 
     def _settle_pending(self) -> None:
-        if not self._pending:
-            return
-        names = ", ".join(repr(_names.unescape(key)) for key in self._pending)
-        message = (
-            f"The state dict that was loaded holds names that the first pass did not ask for: "
-            f"{names}."
-        )
-        if self._pending_strict:
+        """Say what was loaded for nobody, and who got nothing."""
+        left = [repr(unescape(key)) for key in self._pending]
+        lacking = [repr(name) for name in self._not_loaded or () if self._pending_strict]
+        problems = ""
+        if left:
+            problems += f" It holds names that the first pass did not ask for: {', '.join(left)}."
+        if lacking:
+            problems += f" It lacks names that the first pass made: {', '.join(lacking)}."
+        if problems and self._pending_strict:
             raise StateDictError(
-                None, f"{message} Load it with strict=False, or drop them: del net[name]."
+                None,
+                f"The state dict that was loaded does not fit.{problems} Load it again "
+                "with strict=False, or drop what is too much: del net[name].",
             )
         self._pending.clear()
-        warn(Origin.here(), message)
+        self._not_loaded = None
+        if problems:
+            warn(Origin.here(), f"The state dict that was loaded does not fit.{problems}")
 
     def _check_late(self, what: str, name: str, origin: Origin) -> None:
         parameters = self._parameters

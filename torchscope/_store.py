@@ -165,6 +165,8 @@ class VariableStore(VariableTable):
         if key is None:
             value = first_value(request, self._seed)
             shape, dtype = tuple(value.shape), value.dtype
+            if self._not_loaded is not None and request.persistent:
+                self._not_loaded.append(request.name)
         else:
             value = self._pending[key]
             brought = first_value(request, self._seed) if request.shapeless else None

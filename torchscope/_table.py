@@ -31,6 +31,8 @@ class VariableTable(nn.ParameterDict):
         # By state-dict key: loaded before anybody asked for it; and how it was loaded.
         self._pending: dict[str, torch.Tensor] = {}
         self._pending_strict = self._pending_assign = False
+        # Names made since then for which nothing was loaded; None if nothing was loaded at all.
+        self._not_loaded: list[str] | None = None
 
     def _fetch(self, declaration: Declaration) -> torch.Tensor:
         """The tensor that the module holds now for a variable that has been made."""
@@ -121,7 +123,9 @@ class VariableTable(nn.ParameterDict):
             raise KeyError(f"no variable {name!r}.{self._nearest(name)}")
         if name in self._declared:
             delattr(self, self._declared.pop(name).key)
-        self._pending.pop(key or "", None)
+        if key is not None:
+            del self._pending[key]
+            self._not_loaded = None  # What is not to be loaded is no longer missed.
 
     def keys(self) -> Any:
         """The full names, in the order of making."""
@@ -272,6 +276,7 @@ class VariableTable(nn.ParameterDict):
                     # A copy, as loading makes one: the tensor may be another model's, and change.
                     with torch.inference_mode(False):  # What is made under it is never trained.
                         self._pending[key] = value if assign else value.detach().clone()
+                    self._not_loaded = []
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
 
