@@ -11,14 +11,6 @@ import torchscope as ts
 from torchscope._here import here
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave slow tests out unless ``-m`` says which to run."""
-    if not config.getoption("-m"):
-        slow = [item for item in items if item.get_closest_marker("slow")]
-        items[:] = [item for item in items if item not in slow]
-        config.hook.pytest_deselected(items=slow)
-
-
 @pytest.fixture(autouse=True)
 def clean_thread() -> Iterator[None]:
     """Whatever a test did before, or does now, no other test sees it."""

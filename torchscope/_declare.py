@@ -242,7 +242,8 @@ def first_value(request: Declaration, seed: int) -> torch.Tensor:
         )
     if request.complete and request.device is not None and request.device.type == "meta":
         return torch.empty(_sizes(request), dtype=request.dtype, device="meta")
-    with own_random_stream(seed, request.name):
+    draws = getattr(initializer, "random", True) or not _is_ours(initializer)
+    with own_random_stream(seed, request.name, draws=draws):
         return _checked(request, _call(initializer, request))
 
 
@@ -342,20 +343,24 @@ class own_random_stream:  # noqa: N801  - reads as a function: with own_random_s
     which would change dtypes, is off.
     """
 
-    def __init__(self, seed: int, full_name: str) -> None:
-        digest = hashlib.blake2b(f"{seed}/{full_name}".encode(), digest_size=8).digest()
-        self._seed = int.from_bytes(digest, "little") >> 1
+    def __init__(self, seed: int, full_name: str, *, draws: bool = True) -> None:
+        self._key = f"{seed}/{full_name}" if draws else None
 
     def __enter__(self) -> None:
-        self._contexts: list[Any] = [torch.device("cpu")]
+        self._contexts: list[Any] = []
+        if torch.get_default_device().type != "cpu":
+            self._contexts.append(torch.device("cpu"))
         if torch.is_autocast_enabled("cpu"):
             self._contexts.append(torch.autocast("cpu", enabled=False))
-        self._state = torch.default_generator.get_state()
-        torch.default_generator.manual_seed(self._seed)
+        if self._key is not None:
+            digest = hashlib.blake2b(self._key.encode(), digest_size=8).digest()
+            self._state = torch.default_generator.get_state()
+            torch.default_generator.manual_seed(int.from_bytes(digest, "little") >> 1)
         for context in self._contexts:
             context.__enter__()
 
     def __exit__(self, *error: Any) -> None:
         for context in reversed(self._contexts):
             context.__exit__(*error)
-        torch.default_generator.set_state(self._state)
+        if self._key is not None:
+            torch.default_generator.set_state(self._state)

@@ -21,7 +21,7 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Number
-from typing import Any, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
 
@@ -37,6 +37,7 @@ class _Initializer:
     """What all have in common: which dtype is meant, and a readable form."""
 
     dtype: torch.dtype | None
+    random: ClassVar[bool] = False  # whether a call draws random numbers
 
     def __call__(
         self, shape: Sequence[int], dtype: torch.dtype | None = None, partition_info: object = None
@@ -55,6 +56,8 @@ class _Initializer:
 
 class _FloatInitializer(_Initializer):
     """One whose values are fractions; a dtype that cannot hold them is refused."""
+
+    random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.dtype is not None:
@@ -525,6 +528,7 @@ class identity(_FloatInitializer):
             floating one.
     """
 
+    random: ClassVar[bool] = False
     gain: float = 1.0
     dtype: torch.dtype | None = None
 
