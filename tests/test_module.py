@@ -415,6 +415,8 @@ READERS: dict[str, Callable[[nn.Module], Any]] = {
     "dict": lambda net: dict(net.named_parameters()),
     "in a bigger module": lambda net: list(bigger(net).parameters()),
     "requires_grad_": lambda net: net.requires_grad_(False),
+    "named_variables": lambda net: list(net.named_variables()),
+    "trainable_variables": lambda net: net.trainable_variables(),
 }
 
 
@@ -450,7 +452,6 @@ HARMLESS: dict[str, Callable[[nn.Module], Any]] = {
     "deepcopy": copy.deepcopy,
     "pickle": pickle.dumps,
     "save": lambda net: torch.save(net, io.BytesIO()),
-    "named_variables": lambda net: list(net.named_variables()),
     "share_memory": lambda net: net.share_memory(),
     "compile": lambda net: torch.compile(net, backend="eager"),
 }

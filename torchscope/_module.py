@@ -15,7 +15,7 @@ from typing_extensions import ParamSpec, Self
 from ._build import computing_nothing_on_meta, put_back
 from ._declare import Origin
 from ._errors import ScopeWarning, StateDictError
-from ._here import Pass
+from ._here import Pass, entered
 from ._names import unescape
 from ._store import VariableStore, first_pass
 from ._unbuilt import Unbuilt
@@ -122,6 +122,10 @@ class ScopedModule(VariableStore, Generic[P, R]):
         if problems:
             warn(Origin.here(), f"The state dict that was loaded does not fit.{problems}")
 
+    def _note_reading(self) -> None:
+        if isinstance(self._parameters, Unbuilt) and entered(self) is None:
+            self._parameters.notice()
+
     def _check_late(self, what: str, name: str, origin: Origin) -> None:
         parameters = self._parameters
         if self._built:
@@ -185,12 +189,9 @@ def _closed_over(fn: Any) -> Iterator[tuple[str, Any]]:
     while isinstance(fn, functools.partial):
         yield from (("an argument", value) for value in (*fn.args, *fn.keywords.values()))
         fn = fn.func
-    for name, cell in zip(
-        getattr(getattr(fn, "__code__", None), "co_freevars", ()),
-        getattr(fn, "__closure__", None) or (),
-        strict=False,
-    ):
+    if isinstance(fn, types.FunctionType):
         try:
-            yield name, cell.cell_contents
-        except ValueError:  # Not assigned yet.
-            continue
+            used = inspect.getclosurevars(fn)
+        except ValueError:  # A name that is not assigned yet.
+            return
+        yield from [*used.nonlocals.items(), *used.globals.items()]

@@ -38,6 +38,14 @@ def match_by_name(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) 
     for group in state_dict["param_groups"]:
         ids.update(zip(group["param_names"], group["params"], strict=True))
     names = [name for group in optimizer.param_groups for name in group["param_names"]]
+    saved_names = [name for group in state_dict["param_groups"] for name in group["param_names"]]
+    twice = {name for given in (names, saved_names) for name in given if given.count(name) > 1}
+    if twice:
+        raise StateDictError(
+            None,
+            f"Parameters of one name cannot be told apart: {sorted(twice)}. Make an optimizer for "
+            "each module, or give them names that differ: [('a.' + name, p) for name, p in ...].",
+        )
     missing, unexpected = sorted(set(names) - set(ids)), sorted(set(ids) - set(names))
     if missing or unexpected or len(optimizer.param_groups) != len(state_dict["param_groups"]):
         raise StateDictError(

@@ -210,6 +210,9 @@ class VariableStore(VariableTable):
                     "Use another name.",
                 )
 
+    def _note_reading(self) -> None:
+        """For ScopedModule: nothing is missing yet in a store that does not know its function."""
+
     def _check_late(self, what: str, name: str, origin: Origin) -> None:
         """For ScopedModule: nothing is late in a store that does not know its function."""
 
@@ -237,11 +240,15 @@ class VariableStore(VariableTable):
                     f"{self.origin(name)}. Use another name.",
                 )
         with torch.inference_mode(False), own_random_stream(self._seed, full_name):
-            module = factory()
+            module = None if isinstance(factory, nn.Module) else factory()
         if not isinstance(module, nn.Module):
+            problem = f"gave {type(module).__name__}, not an nn.Module"
+            if isinstance(factory, nn.Module):
+                problem = "is a module itself, not a function that makes one"
+            last = full_name.rpartition("/")[2]
             raise TypeError(
-                f"The factory of {full_name!r} gave {type(module).__name__}, not an nn.Module. For "
-                f"example get_module({full_name.rpartition('/')[2]!r}, lambda: nn.Linear(3, 4))."
+                f"The factory of {full_name!r} {problem}. For example "
+                f"get_module({last!r}, lambda: nn.Linear(3, 4))."
             )
         device = self._device or torch.get_default_device()
         module.to(device, self._float_dtype).train(self.training)
@@ -310,6 +317,8 @@ class VariableStore(VariableTable):
         >>> [name for name, _ in store.named_variables("gen")]
         ['gen/w']
         """
+        for store in self._stores():
+            store._note_reading()
         inside = str(getattr(scope, "name", scope) or "").rstrip("/")
         for name, variable, _, _ in self._all():
             if not inside or f"{name}/".startswith(f"{inside}/"):
@@ -323,6 +332,8 @@ class VariableStore(VariableTable):
             scope: a regular expression that the full name has to begin with, as in TensorFlow:
                 ``"gen"`` also finds ``gen_2/w``.
         """
+        for store in self._stores():
+            store._note_reading()
         begins = re.compile(scope or "").match
         return [
             variable

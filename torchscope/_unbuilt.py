@@ -26,12 +26,15 @@ class Unbuilt(dict[str, Any]):
             frame = frame.f_back
         where = "" if frame is None else frame.f_globals.get("__name__", "") + "."
         function = "" if frame is None else frame.f_code.co_name
-        if where.startswith(_HOLDING) or function == "requires_grad_":
-            self._refuse_holders(frame)
-        elif where.startswith(("torch.", "torchscope.")):
-            return super().items()  # Moving, saving, compiling: they need not see what is to come.
+        ours = where.startswith(("torch.", "torchscope.")) and not where.startswith(_HOLDING)
+        if not ours or function == "requires_grad_":
+            self.notice()
+        return super().items()  # Moving, saving, compiling need not see what is to come.
+
+    def notice(self) -> None:
+        """Refuse an optimizer and the like; remember any other reader, to warn it."""
+        self._refuse_holders(sys._getframe(1))
         self.read_at = Origin.here()
-        return super().items()
 
     def __reduce__(self) -> Any:
         return Unbuilt, (dict(self),)  # Copying reads, too, but holds nothing.
