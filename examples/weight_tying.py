@@ -36,10 +36,10 @@ except ImportError:
         "    python -m pip install safetensors"
     ) from None
 
-WORDS = 2000  # the most frequent ones; number 0 stands for all others
-WIDTH = 96  # of a word's vector
-LENGTH = 32  # words in a piece of text
-DILATIONS = [1, 2, 4, 8]  # of the layers; so a word is guessed from the 31 before it
+WORDS = 1000  # the most frequent ones; number 0 stands for all others
+WIDTH = 64  # of a word's vector
+LENGTH = 24  # words in a piece of text
+DILATIONS = [1, 2, 4]  # of the layers; so a word is guessed from the 15 before it
 
 # ---- the model, as a function ------------------------------------------------------------------
 
@@ -132,18 +132,23 @@ class Text(NamedTuple):
 
 
 def load_text() -> Text:
-    """Python's manual, every tenth topic held out; words and punctuation marks are words."""
+    """Python's manual; the end of every chapter is held out. Full stops and commas are words."""
     from pydoc_data.topics import topics
 
-    topic_words = [re.findall(r"\w+|[^\w\s]", topics[name].lower()) for name in sorted(topics)]
-    parts: tuple[list[str], list[str]] = [], []
-    for number, found in enumerate(topic_words):
-        parts[number % 10 == 9].extend(found)
-    counts = Counter(parts[0])
-    vocabulary = ["(another)", *(word for word, _ in counts.most_common(WORDS - 1))]
+    training: list[str] = []
+    held_out: list[str] = []
+    for chapter in sorted(topics):
+        words = re.findall(r"[a-z]+(?:'[a-z]+)?|[.,;:]", topics[chapter].lower())
+        training += words[: len(words) * 9 // 10]
+        held_out += words[len(words) * 9 // 10 :]
+    frequent = Counter(training).most_common(WORDS - 1)
+    vocabulary = ["(another)", *(word for word, _ in frequent)]
     numbers = {word: number for number, word in enumerate(vocabulary)}
-    training, held_out = (torch.tensor([numbers.get(w, 0) for w in part]) for part in parts)
-    return Text(vocabulary, training, held_out)
+    return Text(
+        vocabulary,
+        torch.tensor([numbers.get(word, 0) for word in training]),
+        torch.tensor([numbers.get(word, 0) for word in held_out]),
+    )
 
 
 def draw_pieces(text: Tensor, count: int, random: torch.Generator, device: str) -> Tensor:
@@ -169,10 +174,10 @@ def train(
     report: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Adjust a model to pieces of the text; the same pieces for the same seed."""
-    optimizer = torch.optim.Adam(model.named_parameters(), lr=0.002)
+    optimizer = torch.optim.Adam(model.named_parameters(), lr=0.004)
     random = torch.Generator().manual_seed(seed)
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = 0.002 * (1 - step / steps)
+        optimizer.param_groups[0]["lr"] = 0.004 * (1 - step / steps)
         loss = loss_of(model, draw_pieces(text, 32, random, device))
         optimizer.zero_grad()
         loss.backward()
@@ -204,7 +209,7 @@ def go_on_from(model: nn.Module, start: str, text: Text, words: int, seed: int, 
         fits = model(torch.tensor([written[-LENGTH:]], device=device))[0, -1].cpu()
         fits[0] = -torch.inf  # "(another)" is no word to write.
         written.append(int(torch.multinomial((fits / 0.7).softmax(0), 1, generator=random)))
-    return re.sub(r" ([.,;:)\]])", r"\1", " ".join(text.vocabulary[word] for word in written))
+    return re.sub(r" ([.,;:])", r"\1", " ".join(text.vocabulary[word] for word in written))
 
 
 # ---- what comes untied, and when ---------------------------------------------------------------
@@ -213,26 +218,26 @@ Made = Callable[[], nn.Module]
 
 
 def copied(model: nn.Module, make: Made, path: Path) -> nn.Module:
-    """copy.deepcopy(model)"""  # noqa: D400, D403, D415  - what the table shows
+    """A copy keeps the tie: deepcopy notices that it meets one tensor twice."""
     return copy.deepcopy(model)
 
 
 def loaded(model: nn.Module, make: Made, path: Path) -> nn.Module:
-    """load_state_dict(torch.load(file))"""  # noqa: D400, D403, D415
+    """Loading copies values into the tensors that are there, and they stay tied."""
     other = make().to(next(model.parameters()).device)
     other.load_state_dict(through_a_file(model.state_dict()))
     return other
 
 
 def assigned(model: nn.Module, make: Made, path: Path) -> nn.Module:
-    """load_state_dict(..., assign=True)"""  # noqa: D400, D403, D415
+    """Assigning puts a Parameter of its own under each name; the optimizer then steps for both."""
     other = make()
     other.load_state_dict(through_a_file(model.state_dict()), assign=True)
     return other
 
 
 def made_on_meta(model: nn.Module, make: Made, path: Path) -> nn.Module:
-    """made on meta, to_empty, loaded"""  # noqa: D400, D403, D415
+    """The way of big models; each name gets memory of its own, and then grows apart."""
     with torch.device("meta"):
         other = make()
     other.to_empty(device=next(model.parameters()).device)
@@ -241,7 +246,7 @@ def made_on_meta(model: nn.Module, make: Made, path: Path) -> nn.Module:
 
 
 def safe(model: nn.Module, make: Made, path: Path) -> nn.Module:
-    """safetensors: save_file, load_file"""  # noqa: D400, D403, D415
+    """A file of safetensors holds each tensor under one name, and refuses two."""
     save_file(model.state_dict(), path)
     other = make().to(next(model.parameters()).device)
     other.load_state_dict(load_file(path))
@@ -249,7 +254,7 @@ def safe(model: nn.Module, make: Made, path: Path) -> nn.Module:
 
 
 def safe_clones(model: nn.Module, make: Made, path: Path) -> nn.Module:
-    """the same with clones, assign=True"""  # noqa: D400, D403, D415
+    """How that is got round: twice in the file, and nothing says that it was once."""
     save_file({name: tensor.clone() for name, tensor in model.state_dict().items()}, path)
     other = make()
     other.load_state_dict(load_file(path), assign=True)
@@ -264,7 +269,14 @@ def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
     return torch.load(file, weights_only=True)
 
 
-WAYS = [copied, loaded, assigned, made_on_meta, safe, safe_clones]
+WAYS: dict[str, Callable[[nn.Module, Made, Path], nn.Module]] = {
+    "copy.deepcopy": copied,
+    "torch.save, load_state_dict": loaded,
+    "load_state_dict(assign=True)": assigned,
+    "on meta, to_empty, load_state_dict": made_on_meta,
+    "safetensors": safe,
+    "safetensors of clones, assign=True": safe_clones,
+}
 
 
 class Outcome(NamedTuple):
@@ -281,36 +293,41 @@ def tables_of(model: nn.Module) -> list[Tensor]:
 
 
 def try_out(
-    way: Callable[..., nn.Module], model: nn.Module, make: Made, text: Text, device: str, path: Path
+    way: Callable[[nn.Module, Made, Path], nn.Module],
+    model: nn.Module,
+    make: Made,
+    text: Text,
+    device: str,
+    path: Path,
 ) -> Outcome:
     """Train what ``way`` gives for 10 steps, and compare with training the model itself."""
     try:
         other = way(model, make, path)
     except RuntimeError as error:
         return Outcome(0, 0, str(error).strip().partition("\n")[0])
-    tables = len(tables_of(other))
     expected = copy.deepcopy(model)
     for each in (expected, other):
         train(each, text.training, 10, 1, device)
-    pairs = zip(tables_of(expected) * 2, tables_of(other), strict=False)
-    return Outcome(tables, max((one - two).abs().max().item() for one, two in pairs))
+    tables = tables_of(other)
+    (right,) = tables_of(expected)
+    return Outcome(len(tables), max((table - right).abs().max().item() for table in tables))
 
 
 def compare(
     models: dict[str, tuple[nn.Module, Made]], text: Text, device: str, folder: Path
 ) -> Iterator[str]:
     """The lines of a table: each way by which a model may come to be, each model."""
-    yield f"{'':<38}" + "".join(f"{name:<28}" for name in models)
-    yield f"{'':<38}" + "".join(f"{'tables':<9}{'astray after 10 steps':<19}" for _ in models)
+    yield " " * 38 + "".join(f"{name:<24}" for name in models).rstrip()
+    yield " " * 38 + "".join(f"{'tables':<10}{'astray by':<14}" for _ in models).rstrip()
     reasons: list[str] = []
-    for way in WAYS:
-        line = f"{way.__doc__:<38}"
-        for model, make in models.values():
+    for label, way in WAYS.items():
+        line = f"{label:<38}"
+        for name, (model, make) in models.items():
             outcome = try_out(way, model, make, text, device, folder / "model.safetensors")
             if outcome.refused:
-                reasons.append(f"{way.__doc__} is refused: {outcome.refused}")
+                reasons.append(f"{label} refuses the model {name}: {outcome.refused}")
             astray = f"{outcome.astray:.4f}" if outcome.astray else "0"
-            line += f"{'refused':<28}" if outcome.refused else f"{outcome.tables:<9}{astray:<19}"
+            line += f"{'refused':<24}" if outcome.refused else f"{outcome.tables:<10}{astray:<14}"
         yield line.rstrip()
     yield from ("", *reasons)
 
@@ -373,11 +390,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=400, help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=600, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
+    # The work is too small to be shared out; so the numbers are the same on any number of cores.
+    torch.set_num_threads(1)
     torch.backends.cudnn.deterministic = True  # The same bits on a GPU every time.
     with tempfile.TemporaryDirectory() as folder:
         run(args.steps, args.seed, args.device, Path(folder))

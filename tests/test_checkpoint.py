@@ -39,6 +39,7 @@ from hypothesis import strategies as st
 
 from torchscope import CheckpointError, ScopeError, ScopeWarning, checkpoint
 from torchscope.checkpoint import _crc32c, _proto, _slices, _snappy
+from torchscope.checkpoint._file import File
 
 DATA = Path(__file__).parent / "data" / "checkpoints"
 ZOO = DATA / "ckpt_zoo"
@@ -233,8 +234,8 @@ def test_an_index_comes_before_a_directory_and_a_v1_file_of_that_name(tmp_path: 
     ("path", "match"),
     [
         ("model.ckpt-8", r"neither 'model\.ckpt-8\.index', .* mean '.*/model\.ckpt-7'\?$"),
-        ("zzz", r"There are 'model\.ckpt-7', 'other': give the path of one, as in"),
-        ("", r"is a directory without a file 'checkpoint' .* There are 'model\.ckpt-7'"),
+        ("zzz", r"Checkpoints there: 'model\.ckpt-7', 'other'\. Give the path of one, as in"),
+        ("", r"is a directory without a file 'checkpoint' .* there: 'model\.ckpt-7'"),
         ("nowhere/model", r"there is no directory .*nowhere\.$"),
         ("empty/model", r"No other V2 checkpoint is in .*empty\.$"),
         ("half", r"Its data is there, but cannot be read without the index\.$"),
@@ -324,7 +325,7 @@ def test_without_a_state_file_or_with_an_empty_one_there_is_no_latest(logs: Path
 def test_a_noted_path_leads_outside_only_when_asked(logs: Path, noted: str):
     noted = noted.replace("{parent}", str(logs.parent))
     (logs / "checkpoint").write_text(f'model_checkpoint_path: "{noted}"')
-    with pytest.raises(CheckpointError, match=r"outside=True\. There are .*'model\.ckpt-7'"):
+    with pytest.raises(CheckpointError, match=r"outside=True\. .* there: .*'model\.ckpt-7'"):
         checkpoint.latest_checkpoint(logs)
     with pytest.raises(CheckpointError, match="outside=True"):
         checkpoint.open(logs)
@@ -349,7 +350,15 @@ def test_a_state_file_that_names_what_is_gone_says_what_there_is(logs: Path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "model_checkpoint_path: 7", 'model_checkpoint_path: "a', "\xff"]
+    "text",
+    [
+        "",
+        "model_checkpoint_path: 7",
+        'model_checkpoint_path: "a',
+        "\xff",
+        'model_checkpoint_path: "' + "\\a" * 1_000_000 + '"',
+    ],
+    ids=range(5),
 )
 def test_a_damaged_state_file_is_an_error(logs: Path, text: str):
     (logs / "checkpoint").write_text(text)
@@ -645,7 +654,7 @@ def test_without_a_package_large_data_is_verified_with_one_warning(
     prefix = writer.write(tmp_path / "m")
     monkeypatch.setattr(_crc32c, "WARN_AFTER", _crc32c._slowly_verified + 10_000)
     saved = checkpoint.open(prefix)  # small: says nothing
-    with pytest.warns(ScopeWarning, match="pip install google-crc32c"):
+    with pytest.warns(ScopeWarning, match="pip install crc32c"):
         saved["large"]
     saved["large"]  # once
 
@@ -670,12 +679,14 @@ def test_a_package_without_its_c_part_is_not_used(monkeypatch: pytest.MonkeyPatc
 
 
 def test_packages_are_called_as_they_want_to_be(monkeypatch: pytest.MonkeyPatch):
-    google = types.SimpleNamespace(implementation="c", extend=lambda crc, data: (crc, data))
+    google = types.SimpleNamespace(implementation="c", extend=lambda crc, data: (crc, bytes(data)))
     monkeypatch.setitem(sys.modules, "crc32c", None)
     monkeypatch.setitem(sys.modules, "google_crc32c", google)
     fast = _crc32c._installed()
     assert fast is not None
     assert fast(7, memoryview(b"abc")) == (7, b"abc")
+    assert fast(7, memoryview(bytearray(b"abcd"))[1:]) == (7, b"bcd")
+    assert fast(7, bytearray()) == (7, b"")
     other = types.SimpleNamespace(crc32c=lambda data, crc: (bytes(data), crc))
     monkeypatch.setitem(sys.modules, "crc32c", other)
     fast = _crc32c._installed()
@@ -735,17 +746,23 @@ def test_keys_of_slices_sort_as_their_numbers_do(numbers: list[tuple[int, int]])
         (b"\x0a\x02a", "a field runs past the end"),
         (b"\x0d\1\2\3", "a field runs past the end"),
         (b"\x0b", "wire type 3"),
+        (memoryview(b"\x0a\0" * 65537), "field 1 comes more than 65536 times"),
     ],
 )
-def test_damaged_messages_are_refused(message: bytes, match: str):
+def test_damaged_messages_are_refused(message: _proto.Buffer, match: str):
     with pytest.raises(_proto.MalformedError, match=match):
         _proto.Message(message)
+
+
+def test_fields_that_no_message_here_has_are_passed_over():
+    message = _proto.Message(b"\x82\x02\x01a" + b"\x80\x02\x07" + b"\x08\x05")
+    assert (message.number(32), message.data(32), message.number(1)) == (0, b"", 5)
 
 
 def test_fields_of_another_wire_type_are_as_good_as_absent():
     message = _proto.Message(b"\x09" + bytes(7) + b"\x01" + b"\x12\x01a" + b"\x1d\1\0\0\0")
     assert (message.number(1), message.number(3), message.number(2)) == (1 << 56, 1, 0)
-    assert (bytes(message.data(2)), message.data(1), message.all(3)) == (b"a", b"", ())
+    assert (message.data(2), message.data(1), message.all(3)) == (b"a", b"", ())
 
 
 # ---- damaged tables ----------------------------------------------------------------------------
@@ -859,27 +876,41 @@ def test_an_enormous_index_is_not_read(tmp_path: Path):
 # ---- damaged entries ---------------------------------------------------------------------------
 
 CRC = checksum(b"")
-DAMAGED_INDEXES = {
-    "no shards": ([(b"", header(0))], "byte 0: the entry b'' is damaged: 0 shards"),
+DAMAGED_HEADERS = {
+    "no shards": ([(b"", header(0))], "byte 0: the header cannot be read: 0 shards"),
     "byte order": ([(b"", number(1, 1) + number(2, 2))], "byte order 2"),
     "newer": ([(b"", header(min_consumer=2))], "for readers of version 2"),
-    "not first": ([(b"a", entry(1, ()))], "the header should come first"),
-    "not a message": ([(b"", header()), (b"a", b"\x0b")], "the entry b'a' is damaged: a field has"),
-    "shard": ([(b"", header()), (b"a", entry(1, (), shard=1))], "shard 1 of 1"),
-    "negative size": ([(b"", header()), (b"a", entry(1, (-3, 2)))], r"shape \[-3, 2\]"),
-    "rank": ([(b"", header()), (b"a", entry(1, (1,) * 255))], "impossible shape"),
-    "no rank": (
-        [(b"", header()), (b"a", number(1, 1) + message(2, number(3, 1)))],
-        "its shape is unknown",
-    ),
+    "not a message": ([(b"", b"\x0b")], "the header cannot be read: a field has"),
+    "not first": ([(b"a", entry(1, ()))], "b'a' comes before the header"),
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGED_INDEXES)
-def test_a_damaged_entry_is_an_error_on_opening(tmp_path: Path, damage: str):
-    rows, match = DAMAGED_INDEXES[damage]
+@pytest.mark.parametrize("damage", DAMAGED_HEADERS)
+def test_a_damaged_header_is_an_error_on_opening(tmp_path: Path, damage: str):
+    rows, match = DAMAGED_HEADERS[damage]
     with pytest.raises(CheckpointError, match=match):
         checkpoint.open(write_raw(tmp_path / "m", rows))
+
+
+DAMAGED_SHAPES = {
+    "not a message": (b"\x0b", "byte 0: 'v' is damaged: a field has the wire type 3"),
+    "negative size": (entry(1, (-3, 2)), r"impossible shape \[-3, 2\]"),
+    "rank": (entry(1, (1,) * 255), "impossible shape"),
+    "no rank": (number(1, 1) + message(2, number(3, 1)), "its shape is unknown"),
+}
+
+
+@pytest.mark.parametrize("ask", ["shape", "dtype", "__getitem__"])
+@pytest.mark.parametrize("damage", DAMAGED_SHAPES)
+def test_a_damaged_shape_is_an_error_when_it_is_asked_for(tmp_path: Path, damage: str, ask: str):
+    value, match = DAMAGED_SHAPES[damage]
+    rows = [(b"", header()), (b"v", value), (b"w", entry(1, (2,)))]
+    saved = checkpoint.open(write_raw(tmp_path / "m", rows))
+    assert list(saved) == ["v", "w"]
+    assert saved.shape("w") == (2,)
+    with pytest.raises(CheckpointError, match=match) as caught:
+        getattr(saved, ask)("v")
+    assert caught.value.name == "v"
 
 
 WHOLE = ((0, -1),)
@@ -900,6 +931,7 @@ def strings(data: bytes, shape: tuple[int, ...]) -> list[tuple[bytes, bytes]]:
 
 # Entries of the index, data, and what is said when ``v`` is read.
 DAMAGED_VARIABLES: dict[str, tuple[list[tuple[bytes, bytes]], bytes, str]] = {
+    "shard": ([(b"v", entry(1, (0,), shard=1))], b"", "byte 0: 'v' is damaged: shard 1 of 1"),
     "size": ([(b"v", entry(1, (3,), size=8))], bytes(8), r"shape \[3\] takes 12 bytes, its data 8"),
     "no size": ([(b"v", entry(1, (1 << 40, 1 << 40)))], b"", "takes 4835703278458516698824704 b"),
     "too short": (
@@ -924,7 +956,7 @@ DAMAGED_VARIABLES: dict[str, tuple[list[tuple[bytes, bytes]], bytes, str]] = {
         b"",
         r"its slice \[\(0, -1\)\] is missing",
     ),
-    "dtype of a slice": (sliced((2,), WHOLE, dtype=3), bytes(8), "or of another dtype"),
+    "dtype of a slice": (sliced((2,), WHOLE, dtype=3), bytes(8), "has another dtype"),
     "shape of a slice": (sliced((1,), ((0, 1),)), bytes(8), "is in the wrong place"),
     "gap": (sliced((9,), ((0, 2),), ((7, 2),)), bytes(99), "slices of 4 elements for the shape"),
     "overlap": (sliced((4,), ((0, 2),), ((1, 2),)), bytes(99), "its slices overlap"),
@@ -966,6 +998,49 @@ def test_a_file_that_becomes_shorter_is_an_error(two_floats: Path):
         (two_floats.parent / "m.data-00000-of-00001").write_bytes(bytes(20))
         with pytest.raises(CheckpointError, match="byte 20: the file has become shorter"):
             saved["w"]
+
+
+def test_what_the_system_refuses_is_an_error(two_floats: Path, monkeypatch: pytest.MonkeyPatch):
+    file = File(two_floats.parent / "m.index")
+    file.close()
+    with pytest.raises(CheckpointError, match=r"m\.index, byte 3: cannot be read: .*closed"):
+        file.read(3, 1)
+    with pytest.raises(CheckpointError, match=r"m\.index cannot be mapped: .*closed"):
+        file.map()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("not for you")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(CheckpointError, match=r"m\.index cannot be opened: not for you"):
+        checkpoint.open(two_floats)
+    monkeypatch.setattr(Path, "glob", refuse)
+    with pytest.raises(CheckpointError, match="No other V2 checkpoint is in"):
+        checkpoint.open(two_floats.parent / "other")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("no memory")], ids=str)
+def test_a_lack_of_memory_is_an_error(
+    two_floats: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    saved = checkpoint.open(two_floats)
+    monkeypatch.setattr(File, "fill", fail)
+    with pytest.raises(CheckpointError, match="'w' cannot be read: no memory"):
+        saved["w"]
+
+
+def test_an_index_that_takes_too_much_memory_is_an_error(
+    two_floats: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(File, "read", fail)
+    with pytest.raises(CheckpointError, match="no memory to read its index"):
+        checkpoint.open(two_floats)
 
 
 def test_no_name_in_an_index_leads_to_a_file(tmp_path: Path):

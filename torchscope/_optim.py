@@ -1,5 +1,6 @@
 """match_by_name: an optimizer's saved state goes to parameters by name; knows of no store."""
 
+from collections import Counter
 from typing import Any
 
 import torch
@@ -39,7 +40,8 @@ def match_by_name(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) 
         ids.update(zip(group["param_names"], group["params"], strict=True))
     names = [name for group in optimizer.param_groups for name in group["param_names"]]
     saved_names = [name for group in state_dict["param_groups"] for name in group["param_names"]]
-    twice = {name for given in (names, saved_names) for name in given if given.count(name) > 1}
+    counted = Counter(names), Counter(saved_names)
+    twice = {name for count in counted for name in count if count[name] > 1}
     if twice:
         raise StateDictError(
             None,

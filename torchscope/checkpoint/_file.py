@@ -1,0 +1,102 @@
+"""One file read by position, which puts its name into what it complains of; knows no format."""
+
+import ctypes
+import mmap
+import threading
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from torchscope._errors import CheckpointError
+
+from . import _crc32c
+
+
+class File:
+    """An open file: its size is known, and nothing is read or allocated beyond it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._map: memoryview | None = None
+        if not is_file(path):  # asked first: opening a pipe would wait for its other end
+            raise CheckpointError(None, f"{path} is missing, or is no regular file.")
+        try:
+            self._raw = path.open("rb", buffering=0)
+            self.size = self._raw.seek(0, 2)
+        except OSError as error:
+            raise CheckpointError(None, f"{path} cannot be opened: {error}") from error
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it; tensors that map it keep the map."""
+        self._map = None
+        if hasattr(self, "_raw"):
+            self._raw.close()
+
+    def error(self, offset: int, problem: str, name: str | None = None) -> CheckpointError:
+        """What to raise about the bytes at ``offset``, where variable ``name`` is concerned."""
+        return CheckpointError(name, f"{self.path}, byte {offset}: {problem}")
+
+    def check(self, offset: int, size: int, what: str, name: str | None = None) -> None:
+        """Raise unless there are ``size`` bytes at ``offset``."""
+        if offset < 0 or size < 0 or offset + size > self.size:
+            problem = f"{what} should have {size} bytes here, but the file has {self.size} in all."
+            raise self.error(offset, problem, name)
+
+    def read(self, offset: int, size: int) -> bytearray:
+        """``size`` bytes from ``offset``, for which `check` has passed."""
+        data = bytearray(size)
+        self.fill(memoryview(data), offset, checksum=False)
+        return data
+
+    def fill(self, memory: memoryview, offset: int, *, checksum: bool) -> int:
+        """Read into ``memory`` from ``offset``; returns the checksum, or 0 if it is not wanted."""
+        crc = 0
+        position = 0
+        while position < len(memory):
+            chunk = memory[position : position + _crc32c.CHUNK]
+            try:
+                with self._lock:
+                    self._raw.seek(offset + position)
+                    count = self._raw.readinto(chunk)
+            except (OSError, ValueError) as error:  # ValueError: it is closed
+                raise self.error(offset + position, f"cannot be read: {error}") from error
+            if not count:
+                raise self.error(offset + position, "the file has become shorter.")
+            if checksum:
+                crc = _crc32c.extend(crc, chunk[:count])
+            position += count
+        return crc
+
+    def map(self) -> memoryview:
+        """The whole file as private memory: writing to it changes no file."""
+        if self._map is None:
+            try:
+                mapped = mmap.mmap(self._raw.fileno(), 0, access=mmap.ACCESS_COPY)
+            except (OSError, ValueError) as error:
+                raise CheckpointError(None, f"{self.path} cannot be mapped: {error}") from error
+            # Through a memoryview the map cannot be closed while a tensor still looks at it.
+            self._map = memoryview(mapped)
+        return self._map
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file; also of paths that the system refuses."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def memory_of(tensor: Tensor) -> memoryview:
+    """The bytes of a contiguous CPU tensor, to read a file into. It must outlive the view.
+
+    A bytearray below the tensor would need no ctypes, but is filled with zeros first: a quarter
+    of the time that reading takes.
+    """
+    array: Any = ctypes.c_char * (tensor.numel() * tensor.element_size())
+    return memoryview(array.from_address(tensor.data_ptr()))

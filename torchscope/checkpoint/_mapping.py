@@ -1,0 +1,118 @@
+"""A checkpoint as its user sees it: a mapping from names to tensors, whatever its format."""
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from torchscope._errors import CheckpointError
+
+from . import _dtypes
+
+
+class Reader(Protocol):
+    """A format: the names in it, sorted, what they are and how they are read."""
+
+    @property
+    def names(self) -> Collection[str]: ...
+
+    def describe(self, name: str) -> tuple[int, tuple[int, ...]]: ...
+
+    def read(self, name: str) -> Tensor | Any: ...
+
+    def close(self) -> None: ...
+
+
+class _UnknownNameError(CheckpointError, KeyError):
+    """The checkpoint has no variable of that name; a ``KeyError`` too, as ``Mapping`` promises."""
+
+
+class Checkpoint(Mapping[str, "Tensor | Any"]):
+    """The variables of one checkpoint by name, sorted, each read when it is asked for.
+
+    Values are CPU tensors; a variable of strings is ``bytes``, or lists of ``bytes`` nested by its
+    shape (hence the ``Any``). Names are the file's own: in a checkpoint of TensorFlow 2's objects
+    they are paths like ``layer/kernel/.ATTRIBUTES/VARIABLE_VALUE``, as TensorFlow lists them.
+
+    It is a context manager; one that is not closed is closed by the garbage collector.
+
+    Attributes:
+        path: the prefix of the files, or the only file.
+    """
+
+    def __init__(self, path: Path, reader: Reader) -> None:
+        self.path = path
+        self._reader = reader
+        self._names = reader.names
+        self._closed = False
+        self._last: tuple[str | None, tuple[int, tuple[int, ...]]] = (None, (0, ()))
+
+    def __getitem__(self, name: str) -> Tensor | Any:
+        self._check(name)
+        if self._closed:
+            raise CheckpointError(name, f"{self.path} is closed: {name!r} cannot be read any more.")
+        try:
+            return self._reader.read(name)
+        except (MemoryError, RuntimeError) as error:  # torch has no better one for lack of memory
+            problem = f"{self.path}: {name!r} cannot be read: {str(error) or 'no memory'}"
+            raise CheckpointError(name, problem) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __repr__(self) -> str:
+        return f"<Checkpoint {str(self.path)!r}: {len(self)} variables>"
+
+    def __enter__(self) -> "Checkpoint":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files. Names stay, as do tensors that were read."""
+        self._closed = True
+        self._reader.close()
+
+    def shape(self, name: str) -> torch.Size:
+        """The shape of a variable, from the index; a partitioned one's is that of the whole."""
+        return torch.Size(self._describe(name)[1])
+
+    def dtype(self, name: str) -> torch.dtype | str:
+        """The dtype of a variable, from the index.
+
+        For what torch has not, TensorFlow's name: ``"string"``, ``"qint8"``, ``"resource"``. Such
+        variables are listed; those that are not strings raise when they are read.
+        """
+        return _dtypes.describe(self._describe(name)[0])
+
+    def _describe(self, name: str) -> tuple[int, tuple[int, ...]]:
+        last, description = self._last  # one is asked for its shape, then for its dtype
+        if last != name:
+            self._check(name)
+            description = self._reader.describe(name)
+            self._last = name, description
+        return description
+
+    def _check(self, name: str) -> None:
+        if name not in self._names:
+            # Comparing takes long: 10,000 names half a second or so.
+            close = difflib.get_close_matches(str(name), list(self)[:10_000], n=3)
+            hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+            message = f"{self.path} has no variable {name!r} among its {len(self)}.{hint}"
+            raise _UnknownNameError(name, message)
