@@ -1,6 +1,5 @@
 """bind: let a function run again, later and elsewhere, as it would have run here."""
 
-import copy
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -24,8 +23,8 @@ def bind(fn: Callable[..., Any] | None = None, /) -> Any:
     """``fn``, bound to the store, scope and pass of here, for activation checkpointing.
 
     ``torch.utils.checkpoint`` runs a function again while gradients are computed: outside every
-    scope, maybe in another thread. A bound function starts every time from the pass as it stands
-    now; what its first call meets is then met in the pass.
+    scope, maybe in another thread. A bound function starts every time in the scope of here and from
+    the pass as its first call found it; what that call meets is then met in the pass.
 
     >>> import torch, torchscope as ts
     >>> from torch.utils.checkpoint import checkpoint
@@ -53,22 +52,24 @@ def bind(fn: Callable[..., Any] | None = None, /) -> Any:
 
 
 class _Snapshot:
-    """A pass as it stood, to begin from any number of times."""
+    """The scopes as they stood, and the pass as it stands at the first run, to begin from again."""
 
     def __init__(self, run: Pass) -> None:
         get_variable_scope()  # Makes the root, if nothing has asked for it yet.
         self.origin = run
-        self.scopes = [copy.copy(scope) for scope in run.scopes]
-        self.opened, self.met, self.templates = dict(run.opened), dict(run.met), dict(run.templates)
-        self.by_path = run.by_path
+        self.scopes = [scope.copy() for scope in run.scopes]
         self.first = True
 
     def begin(self) -> Pass:
-        run = Pass(self.origin.store)
-        run.scopes = [copy.copy(scope) for scope in self.scopes]
-        run.opened, run.met, run.templates = dict(self.opened), dict(self.met), dict(self.templates)
-        run.by_path = self.by_path
-        run.values = self.origin.values if self.first else {}
+        origin = self.origin
+        if self.first:  # What others met since the binding is met, or they would share unawares.
+            self.met, self.opened = dict(origin.met), dict(origin.opened)
+            self.templates, self.by_path = dict(origin.templates), origin.by_path
+        run = Pass(origin.store)
+        run.scopes = [scope.copy() for scope in self.scopes]
+        run.met, run.opened = dict(self.met), dict(self.opened)
+        run.templates, run.by_path = dict(self.templates), self.by_path
+        run.values = origin.values if self.first else {}
         run.depth, run.again = len(run.scopes), True
         return run
 

@@ -84,6 +84,10 @@ class VariableScope:
         self.plain = defaults is _NO_DEFAULTS or defaults.plain
         self.constraint = constraint  # for variables directly in this scope, as in TensorFlow
 
+    def copy(self) -> "VariableScope":
+        """A scope like this one; what is set on either does not reach the other."""
+        return VariableScope(self.name, self.mode, self.defaults, self.constraint)
+
     @property
     def reuse(self) -> bool | Reuse:
         """False, True or ``AUTO_REUSE``."""
