@@ -170,6 +170,7 @@ def test_a_build_puts_back_what_blocks_hold():
     assert dict(net.named_variables())["block/steps"].item() == 0
 
 
+@pytest.mark.filterwarnings("ignore:The function closes over:torchscope.ScopeWarning")
 def test_a_build_inside_a_build_and_inside_a_pass_are_fine():
     inner = ts.ScopedModule(moving)
 
@@ -281,6 +282,7 @@ def test_blocks_are_built_with_the_module_that_holds_them():
     torch.optim.SGD(net.get_submodule("h0").parameters(), lr=0.1)
 
 
+@pytest.mark.filterwarnings("ignore:The function closes over:torchscope.ScopeWarning")
 def test_a_module_called_twice_in_one_pass_of_another_shares_its_weights():
     inner = ts.ScopedModule(layer)
     outer = ts.ScopedModule(lambda x: ts.get_module("inner", lambda: inner)(inner(x)))

@@ -1,7 +1,9 @@
 """Activation checkpointing beyond tests/test_bind.py: torch's other settings, and compiled code."""
 
 import functools
+import gc
 import itertools
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -245,6 +247,30 @@ def test_two_bound_functions_count_default_names_on(store: ts.VariableStore):
     first, second = ts.bind(default), ts.bind(default)
     second(first(X))
     assert list(store) == ["layer/w", "layer/b", "layer_1/w", "layer_1/b"]
+
+
+@no_gradients_are_fine
+@each_run
+@pytest.mark.parametrize("backward", [True, False])
+def test_nothing_of_a_step_is_alive_after_it(run: Any, backward: bool):
+    """What is collected ends with the pass; a cycle through the graph would never be collected."""
+    alive: list[weakref.ref[torch.Tensor]] = []
+
+    def collecting(x: torch.Tensor) -> torch.Tensor:
+        y = run(layer, x)
+        loss = y.square().sum()
+        ts.add_to_collection("losses", loss)
+        alive.extend([weakref.ref(y), weakref.ref(loss)])
+        return y.sum() + sum(ts.get_collection("losses"))
+
+    net = ts.ScopedModule(collecting, seed=0)
+    for _ in range(3):
+        total = net(X.clone().requires_grad_())
+        if backward:
+            total.backward()
+        del total
+    gc.collect()
+    assert [reference() for reference in alive] == [None] * 6
 
 
 # ---- compiled code -------------------------------------------------------------------------------

@@ -1,11 +1,11 @@
 """Devices and dtypes, on the CPU, on a fake accelerator and, where there is one, on a GPU.
 
-The checks named ``check_...`` run twice: in a process of its own on a backend without kernels, whose
-tensors are fake but know their device (``python tests/test_pytorch_devices.py`` runs that process),
-and on a real GPU.
+The checks named ``check_...`` run twice: on a backend without kernels, whose tensors are fake but
+know their device, in a process of its own (``python tests/test_pytorch_devices.py``); and on a GPU.
 """
 
 import copy
+import functools
 import json
 import subprocess
 import sys
@@ -98,12 +98,18 @@ def check_a_store_that_was_moved_makes_its_variables_there(device: str) -> None:
 
 
 def check_a_device_of_ones_own_choice_counts_more(device: str) -> None:
-    with ts.VariableStore().to("cpu"):
-        assert str(ts.get_variable("a", [3], device=device).device) == device
-        assert str(ts.get_buffer("b", [3], device=torch.device(device)).device) == device
-        assert str(ts.get_local_variable("c", [3], device=device).device) == device
-        assert str(ts.get_variable("d", [3]).device) == "cpu"
-        assert str(ts.get_variable("a", [3]).device) == device
+    def model() -> list[str]:
+        made = [
+            ts.get_variable("a", [3], device=device),
+            ts.get_buffer("b", [3], device=torch.device(device)),
+            ts.get_local_variable("c", [3], device=device),
+            ts.get_variable("d", [3]),
+        ]
+        return [str(variable.device) for variable in made]
+
+    store = ts.VariableStore().to("cpu")
+    for _ in range(2):
+        assert store(model) == [device, device, device, "cpu"]
 
 
 def check_a_factorys_own_device_counts_more_than_the_default(device: str) -> None:
@@ -262,7 +268,6 @@ FAKE_CHECKS: dict[str, Callable[[Any], None]] = {
 
 def run_on_the_fake_accelerator() -> dict[str, str]:
     """Each check's name and, if it failed, its traceback."""
-    from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils import backend_registration
 
     class Backend(backend_registration._DummyBackendModule):
@@ -281,27 +286,30 @@ def run_on_the_fake_accelerator() -> dict[str, str]:
     backend = Backend()
     backend_registration._setup_privateuseone_for_python_backend(FAKE, backend)
     runs: dict[str, Callable[[], None]] = {
-        **{
-            f"{name}, {index}": _at(check, index)
-            for index in (0, 1)
-            for name, check in CHECKS.items()
-        },
-        **{name: lambda check=check: check(backend) for name, check in FAKE_CHECKS.items()},
+        **{name: functools.partial(check, f"{FAKE}:0") for name, check in CHECKS.items()},
+        **{name: functools.partial(check, backend) for name, check in FAKE_CHECKS.items()},
     }
-    problems = {}
-    for name, run in runs.items():
+    moved = check_a_net_moved_before_its_build_is_built_there
+    runs["the second"] = functools.partial(moved, f"{FAKE}:1")
+    return {name: _problem(run) for name, run in runs.items()}
+
+
+def _problem(run: Callable[[], None]) -> str:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    for _ in range(10):
         try:
             with warnings.catch_warnings(), FakeTensorMode():
                 warnings.simplefilter("error")
                 run()
-            problems[name] = ""
-        except BaseException:
-            problems[name] = traceback.format_exc(limit=-6)
-    return problems
-
-
-def _at(check: Callable[[str], None], index: int) -> Callable[[], None]:
-    return lambda: check(f"{FAKE}:{index}")
+        except BaseException as error:
+            # Torch's fake tensors cannot be moved within a module when an operation on them is
+            # new to torch, which then holds weak references; nn.Linear's neither. So: again.
+            if "Couldn't swap" not in str(error):
+                return "".join(traceback.format_exception(error, limit=-4))[-3000:]
+        else:
+            return ""
+    return "torch could not move the fake tensors"
 
 
 @pytest.fixture(scope="module")
@@ -313,10 +321,14 @@ def on_the_fake_accelerator() -> dict[str, str]:
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("index", [0, 1])
 @pytest.mark.parametrize("check", CHECKS)
-def test_on_a_fake_accelerator(on_the_fake_accelerator: dict[str, str], check: str, index: int):
-    problem = on_the_fake_accelerator[f"{check}, {index}"]
+def test_on_a_fake_accelerator(on_the_fake_accelerator: dict[str, str], check: str):
+    problem = on_the_fake_accelerator[check]
+    assert not problem, problem
+
+
+def test_on_the_second_fake_accelerator(on_the_fake_accelerator: dict[str, str]):
+    problem = on_the_fake_accelerator["the second"]
     assert not problem, problem
 
 
@@ -328,21 +340,19 @@ def test_with_a_fake_accelerator(on_the_fake_accelerator: dict[str, str], check:
 
 # ---- a real GPU ----------------------------------------------------------------------------------
 
-on_cuda = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
-]
+
+def on_cuda(test: Any) -> Any:
+    there = torch.cuda.is_available()
+    return pytest.mark.cuda(pytest.mark.skipif(not there, reason="there is no CUDA device")(test))
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@on_cuda
 @pytest.mark.parametrize("check", CHECKS)
 def test_on_a_gpu(check: str):
     CHECKS[check]("cuda:0")
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@on_cuda
 def test_a_seed_gives_the_same_values_on_a_gpu():
     net = ts.ScopedModule(full, seed=1).to("cuda").build(ones("cuda"))
     reference = ts.ScopedModule(full, seed=1).build(ones())
@@ -351,8 +361,7 @@ def test_a_seed_gives_the_same_values_on_a_gpu():
     assert torch.allclose(net(ones("cuda")).cpu(), reference(ones()), atol=1e-3)
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@on_cuda
 def test_a_build_puts_the_random_stream_of_a_gpu_back():
     def model(x: torch.Tensor) -> torch.Tensor:
         return nn.functional.dropout(dense(x))
@@ -363,8 +372,7 @@ def test_a_build_puts_the_random_stream_of_a_gpu_back():
     assert torch.equal(torch.cuda.get_rng_state(), before)
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@on_cuda
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 def test_training_on_a_gpu_agrees_with_the_cpu(compiled: bool):
     losses = {}
@@ -489,7 +497,6 @@ def test_a_net_built_on_the_meta_device_takes_its_values_by_assign(build: Any):
     net.load_state_dict(state, assign=True)
     local = net.get_buffer("local")
     assert local.is_meta  # No state dict keeps a local variable; this one has to be made anew.
-    net.get_submodule("block")  # Blocks take theirs, too.
     net["local"] = torch.ones(3)
     assert_equal(net, reference)
 
@@ -527,6 +534,12 @@ def test_a_variable_made_after_values_were_assigned_lies_where_they_lie():
     with pytest.warns(ts.ScopeWarning, match="'late'"):
         result = net(ones(), late=True)
     assert str(result.device) == "cpu"
+
+
+def test_a_value_for_an_initializer_is_not_lost_on_the_default_device():
+    with torch.device("meta"), ts.VariableStore():
+        variable = ts.get_variable("w", initializer=[1.0, 2.0], device="cpu")
+    assert variable.tolist() == [1, 2]
 
 
 def test_a_device_that_is_not_there_is_refused_and_nothing_is_made():

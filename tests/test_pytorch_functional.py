@@ -115,6 +115,23 @@ def test_a_moving_average_given_to_functional_call_moves_and_the_nets_own_stays(
     assert not net["mean"].any()
 
 
+@pytest.mark.parametrize("kind", [nn.Parameter, torch.Tensor.detach], ids=["parameters", "tensors"])
+@pytest.mark.parametrize("loaded", [False, True], ids=["", "loaded"])
+def test_functional_call_of_an_unbuilt_net_is_an_error_that_says_build_and_harms_nothing(
+    kind: Any, loaded: bool
+):
+    """Its values would be lost, and what it makes taken away again when it ends."""
+    net, other = ts.ScopedModule(layer, seed=0), build(layer, seed=1)
+    if loaded:
+        net.load_state_dict(build(layer).state_dict())
+    given = {name: kind(value.detach().clone()) for name, value in other.named_parameters()}
+    with pytest.raises(ts.NotBuiltError, match=r"net\.build\("):
+        functional_call(net, given, (X,))
+    assert not net.built
+    assert torch.equal(net(X), build(layer)(X))
+    assert torch.equal(functional_call(net, given, (X,)), other(X))
+
+
 # ---- gradients -----------------------------------------------------------------------------------
 
 

@@ -326,6 +326,40 @@ def test_a_class_of_ones_own_may_bring_the_function(copied: Any):
     check_independent(copied(net), net)
 
 
+class Scaled(ts.ScopedModule[..., torch.Tensor]):
+    """A ScopedModule with a parameter and a buffer made in the usual way beside its variables."""
+
+    def __init__(self) -> None:
+        super().__init__(self.body, seed=0)
+        self.scale = nn.Parameter(torch.full([3], 2.0))
+        self.register_buffer("shift", torch.ones(3))
+
+    def body(self, x: torch.Tensor) -> torch.Tensor:
+        return layer(x) * self.scale + self.shift
+
+
+def test_a_parameter_made_in_the_usual_way_is_listed_and_trained_with_the_variables():
+    net = Scaled().build(X)
+    assert sorted(net.state_dict()) == ["b", "scale", "shift", "w"]
+    assert sorted(name for name, _ in net.named_variables()) == ["b", "scale", "shift", "w"]
+    assert any(variable is net.scale for variable in net.trainable_variables())
+    assert net.name_of(net.scale) == "scale"
+
+
+@pytest.mark.parametrize("built", [True, False])
+@pytest.mark.parametrize("assign", [True, False])
+def test_a_parameter_made_in_the_usual_way_is_loaded_with_the_variables(built: bool, assign: bool):
+    net, other = Scaled().build(X), Scaled()
+    with torch.no_grad():
+        net.scale.add_(1)
+        net.shift.add_(1)
+        net["w"].add_(1)
+    if built:
+        other.build(X)
+    other.load_state_dict(net.state_dict(), assign=assign)
+    assert torch.equal(other(X), net(X))
+
+
 class Entering(ts.VariableStore):
     """A store whose forward enters itself, as a class of one's own may."""
 

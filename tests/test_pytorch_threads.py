@@ -2,12 +2,13 @@
 
 import asyncio
 import functools
+import inspect
 import itertools
 import random
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -423,3 +424,43 @@ def test_a_worker_thread_starts_outside_the_store_of_the_thread_that_made_it():
         pool.submit(two_layers, X).result()  # Documented: enter or call the store in the thread.
         pool.submit(store, two_layers, X).result()
     assert list(store) == list(ts.default_store()) == ["in/w", "in/b", "out/w", "out/b"]
+
+
+async def awaited(x: torch.Tensor) -> torch.Tensor:
+    return layer(x)
+
+
+def yielding(x: torch.Tensor) -> Iterator[torch.Tensor]:
+    yield layer(x)
+
+
+async def yielding_later(x: torch.Tensor) -> AsyncIterator[torch.Tensor]:
+    yield layer(x)
+
+
+def lazily(x: torch.Tensor) -> Iterator[torch.Tensor]:
+    return (layer(x) for _ in range(1))
+
+
+def run_late(late: Any) -> None:
+    """Run what was returned, after the pass from which it was returned has ended."""
+    if inspect.isawaitable(late):
+        asyncio.run(asyncio.wait_for(late, 1))
+    elif inspect.isasyncgen(late):
+        asyncio.run(anext(late))  # type: ignore[arg-type]
+    else:
+        list(late)
+
+
+@pytest.mark.parametrize("fn", [awaited, yielding, yielding_later, lazily])
+@pytest.mark.parametrize("way", ["net", "store"])
+def test_a_function_that_would_run_after_its_pass_is_told(fn: Any, way: str):
+    def run() -> None:
+        if way == "net":
+            run_late(ts.ScopedModule(fn)(X))
+        else:
+            run_late(ts.VariableStore()(fn, X))
+
+    with pytest.raises((ts.ScopeError, ts.ScopeWarning, TypeError), match=r"await|yield|generator"):
+        run()
+    assert list(ts.default_store()) == []  # Where, found in no store, its variables would land.

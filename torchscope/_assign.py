@@ -40,6 +40,12 @@ def assign_sub(variable: torch.Tensor, value: Any) -> torch.Tensor:
 
 
 def _fitting(call: str, variable: torch.Tensor, value: Any) -> torch.Tensor:
+    if not variable.is_leaf:
+        raise VariableMismatchError(
+            None,
+            f"{call}: this tensor is no variable but computed from some, so what is written to it "
+            "would be lost. Pass what get_variable returns, without parametrization or getter.",
+        )
     value = torch.as_tensor(value, dtype=variable.dtype, device=variable.device)
     if value.shape != variable.shape:
         raise VariableMismatchError(

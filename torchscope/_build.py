@@ -15,19 +15,29 @@ from ._here import here
 @contextmanager
 def put_back(module: nn.Module) -> Generator[None]:
     """Leave random streams and all that is not trained as they were, or as they were made."""
-    accelerator = torch.accelerator.current_accelerator()
-    kind = "cuda" if accelerator is None else accelerator.type
-    devices = range(torch.accelerator.device_count())
     kept = [(tensor, tensor.detach().clone()) for tensor in _untrained(module)]
     outer, here.kept = here.kept, kept
     try:
-        with torch.random.fork_rng(devices, device_type=kind):
+        with _forked_streams():
             yield
     finally:
         here.kept = outer
         with torch.no_grad():
             for tensor, value in kept:
                 tensor.copy_(value)
+
+
+@contextmanager
+def _forked_streams() -> Generator[None]:
+    """Put back the CPU's random stream, and the accelerator's if it is in use already."""
+    accelerator = torch.accelerator.current_accelerator()
+    kind = "cuda" if accelerator is None else accelerator.type
+    backend = getattr(torch, kind)
+    awake = getattr(backend, "is_initialized", lambda: accelerator is not None)()
+    has_streams = awake and hasattr(backend, "get_rng_state")
+    devices = range(torch.accelerator.device_count() if has_streams else 0)
+    with torch.random.fork_rng(devices, device_type=kind):
+        yield
 
 
 def _untrained(module: nn.Module) -> Iterator[torch.Tensor]:

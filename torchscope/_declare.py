@@ -6,13 +6,14 @@ import inspect
 import operator
 import pickle
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
 import torch
 
-from ._errors import ScopeError, VariableMismatchError, naming
+from ._errors import ScopeError, ScopeWarning, VariableMismatchError, naming
 from .initializers import Initializer, glorot_uniform, zeros
 from .regularizers import Regularizer
 
@@ -63,6 +64,11 @@ class Origin:
         return f"{self.file}:{self.line}" if self.file else "an unknown place"
 
 
+def warn(origin: Origin, message: str) -> None:
+    """Warn as if from the user's line."""
+    warnings.warn_explicit(message, ScopeWarning, origin.file, origin.line)
+
+
 @dataclass
 class Declaration:
     """What a variable was asked for as, and from then on is; holds no tensor of the store's.
@@ -101,6 +107,10 @@ class Declaration:
     def complete(self) -> bool:
         """Whether the initializer is to be called with the shape."""
         return self.shape is not None and None not in self.shape and not self.shapeless
+
+
+# A copy in the order of its sizes, whatever the original's: safetensors takes no other.
+_DENSE: dict[str, Any] = {"memory_format": torch.contiguous_format}
 
 
 @dataclass
@@ -179,7 +189,7 @@ def as_value(value: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
         return value
     try:
-        tensor = torch.as_tensor(value)
+        tensor = torch.as_tensor(value, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
             f"{value!r} is no initializer: it takes a function of (shape, dtype), or a value "
@@ -228,7 +238,7 @@ def first_value(request: Declaration, seed: int) -> torch.Tensor:
     """
     if request.by_value:
         with naming(request.name):
-            return as_value(request.initializer, request.dtype).detach().clone()
+            return as_value(request.initializer, request.dtype).detach().clone(**_DENSE)
     initializer = request.initializer
     if initializer is None:
         initializer = _default_initializer(request)
@@ -293,7 +303,8 @@ def _checked(request: Declaration, value: Any) -> torch.Tensor:
     elif value.device.type not in ("cpu", (request.device or value.device).type):
         problem = f"returned a tensor on {value.device}. Make it on the CPU; the store moves it."
     else:
-        return value.detach() if _is_ours(request.initializer) else value.detach().clone()
+        value = value.detach()
+        return value.contiguous() if _is_ours(request.initializer) else value.clone(**_DENSE)
     raise VariableMismatchError(request.name, f"The initializer of {request.name!r} {problem}")
 
 

@@ -1,10 +1,12 @@
 """What a get asks for: the scope's defaults filled in, the custom getters called; makes nothing."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, cast
 
 import torch
+from torch.compiler import is_dynamo_compiling
 
 from ._declare import (
     Constraint,
@@ -88,11 +90,22 @@ def ask(
             f"**kwargs), not {custom_getter!r}.",
         )
     # TensorFlow spares a getter `constraint`, which came late, unless it takes it.
-    takes = parameters_of(custom_getter)
-    if "constraint" not in takes and all(p.kind is not p.VAR_KEYWORD for p in takes.values()):
+    if not _takes_constraint(custom_getter):
         getter = functools.partial(getter, constraint=arguments.pop("constraint"))
     graph_only = GRAPH_ONLY | graph_only
     return custom_getter(getter=getter, name=full_name, **arguments, **graph_only)
+
+
+def _takes_constraint(custom_getter: CustomGetter) -> bool:
+    code = getattr(custom_getter, "__code__", None)
+    if code is None:  # Chained, or an object: told by its signature, which Dynamo cannot read.
+        return is_dynamo_compiling() or _accepts_constraint(parameters_of(custom_getter))
+    named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return bool(code.co_flags & inspect.CO_VARKEYWORDS) or "constraint" in named
+
+
+def _accepts_constraint(takes: dict[str, inspect.Parameter]) -> bool:
+    return "constraint" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values())
 
 
 def _true_getter(

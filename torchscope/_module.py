@@ -13,11 +13,11 @@ from torch.compiler import is_dynamo_compiling
 from typing_extensions import ParamSpec, Self
 
 from ._build import computing_nothing_on_meta, put_back
-from ._declare import Origin
-from ._errors import ScopeWarning, StateDictError
+from ._declare import Origin, warn
+from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._here import Pass, entered
 from ._names import unescape
-from ._store import VariableStore, first_pass
+from ._store import VariableStore, first_pass, making
 from ._unbuilt import Unbuilt
 
 P = ParamSpec("P")
@@ -81,8 +81,15 @@ class ScopedModule(VariableStore, Generic[P, R]):
         Returns:
             The module itself.
         """
-        with put_back(self), torch.no_grad(), computing_nothing_on_meta(args, kwargs):
-            first_pass(self, self.fn, args, kwargs)
+        with put_back(self), computing_nothing_on_meta(args, kwargs):
+            try:
+                with torch.no_grad():
+                    first_pass(self, self.fn, args, kwargs)
+            except RuntimeError as error:
+                if "does not require grad" not in str(error):
+                    raise
+                with torch.enable_grad():  # It takes gradients itself, for a penalty perhaps.
+                    first_pass(self, self.fn, args, kwargs)
         return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -90,6 +97,12 @@ class ScopedModule(VariableStore, Generic[P, R]):
         _name_arguments(self)
 
     def _replicate_for_data_parallel(self) -> Self:
+        if not self._built:
+            raise NotBuiltError(
+                None,
+                "DataParallel is given a ScopedModule that was not built: each replica would make "
+                "variables of its own. Build it first: net.build(*example).",
+            )
         replica = super()._replicate_for_data_parallel()
         _name_arguments(replica)  # Copied as it was, its forward would be the original's.
         return replica
@@ -99,7 +112,8 @@ class ScopedModule(VariableStore, Generic[P, R]):
         if self._built:
             return
         self._settle_pending()
-        self.__dict__["_parameters"] = dict(self._parameters)
+        with making:  # Another thread may be adding to them.
+            self.__dict__["_parameters"] = dict(self._parameters)
         super()._pass_ended()
 
     def _settle_pending(self) -> None:
@@ -144,27 +158,31 @@ class ScopedModule(VariableStore, Generic[P, R]):
             )
 
 
+# Dynamo counts compilations by code object, and gives up after a few: models of different functions
+# must not share one, equal blocks of one function should.
+_codes: dict[Any, types.CodeType] = {}
+
+
 def _name_arguments(module: ScopedModule[..., Any]) -> None:
-    """Give ``module.forward`` the argument names of the function, which torch.export goes by."""
+    """Give ``module`` a ``forward`` of its own, with the function's code in mind and its arguments.
+
+    torch.export goes by the names of the arguments.
+    """
     forward = cast("Any", ScopedModule.forward)
-    fn = module.fn
     if type(module).forward is not forward:
         return
+    fn = module.fn.forward if isinstance(module.fn, nn.Module) else module.fn
+    function = getattr(fn, "__func__", fn)
+    code = _codes.setdefault(getattr(function, "__code__", type(fn)), forward.__code__.replace())
+    own = types.FunctionType(code, forward.__globals__, forward.__name__)
     try:
-        signature = inspect.signature(fn.forward if isinstance(fn, nn.Module) else fn)
+        named = inspect.signature(fn).parameters.values()
     except (TypeError, ValueError):  # Some builtins have none.
-        return
-    own = types.FunctionType(forward.__code__, forward.__globals__, forward.__name__)
+        named = ()
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    named = [parameter for parameter in signature.parameters.values() if parameter.name != "self"]
-    if all(parameter.kind is not parameter.POSITIONAL_ONLY for parameter in named):
+    if named and all(p.name != "self" and p.kind is not p.POSITIONAL_ONLY for p in named):
         own.__signature__ = inspect.Signature([itself, *named])  # type: ignore[attr-defined]
-        module.__dict__["forward"] = types.MethodType(own, module)
-
-
-def warn(origin: Origin, message: str) -> None:
-    """Warn as if from the user's line."""
-    warnings.warn_explicit(message, ScopeWarning, origin.file, origin.line)
+    module.__dict__["forward"] = types.MethodType(own, module)
 
 
 def _warn_of_hidden_modules(fn: Callable[..., Any]) -> None:
@@ -172,7 +190,8 @@ def _warn_of_hidden_modules(fn: Callable[..., Any]) -> None:
     hidden = [
         name
         for name, value in _closed_over(fn)
-        if isinstance(value, nn.Module) and next(value.parameters(), None) is not None
+        if isinstance(value, nn.Module)
+        and (isinstance(value, ScopedModule) or next(value.parameters(), None) is not None)
     ]
     if hidden:
         names = " and ".join(map(repr, hidden))
@@ -189,7 +208,14 @@ def _closed_over(fn: Any) -> Iterator[tuple[str, Any]]:
     while isinstance(fn, functools.partial):
         yield from (("an argument", value) for value in (*fn.args, *fn.keywords.values()))
         fn = fn.func
+    owner = getattr(fn, "__self__", fn)
+    if not isinstance(owner, nn.Module | type) and hasattr(owner, "__dict__"):
+        yield from vars(owner).items()
     if isinstance(fn, types.FunctionType):
+        yield from zip(
+            ("a default",) * len(fn.__defaults__ or ()), fn.__defaults__ or (), strict=True
+        )
+        yield from (fn.__kwdefaults__ or {}).items()
         try:
             used = inspect.getclosurevars(fn)
         except ValueError:  # A name that is not assigned yet.

@@ -148,6 +148,8 @@ def _made(
     if find(name) is None:
         if reuse is Reuse.YES and not known:
             run.store._missing(name, " To make it here, enter its scope with reuse=AUTO_REUSE.")
+        if is_dynamo_compiling():
+            run.store._check_can_make("Variable", name)
         with making:
             if find(name) is None:  # Another thread may have been first.
                 return make()

@@ -26,6 +26,7 @@ from ._declare import (
     fits,
     own_random_stream,
     picklable,
+    warn,
 )
 from ._errors import (
     NotBuiltError,
@@ -182,22 +183,30 @@ class VariableStore(VariableTable):
         request.sizes = list(request.shape)
         if key is not None and self._pending_assign:
             return value.detach()
+        if key is not None and request.device is not None and request.device.type == "meta":
+            warn(
+                request.origin,
+                f"The value loaded for {request.name!r} is lost: the variable is made on the meta "
+                "device. Load with load_state_dict(state_dict, assign=True).",
+            )
         floating = request.dtype.is_floating_point
         dtype = self._float_dtype if self._float_dtype and floating else request.dtype
         return value.to(request.device, dtype)
 
     def _check_can_make(self, what: str, name: str) -> None:
+        advice = "Build the model before: net.build(*example)."
         if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
             problem = "would have to be made while the model is traced (compiled or exported)."
         elif torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore
             problem = "would have to be made inside a function transform, and be lost with it."
+            advice = "Ask for it outside the transform first, or build: net.build(*example)."
+        elif getattr(self, "_is_replica", False):
+            problem = "would have to be made in a replica of DataParallel, and be lost with it."
         elif self._finalized:
             problem = f"is new, but the store is finalized.{self._nearest(name)}"
         else:
             return self._check_name(what, name)
-        raise NotBuiltError(
-            name, f"{what} {name!r} {problem} Build the model before: net.build(*example)."
-        )
+        raise NotBuiltError(name, f"{what} {name!r} {problem} {advice}")
 
     def _check_name(self, what: str, name: str) -> None:
         """Refuse a name that TensorFlow would, and one that a module's parameters would share."""
@@ -251,7 +260,9 @@ class VariableStore(VariableTable):
                 f"get_module({last!r}, lambda: nn.Linear(3, 4))."
             )
         device = self._device or torch.get_default_device()
-        module.to(device, self._float_dtype).train(self.training)
+        if self._device is not None or device.type != "cpu":
+            module.to(device)
+        module.to(self._float_dtype).train(self.training)
         key = _names.escape(full_name)
         loaded = {k: value for k, value in self._pending.items() if k.startswith(f"{key}.")}
         try:
@@ -284,25 +295,34 @@ class VariableStore(VariableTable):
         """
         seen: set[int] = set()
         for module, prefix in self._walk(self, ""):
-            found: Any
-            if isinstance(module, VariableStore):
-                made = module._declared.items()
-                found = [(n, module._fetch(declared), module, n) for n, declared in made]
-            else:
-                unkept = module._non_persistent_buffers_set
-                kinds = module.named_parameters, module.named_buffers
-                tensors = (pair for named in kinds for pair in named(recurse=False))
-                found = [(key, t, self, "") for key, t in tensors if key not in unkept]
-            for name, tensor, store, own_name in found:
+            for name, tensor, store, own_name in self._own(module):
                 if id(tensor) not in seen:
                     seen.add(id(tensor))
                     yield prefix + name, tensor, store, own_name
 
+    def _own(self, module: nn.Module) -> Iterator[tuple[str, torch.Tensor, "VariableStore", str]]:
+        """What ``module`` itself holds; lists, since another thread may be making variables."""
+        tensors = {**module._parameters, **module._buffers}
+        store = module if isinstance(module, VariableStore) else self
+        if isinstance(module, VariableStore):
+            for name, declaration in list(module._declared.items()):
+                tensor = tensors.pop(declaration.key, None)
+                if tensor is not None:  # Else parametrize or prune computes it from others.
+                    yield name, tensor, store, name
+        for key, tensor in tensors.items():
+            if tensor is not None and key not in module._non_persistent_buffers_set:
+                yield _names.unescape(key) if store is module else key, tensor, store, ""
+
     def _walk(self, module: nn.Module, prefix: str) -> Iterator[tuple[nn.Module, str]]:
         """Each module from here down, with what the names in it begin with."""
         yield module, prefix
-        for key, child in module.named_children():
-            yield from self._walk(child, f"{prefix}{_names.unescape(key)}/")
+        for key, child in list(module._modules.items()):
+            if child is None:
+                continue
+            below = f"{prefix}{_names.unescape(key)}/"
+            # What parametrize computes a variable from is named after the variable.
+            computed = isinstance(module, VariableStore) and key == "parametrizations"
+            yield from self._walk(child, prefix if computed else below)
 
     def named_variables(self, scope: Any = None) -> Iterator[tuple[str, torch.Tensor]]:
         """Each variable with its full name, those of blocks and modules kept here included.
@@ -374,12 +394,14 @@ class VariableStore(VariableTable):
         In the order of making; ``scope`` as for :meth:`get_collection`.
         """
         begins = re.compile(scope or "").match
-        declared = (
-            (store._declared.get(name), variable)
-            for full_name, variable, store, name in self._all()
-            if begins(full_name)
-        )
-        losses = (made.regularizer(v) for made, v in declared if made and made.regularizer)
+        losses: list[torch.Tensor | None] = []
+        seen: set[int] = set()
+        for module, prefix in self._walk(self, ""):
+            if isinstance(module, VariableStore) and id(module) not in seen:
+                seen.add(id(module))
+                for name, declaration in list(module._declared.items()):
+                    if declaration.regularizer and begins(prefix + name):
+                        losses.append(declaration.regularizer(module._fetch(declaration)))
         return [loss for loss in losses if loss is not None]
 
     def name_of(self, variable: torch.Tensor) -> str:
@@ -427,7 +449,9 @@ class VariableStore(VariableTable):
     # ---- all at once -----------------------------------------------------------------------
 
     def _stores(self) -> Iterator["VariableStore"]:
-        return (module for module in self.modules() if isinstance(module, VariableStore))
+        walked = list(self._walk(self, ""))
+        found = {id(module): module for module, _ in walked if isinstance(module, VariableStore)}
+        return iter(found.values())
 
     def finalize(self) -> None:
         """From now on, asking for a variable that is not there is an error, in blocks too."""
@@ -440,7 +464,7 @@ class VariableStore(VariableTable):
             for store in self._stores():
                 for declaration in store._declared.values():
                     if declaration.constraint is not None:
-                        variable = store._fetch(declaration)
+                        variable = store._writable(declaration)
                         variable.copy_(declaration.constraint(variable))
 
     def reset_parameters(self) -> None:
@@ -454,7 +478,7 @@ class VariableStore(VariableTable):
         for store in self._stores():
             for declaration in store._declared.values():
                 value = first_value(replace(declaration, device=cpu), store._seed)
-                values.append((store._fetch(declaration), value))
+                values.append((store._writable(declaration), value))
             for name, made in store._made_modules.items():
                 with own_random_stream(store._seed, name):
                     fresh = made.factory().state_dict()  # Without blocks: they are stores, too.
@@ -478,6 +502,12 @@ class VariableStore(VariableTable):
         if moved.dtype == wider.dtype and moved.is_floating_point():
             self._float_dtype = moved.dtype
         return self
+
+    def _load_from_state_dict(self, *args: Any) -> None:  # pyright: ignore
+        super()._load_from_state_dict(*args)
+        lying = {tensor.device for tensor in self._parameters.values() if tensor is not None}
+        if self._device is not None and self._device.type == "meta" and len(lying) == 1:
+            self._device = lying.pop()  # Assigned, they take later variables with them.
 
     def copy(self) -> "VariableStore":
         """Another store of the same variables; modules kept here stay here."""

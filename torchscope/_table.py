@@ -14,7 +14,7 @@ from torch import nn
 
 from . import _names
 from ._declare import Declaration, GraphKeys, Origin
-from ._errors import StateDictError, VariableMissingError, VariableNameError
+from ._errors import ScopeError, StateDictError, VariableMissingError, VariableNameError
 
 _SHOWN = 20  # lines of a store's repr
 
@@ -42,6 +42,18 @@ class VariableTable(nn.ParameterDict):
             found = self._buffers.get(key)
         # Under parametrize, or in a replica of DataParallel, a variable is a plain attribute.
         return getattr(self, key) if found is None else found
+
+    def _writable(self, declaration: Declaration) -> torch.Tensor:
+        """The variable, unless it is computed from others, where a write would be lost."""
+        variable = self._fetch(declaration)
+        if declaration.key in self._parameters or declaration.key in self._buffers:
+            return variable
+        raise ScopeError(
+            declaration.name,
+            f"Variable {declaration.name!r} is computed from others (by parametrize, weight_norm "
+            "or prune), so what is written to it would be lost. Remove that first, for example "
+            f"torch.nn.utils.parametrize.remove_parametrizations(net, {declaration.key!r}).",
+        )
 
     def _register(self, declaration: Declaration, value: torch.Tensor) -> None:
         """Keep ``value`` as the variable declared so; a Parameter as it is."""
@@ -101,6 +113,8 @@ class VariableTable(nn.ParameterDict):
             _names.check_variable(name)
             collections = (GraphKeys.GLOBAL_VARIABLES,)
             old = Declaration(name, collections=collections, key=_names.escape(name))
+        if name in self._declared:
+            self._writable(old)
         buffer = old.buffer and not isinstance(value, nn.Parameter)
         # An initializer that was called with a shape serves the new one, too.
         lasting = name in self._declared and not old.by_value and not old.shapeless
@@ -122,6 +136,7 @@ class VariableTable(nn.ParameterDict):
         if name not in self._declared and key is None:
             raise KeyError(f"no variable {name!r}.{self._nearest(name)}")
         if name in self._declared:
+            self._writable(self._declared[name])
             delattr(self, self._declared.pop(name).key)
         if key is not None:
             del self._pending[key]
