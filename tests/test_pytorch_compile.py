@@ -419,18 +419,46 @@ def test_a_late_variable_of_one_net_does_not_leave_another_in_pieces():
     assert torch.allclose(compiled_other(X), other(X))
 
 
-def test_a_second_function_of_a_store_is_not_left_in_pieces():
-    """The store is built, by another function; what this one asks for is not there yet."""
-    runs, store = Runs(), ts.VariableStore()
+def decode(x: torch.Tensor) -> torch.Tensor:
+    with ts.variable_scope("decode", reuse=ts.AUTO_REUSE):
+        return torch.relu(layer(x))
+
+
+def of_a_store_that_is_built(backend: Any) -> Callable[[], torch.Tensor]:
+    """By another function: what this one asks for is not there yet."""
+    store = ts.VariableStore(seed=0)
     store(layer, X)
+    compiled = torch.compile(lambda x: store(decode, x), backend=backend)
+    return lambda: compiled(X)
 
-    def decode(x: torch.Tensor) -> torch.Tensor:
-        with ts.variable_scope("decode"):
-            return layer(x)
 
-    compiled = torch.compile(lambda x: torch.relu(store(decode, x)), backend=runs)
-    assert runs.of(lambda: compiled(X)) == 1
-    assert torch.allclose(compiled(X), torch.relu(store(decode, X)))
+def of_a_store_that_is_entered(backend: Any) -> Callable[[], torch.Tensor]:
+    store = ts.VariableStore(seed=0)
+    compiled = torch.compile(decode, backend=backend)
+
+    def call() -> torch.Tensor:
+        with store:
+            return compiled(X)
+
+    return call
+
+
+def of_the_default_store(backend: Any) -> Callable[[], torch.Tensor]:
+    compiled = torch.compile(decode, backend=backend)
+    return lambda: compiled(X)
+
+
+@pytest.mark.parametrize(
+    "make", [of_a_store_that_is_built, of_a_store_that_is_entered, of_the_default_store]
+)
+def test_a_function_compiled_before_its_variables_are_made_does_not_stay_eager(make: Any):
+    runs = Runs()
+    call = make(runs)
+    assert runs.of(call) == 1
+    expected = call()
+    torch._dynamo.reset()
+    with torch.compiler.set_stance("force_eager"):
+        assert torch.allclose(call(), expected)
 
 
 LATE: dict[str, Callable[[], Any]] = {

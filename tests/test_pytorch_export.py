@@ -346,3 +346,17 @@ def test_a_traced_net_is_saved_and_loaded_with_its_names():
     assert set(again.state_dict()) == set(net.state_dict())
     for x in (X, torch.rand(5, 3)):
         assert torch.allclose(again(x), net(x))
+
+
+@pytest.mark.parametrize(
+    ("trace", "match"),
+    [
+        (torch.jit.script, "variable number of arguments"),
+        (torch.fx.symbolic_trace, r"\*args or \*\*kwargs"),
+    ],
+    ids=["jit.script", "fx.symbolic_trace"],
+)
+def test_what_reads_source_code_or_counts_arguments_refuses_a_net(trace: Any, match: str):
+    """A limit that the docs name. Should this fail, it can be taken from there."""
+    with pytest.raises(Exception, match=match):
+        trace(build(layer))

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, cast
 import torch
 
 from ._errors import ScopeError, ScopeWarning, VariableMismatchError, naming
-from .initializers import Initializer, glorot_uniform, zeros
+from .initializers import Initializer, glorot_uniform, stream, zeros
 from .regularizers import Regularizer
 
 Shape: TypeAlias = tuple[int, ...]
@@ -252,8 +252,7 @@ def first_value(request: Declaration, seed: int) -> torch.Tensor:
         )
     if request.complete and request.device is not None and request.device.type == "meta":
         return torch.empty(_sizes(request), dtype=request.dtype, device="meta")
-    draws = getattr(initializer, "random", True) or not _is_ours(initializer)
-    with own_random_stream(seed, request.name, draws=draws):
+    with own_random_stream(seed, request.name, initializer):
         return _checked(request, _call(initializer, request))
 
 
@@ -347,15 +346,20 @@ def _last(full_name: str) -> str:
 
 
 class own_random_stream:  # noqa: N801  - reads as a function: with own_random_stream(...):
-    """Let torch's CPU random stream be one of ``full_name``'s own, and the default device the CPU.
+    """Let random values come from a stream of ``full_name``'s own, and be made on the CPU.
 
     The stream is seeded from the store's seed and the name, so values do not depend on the order
     of creation, differ between variables and agree between processes that seed alike. Autocast,
     which would change dtypes, is off.
+
+    An initializer of ours is handed the stream; for any other function torch's own stream on the
+    CPU, which all threads share, is exchanged for it meanwhile.
     """
 
-    def __init__(self, seed: int, full_name: str, *, draws: bool = True) -> None:
-        self._key = f"{seed}/{full_name}" if draws else None
+    def __init__(self, seed: int, full_name: str, initializer: Any = None) -> None:
+        self._key = f"{seed}/{full_name}"
+        self._ours = initializer is not None and _is_ours(initializer)
+        self._draws = not self._ours or bool(getattr(initializer, "random", True))
 
     def __enter__(self) -> None:
         self._contexts: list[Any] = []
@@ -363,15 +367,23 @@ class own_random_stream:  # noqa: N801  - reads as a function: with own_random_s
             self._contexts.append(torch.device("cpu"))
         if torch.is_autocast_enabled("cpu"):
             self._contexts.append(torch.autocast("cpu", enabled=False))
-        if self._key is not None:
+        if self._draws:
             digest = hashlib.blake2b(self._key.encode(), digest_size=8).digest()
-            self._state = torch.default_generator.get_state()
-            torch.default_generator.manual_seed(int.from_bytes(digest, "little") >> 1)
+            seed = int.from_bytes(digest, "little") >> 1
+            if self._ours:
+                self._outer, stream.generator = stream.generator, torch.Generator()
+                stream.generator.manual_seed(seed)
+            else:
+                self._outer, stream.generator = stream.generator, None
+                self._state = torch.default_generator.get_state()
+                torch.default_generator.manual_seed(seed)
         for context in self._contexts:
             context.__enter__()
 
     def __exit__(self, *error: Any) -> None:
         for context in reversed(self._contexts):
             context.__exit__(*error)
-        if self._key is not None:
-            torch.default_generator.set_state(self._state)
+        if self._draws:
+            stream.generator = self._outer
+            if not self._ours:
+                torch.default_generator.set_state(self._state)

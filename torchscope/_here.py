@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from typing import Any
+import types
+from typing import Any, cast
 
 import torch
 from torch.compiler import is_dynamo_compiling
@@ -72,6 +73,7 @@ class Pass:
                     "pause? Keep `with variable_scope(...)` around code without yield.",
                 )
             if not self.again:
+                self.values.clear()  # A bound function may keep the pass; not the step's graph.
                 self.store._pass_ended()
 
     def check(self, full_name: str) -> None:
@@ -134,6 +136,23 @@ class _Here(threading.local):
 
 
 here = _Here()
+
+
+_LATER = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
+
+
+def whole(result: Any) -> Any:
+    """``result``, unless it has yet to run: after its pass, it would fill another store."""
+    if isinstance(result, _LATER):
+        kind = type(cast("object", result)).__name__
+        if isinstance(result, types.CoroutineType):
+            result.close()  # Else Python complains that nobody awaited it.
+        raise ScopeOrderError(
+            None,
+            f"The function returned a {kind}, which would run after its pass has "
+            "ended, in another store. Write it without yield and await.",
+        )
+    return result
 
 
 def running_task() -> Any:

@@ -15,7 +15,7 @@ from typing_extensions import ParamSpec, Self
 from ._build import computing_nothing_on_meta, put_back
 from ._declare import Origin, warn
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
-from ._here import Pass, entered
+from ._here import Pass, entered, whole
 from ._names import unescape
 from ._store import VariableStore, first_pass, making
 from ._unbuilt import Unbuilt
@@ -65,7 +65,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
         if not self._built and is_dynamo_compiling():
             return first_pass(self, self.fn, args, kwargs)
         with Pass(self):
-            return self.fn(*args, **kwargs)
+            return whole(self.fn(*args, **kwargs))
 
     def build(self, *args: P.args, **kwargs: P.kwargs) -> Self:
         """Make the variables now, by running the function once on example inputs.
@@ -195,10 +195,11 @@ def _warn_of_hidden_modules(fn: Callable[..., Any]) -> None:
     ]
     if hidden:
         names = " and ".join(map(repr, hidden))
+        name = next(filter(str.isidentifier, hidden), "layer")
         warnings.warn(
             f"The function closes over the module {names}, whose parameters the ScopedModule does "
             "not hold: they are neither saved nor trained with it. Make it inside the function: "
-            f"{hidden[0]} = ts.get_module({hidden[0]!r}, lambda: ...).",
+            f"{name} = ts.get_module({name!r}, lambda: ...).",
             ScopeWarning,
             stacklevel=3,
         )
@@ -212,10 +213,8 @@ def _closed_over(fn: Any) -> Iterator[tuple[str, Any]]:
     if not isinstance(owner, nn.Module | type) and hasattr(owner, "__dict__"):
         yield from vars(owner).items()
     if isinstance(fn, types.FunctionType):
-        yield from zip(
-            ("a default",) * len(fn.__defaults__ or ()), fn.__defaults__ or (), strict=True
-        )
-        yield from (fn.__kwdefaults__ or {}).items()
+        for name, parameter in inspect.signature(fn).parameters.items():
+            yield name, parameter.default
         try:
             used = inspect.getclosurevars(fn)
         except ValueError:  # A name that is not assigned yet.

@@ -36,7 +36,7 @@ from ._errors import (
     VariableMismatchError,
     VariableMissingError,
 )
-from ._here import Pass, entered, here
+from ._here import Pass, entered, here, whole
 from ._table import VariableTable
 
 P = ParamSpec("P")
@@ -118,7 +118,7 @@ class VariableStore(VariableTable):
         if not self._built and is_dynamo_compiling():
             return first_pass(self, fn, args, kwargs)
         with Pass(self):
-            return fn(*args, **kwargs)
+            return whole(fn(*args, **kwargs))
 
     def __enter__(self) -> Self:
         (entered(self) or self._new_pass()).__enter__()
@@ -260,9 +260,10 @@ class VariableStore(VariableTable):
                 f"get_module({last!r}, lambda: nn.Linear(3, 4))."
             )
         device = self._device or torch.get_default_device()
-        if self._device is not None or device.type != "cpu":
-            module.to(device)
-        module.to(self._float_dtype).train(self.training)
+        with torch.inference_mode(False):
+            if self._device is not None or device.type != "cpu":
+                module.to(device)
+            module.to(self._float_dtype).train(self.training)
         key = _names.escape(full_name)
         loaded = {k: value for k, value in self._pending.items() if k.startswith(f"{key}.")}
         try:
@@ -423,8 +424,8 @@ class VariableStore(VariableTable):
         # A table of names alone: whether an entry still holds is asked of the module each time.
         found = self._names_by_id.get(id(variable))
         if found is None or not found[1]._holds(found[2], variable):
-            self._names_by_id = {id(v): (full, store, name) for full, v, store, name in self._all()}
-            found = self._names_by_id.get(id(variable))
+            known = {id(v): (full_name, store, name) for full_name, v, store, name in self._all()}
+            found, self._names_by_id = known.get(id(variable)), known
         return found
 
     def _holds(self, name: str, variable: torch.Tensor) -> bool:
@@ -536,7 +537,7 @@ first_pass._torchdynamo_disable_msg = (  # type: ignore[attr-defined]
 
 def _run(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
     with Pass(store):
-        return fn(*args, **kwargs)
+        return whole(fn(*args, **kwargs))
 
 
 def _drawn_seed() -> int:

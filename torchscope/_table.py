@@ -283,7 +283,8 @@ class VariableTable(nn.ParameterDict):
         if not self._built:
             assign = bool(local_metadata.get("assign_to_params_buffers", False))
             self._pending_strict, self._pending_assign = _strict(), assign
-            here = {declaration.key for declaration in self._declared.values()} | {*self._modules}
+            here = {*self._parameters, *self._buffers, *self._modules}
+            here |= {declaration.key for declaration in self._declared.values()}
             for full_key in [key for key in state_dict if key.startswith(prefix)]:
                 key = full_key[len(prefix) :]
                 if key.partition(".")[0] not in here and key != _EXTRA:
@@ -300,9 +301,8 @@ _EXTRA = "_extra_state"
 
 def _reads_its_own_names(module: nn.Module) -> bool:
     """Whether loading reads just the names that the module has; BatchNorm and hooks may not."""
-    kinds: tuple[Any, ...] = nn.Module, VariableTable
-    own = cast("Any", type(module))._load_from_state_dict
-    plain = own in [kind._load_from_state_dict for kind in kinds]
+    load = cast("Any", type(module))._load_from_state_dict
+    plain = isinstance(module, VariableTable) or load is nn.Module._load_from_state_dict
     return plain and not module._load_state_dict_pre_hooks
 
 

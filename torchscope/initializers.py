@@ -18,6 +18,7 @@ its like take ``height`` for the inputs; ``torch.nn.init.xavier_uniform_`` is ri
 import inspect
 import math
 import operator
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Number
@@ -80,9 +81,20 @@ class _FloatInitializer(_Initializer):
         raise NotImplementedError
 
 
+class _Stream(threading.local):
+    """Where this thread's random values come from without a seed; None for torch's own stream."""
+
+    generator: torch.Generator | None = None
+
+
+stream = _Stream()
+
+
 def _generator(seed: int | None) -> torch.Generator | None:
+    if seed is None:
+        return stream.generator
     device = torch.get_default_device()
-    if seed is None or device.type == "meta":  # Meta tensors have no values and no generators.
+    if device.type == "meta":  # Meta tensors have no values and no generators.
         return None
     return torch.Generator(device).manual_seed(operator.index(seed))
 
