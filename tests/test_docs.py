@@ -36,7 +36,7 @@ def test_the_examples_in_pages_run(page: Path):
     for number, block in enumerate(blocks):
         name = f"{page.name}, block {number + 1}"
         if ">>>" not in block:
-            exec(compile(block, name, "exec"), session)  # noqa: S102
+            exec(compile(block, name, "exec"), session)
             continue
         test = doctest.DocTestParser().get_doctest(block, session, name, str(page), 0)
         runner = doctest.DocTestRunner(optionflags=OPTIONS)

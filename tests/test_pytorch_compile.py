@@ -141,7 +141,7 @@ def averages(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "model",
-    [templates, getters, collections, numpy_dtypes, averages, deep],
+    [templates, getters, collections, averages, deep],
     ids=lambda model: model.__name__,
 )
 def test_a_model_compiles_to_one_graph_that_gives_what_it_gives_eagerly(

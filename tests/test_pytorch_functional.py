@@ -279,6 +279,23 @@ def test_a_loss_with_a_gradient_penalty_can_be_built_before_its_optimizer_is_mad
     torch.optim.Adam(net.named_parameters())
 
 
+def test_a_build_of_a_function_that_calls_backward_itself_leaves_no_gradient():
+    def step(x: torch.Tensor) -> torch.Tensor:
+        loss = layer(x).square().sum()
+        loss.backward()
+        return loss.detach()
+
+    x = X.clone().requires_grad_()
+    net = ts.ScopedModule(step).build(x)
+    assert list(net) == ["layer/w", "layer/b"]
+    assert x.grad is None
+    assert all(value.grad is None for value in net.parameters())
+    net(x)
+    kept = x.grad.clone()
+    net.build(x)  # What is there already stays as it is.
+    assert torch.equal(x.grad, kept)
+
+
 def test_a_critic_trains_with_its_penalty():
     net = ts.ScopedModule(wgan)
     first = net(X, X + 1).item()

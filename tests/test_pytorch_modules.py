@@ -195,7 +195,6 @@ HIDDEN: dict[str, Callable[[], Callable[..., Any]]] = {
     "default argument": lambda: by_default_argument(nn.Linear(3, 3)),
     "default of a keyword": lambda: by_keyword_default(nn.Linear(3, 3)),
     "partial": lambda: functools.partial(lambda module, x: module(x), nn.Linear(3, 3)),
-    "method of another module": lambda: nn.Linear(3, 3).forward,
     "object that holds a module": Plain,
     "method of an object that holds a module": lambda: Plain().__call__,
 }

@@ -449,6 +449,46 @@ def test_an_assignment_reaches_a_changed_variable_or_is_refused(change: Any):
     assert "computed" in refused if refused else torch.allclose(net[NAME], torch.ones(3, 3))
 
 
+def test_an_assignment_reaches_a_parametrized_buffer_or_is_refused():
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return x @ ts.get_buffer("mixing", [3, 3])
+
+    def assignment() -> None:
+        with net:
+            ts.assign(ts.get_buffer("mixing", [3, 3]), torch.ones(3, 3))
+
+    net = ts.ScopedModule(model).build(X)
+    parametrize.register_parametrization(net, "mixing", Symmetric())
+    refused = problem(assignment)
+    assert "mixing" in refused if refused else torch.equal(net["mixing"], torch.ones(3, 3))
+
+
+@written
+def test_a_reset_reaches_the_changed_weight_of_a_kept_module_or_is_refused(change: Any):
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return ts.get_module("dense", lambda: nn.Linear(3, 3))(x)
+
+    net = ts.ScopedModule(model).build(X)
+    expected = net(X)
+    change(net.get_submodule("dense"), "weight")
+    train(net)
+    refused = problem(net.reset_parameters)
+    assert "dense" in refused if refused else torch.allclose(net(X), expected)
+
+
+@written
+def test_a_copy_of_a_store_holds_what_a_changed_variable_is_computed_from_or_is_refused(
+    change: Any,
+):
+    net = build()
+    change(net, NAME)
+    copied: list[ts.VariableStore] = []
+    refused = problem(lambda: copied.append(net.copy()))
+    if not refused:
+        copied[0](layer, X).sum().backward()
+    assert NAME in refused if refused else all(v.grad is not None for v in net.parameters())
+
+
 WRITES: dict[str, Callable[[ts.VariableStore], Any]] = {
     "del": lambda net: net.__delitem__(NAME),
     "set": lambda net: net.__setitem__(NAME, nn.Parameter(torch.ones(3, 3))),
@@ -478,6 +518,14 @@ def test_the_trainable_variables_of_a_changed_net_are_what_an_optimizer_takes(ch
     optimizer = torch.optim.SGD(net.trainable_variables(), lr=0.1)
     held = {id(value) for value in optimizer.param_groups[0]["params"]}
     assert held == {id(value) for value in net.parameters()}
+
+
+def test_a_kept_module_may_be_called_as_torch_calls_its_parametrizations():
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return ts.get_module("parametrizations", lambda: nn.Linear(3, 3))(x)
+
+    names = [name for name, _ in ts.ScopedModule(model).build(X).named_variables()]
+    assert names == ["parametrizations/weight", "parametrizations/bias"]
 
 
 @written

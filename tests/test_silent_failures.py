@@ -234,30 +234,6 @@ def test_a_model_that_is_not_built_is_compiled_from_its_second_call_on():
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # Dynamo's own
-def test_another_function_of_a_store_is_compiled_from_its_second_call_on():
-    torch._dynamo.reset()
-    store = ts.VariableStore(0)
-
-    def scoped(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
-        def fn(x: torch.Tensor) -> torch.Tensor:
-            with ts.variable_scope(name):
-                return layer(x)
-
-        return fn
-
-    encode, decode = scoped("encoder"), scoped("decoder")
-    store(encode, X)  # The store is built from here on, but for `decode`.
-    counter = CompileCounter()
-    compiled = torch.compile(lambda x: store(decode, x), backend=counter)
-    for _ in range(3):
-        compiled(X)
-    whole = CompileCounter()
-    torch._dynamo.reset()
-    torch.compile(lambda x: store(decode, x), backend=whole)(X)
-    assert whole.frame_count == 1
-    assert counter.frame_count <= 2  # One graph; not one for each line, for ever.
-
-
 # ---- wrong gradients -----------------------------------------------------------------------------
 
 

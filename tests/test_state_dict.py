@@ -398,7 +398,7 @@ def test_a_name_that_was_not_loaded_is_initialized():
 def test_a_strict_load_that_lacks_a_name_is_refused_after_the_first_pass():
     net = unbuilt(plain)
     net.load_state_dict({"layer/b": torch.ones(3)})
-    with pytest.raises(ts.StateDictError, match="lacks names.*'layer/w'.*strict=False"):
+    with pytest.raises(ts.StateDictError, match=r"lacks names.*'layer/w'.*strict=False"):
         net(X)
     assert not net.built
     net.load_state_dict({"layer/b": torch.ones(3)}, strict=False)

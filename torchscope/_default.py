@@ -65,6 +65,7 @@ def _endless_pass() -> Pass:
     if run is None or run.store is not store:
         with making:
             run = Pass(store, shares=_default.run)
+            run.endless = True
             run.task, run.graph_task = None, -1  # It is no task's and began in no backward pass.
             _default.run = _default.run or run
         here.endless = run

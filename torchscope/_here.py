@@ -39,6 +39,7 @@ class Pass:
         self.traced = is_dynamo_compiling()
         self.task = None if self.traced else running_task()
         self.graph_task = -1 if self.traced else _graph_task()
+        self.endless = False  # whether it is the default store's, which no leaving ends
         self.again = False  # whether it runs again what another pass has run
 
     def __enter__(self) -> "Pass":
@@ -64,7 +65,7 @@ class Pass:
                 "await.",
             )
         passes.pop()
-        if error is None and self not in passes and self is not here.endless:
+        if error is None and self not in passes and not self.endless:
             if len(self.scopes) > self.depth:
                 name = self.scopes[-1].name
                 raise ScopeOrderError(

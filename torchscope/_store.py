@@ -195,7 +195,7 @@ class VariableStore(VariableTable):
 
     def _check_can_make(self, what: str, name: str) -> None:
         advice = "Build the model before: net.build(*example)."
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
+        if _traced():
             problem = "would have to be made while the model is traced (compiled or exported)."
         elif torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore
             problem = "would have to be made inside a function transform, and be lost with it."
@@ -307,8 +307,10 @@ class VariableStore(VariableTable):
         store = module if isinstance(module, VariableStore) else self
         if isinstance(module, VariableStore):
             for name, declaration in list(module._declared.items()):
-                tensor = tensors.pop(declaration.key, None)
-                if tensor is not None:  # Else parametrize or prune computes it from others.
+                key = declaration.key
+                tensor = tensors.pop(key, module.__dict__.get(key))
+                # What parametrize or prune computes from others is no leaf, or no attribute.
+                if tensor is not None and (tensor.is_leaf or isinstance(tensor, nn.Parameter)):
                     yield name, tensor, store, name
         for key, tensor in tensors.items():
             if tensor is not None and key not in module._non_persistent_buffers_set:
@@ -538,6 +540,13 @@ first_pass._torchdynamo_disable_msg = (  # type: ignore[attr-defined]
 def _run(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
     with Pass(store):
         return whole(fn(*args, **kwargs))
+
+
+def _traced() -> bool:
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
+        return True
+    fx = sys.modules.get("torch.fx.experimental.proxy_tensor")
+    return fx is not None and fx.get_proxy_mode() is not None
 
 
 def _drawn_seed() -> int:

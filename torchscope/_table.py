@@ -14,7 +14,13 @@ from torch import nn
 
 from . import _names
 from ._declare import Declaration, GraphKeys, Origin
-from ._errors import ScopeError, StateDictError, VariableMissingError, VariableNameError
+from ._errors import (
+    NotBuiltError,
+    ScopeError,
+    StateDictError,
+    VariableMissingError,
+    VariableNameError,
+)
 
 _SHOWN = 20  # lines of a store's repr
 
@@ -60,7 +66,13 @@ class VariableTable(nn.ParameterDict):
         key, old = declaration.key, self._declared.get(declaration.name)
         if old is not None and old.buffer != declaration.buffer:
             delattr(self, key)
-        elif old is None and "/" not in key and hasattr(self, key):
+        elif old is None and "/" in key and hasattr(self, key):
+            raise NotBuiltError(
+                declaration.name,
+                f"Variable {declaration.name!r} was put in from outside (by functional_call, "
+                "perhaps) before it was made. Build the module first: net.build(*example).",
+            )
+        elif old is None and hasattr(self, key):
             raise VariableNameError(
                 declaration.name,
                 f"Variable {declaration.name!r} cannot be kept: {type(self).__name__} has an "
@@ -216,10 +228,13 @@ class VariableTable(nn.ParameterDict):
         misfits = [*self._misfits(state_dict, strict)]
         if misfits:
             listed = "\n  ".join(misfits)
+            cure = "To load what fits by name: load_state_dict(state_dict, strict=False)."
+            if not strict:
+                cure = "Leave these out of the state dict, or make the variables fit."
             raise StateDictError(
                 None,
                 f"The state dict does not fit this {type(self).__name__}; nothing was loaded.\n  "
-                f"{listed}\nTo load what fits by name: load_state_dict(state_dict, strict=False).",
+                f"{listed}\n{cure}",
             )
         return super().load_state_dict(state_dict, strict, assign)
 
@@ -240,7 +255,7 @@ class VariableTable(nn.ParameterDict):
             value = given.get(key, given)
             if value is given:
                 if strict:
-                    yield f"{_names.unescape(key)!r} is missing{_like(key, given)}"
+                    yield f"{_names.unescape(key)!r} is missing{_like(key, given, expected)}"
             elif (
                 isinstance(value, torch.Tensor)
                 and tuple(value.shape) != tuple(tensor.shape)
@@ -259,7 +274,7 @@ class VariableTable(nn.ParameterDict):
             if not isinstance(value, torch.Tensor) and (waits or key in expected):
                 yield f"{_names.unescape(key)!r} is no tensor but {value!r}"
             elif strict and not waits and key not in expected:
-                yield f"{_names.unescape(key)!r} is unexpected{_like(key, expected)}"
+                yield f"{_names.unescape(key)!r} is unexpected{_like(key, expected, given)}"
 
     def _respell(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Give the variables in ``state_dict`` the keys that they have here."""
@@ -314,6 +329,8 @@ def _strict() -> bool:
     return frame is None or bool(frame.f_locals["strict"])
 
 
-def _like(key: str, others: Iterable[str]) -> str:
-    close = difflib.get_close_matches(key, list(others)[:10_000], n=1)
+def _like(key: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """The nearest of the names that are there, and not here, too."""
+    others = [other for other in there if other not in here][:10_000]
+    close = difflib.get_close_matches(key, others, n=1)
     return f"; there is {_names.unescape(close[0])!r}" if close else ""
