@@ -449,20 +449,6 @@ def test_an_assignment_reaches_a_changed_variable_or_is_refused(change: Any):
     assert "computed" in refused if refused else torch.allclose(net[NAME], torch.ones(3, 3))
 
 
-def test_an_assignment_reaches_a_parametrized_buffer_or_is_refused():
-    def model(x: torch.Tensor) -> torch.Tensor:
-        return x @ ts.get_buffer("mixing", [3, 3])
-
-    def assignment() -> None:
-        with net:
-            ts.assign(ts.get_buffer("mixing", [3, 3]), torch.ones(3, 3))
-
-    net = ts.ScopedModule(model).build(X)
-    parametrize.register_parametrization(net, "mixing", Symmetric())
-    refused = problem(assignment)
-    assert "mixing" in refused if refused else torch.equal(net["mixing"], torch.ones(3, 3))
-
-
 @written
 def test_a_reset_reaches_the_changed_weight_of_a_kept_module_or_is_refused(change: Any):
     def model(x: torch.Tensor) -> torch.Tensor:

@@ -45,6 +45,19 @@ def _untrained(module: nn.Module) -> Iterator[torch.Tensor]:
     yield from (parameter for parameter in module.parameters() if not parameter.requires_grad)
 
 
+@contextmanager
+def no_gradients_left(module: nn.Module, inputs: Any) -> Generator[None]:
+    """Put every ``.grad`` back as it was, of new parameters to None."""
+    given = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, torch.Tensor)]
+    leaves = [t for t in (*given, *module.parameters()) if t.is_leaf]
+    before = {id(t): None if t.grad is None else t.grad.clone() for t in leaves}
+    try:
+        yield
+    finally:
+        for tensor in (*leaves, *module.parameters()):
+            tensor.grad = before.get(id(tensor))
+
+
 class _OnMeta(TorchDispatchMode):
     """Computes nothing: where one tensor is on the meta device, the others go there too."""
 

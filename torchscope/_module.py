@@ -12,7 +12,7 @@ from torch import nn
 from torch.compiler import is_dynamo_compiling
 from typing_extensions import ParamSpec, Self
 
-from ._build import computing_nothing_on_meta, put_back
+from ._build import computing_nothing_on_meta, no_gradients_left, put_back
 from ._declare import Origin, warn
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._here import Pass, entered, whole
@@ -88,7 +88,8 @@ class ScopedModule(VariableStore, Generic[P, R]):
             except RuntimeError as error:
                 if "does not require grad" not in str(error):
                     raise
-                with torch.enable_grad():  # It takes gradients itself, for a penalty perhaps.
+                # It takes gradients itself, for a penalty perhaps.
+                with torch.enable_grad(), no_gradients_left(self, (args, kwargs)):
                     first_pass(self, self.fn, args, kwargs)
         return self
 
@@ -135,6 +136,9 @@ class ScopedModule(VariableStore, Generic[P, R]):
         self._not_loaded = None
         if problems:
             warn(Origin.here(), f"The state dict that was loaded does not fit.{problems}")
+
+    def _check_given_up(self, name: str) -> None:
+        """Nothing is given up: forward is compiled again once the variable is there."""
 
     def _note_reading(self) -> None:
         if isinstance(self._parameters, Unbuilt) and entered(self) is None:

@@ -9,9 +9,9 @@ from torch import get_default_dtype, nn
 from torch.compiler import is_dynamo_compiling
 
 from ._declare import Declaration, GraphKeys, brings, fits
-from ._errors import ScopeError, VariableExistsError, VariableMismatchError
+from ._errors import NotBuiltError, ScopeError, VariableExistsError, VariableMismatchError
 from ._here import Pass, here
-from ._store import VariableStore, making
+from ._store import VariableStore, making, uncompiled
 
 T = TypeVar("T")
 
@@ -148,11 +148,16 @@ def _made(
     if find(name) is None:
         if reuse is Reuse.YES and not known:
             run.store._missing(name, " To make it here, enter its scope with reuse=AUTO_REUSE.")
-        if is_dynamo_compiling():
-            run.store._check_can_make("Variable", name)
+        if is_dynamo_compiling():  # Raised here, Dynamo shows it, or leaves the call to Python.
+            raise NotBuiltError(
+                name,
+                f"{name!r} would have to be made in compiled code. Build the model before: "
+                "net.build(*example).",
+            )
         with making:
             if find(name) is None:  # Another thread may have been first.
-                return make()
+                run.store._check_given_up(name)
+                return uncompiled(make)()
     if reuse is _NO and name in run.met and _watched(run):
         raise VariableExistsError(name, _exists(run, name))
     return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import torch
 from torch import nn
 from torch.compiler import is_dynamo_compiling
+from torch.nn.utils.parametrize import is_parametrized
 from torch.utils._python_dispatch import _disable_current_modes
 from typing_extensions import ParamSpec, Self
 
@@ -30,6 +31,7 @@ from ._declare import (
 )
 from ._errors import (
     NotBuiltError,
+    ScopeError,
     ScopeOrderError,
     StateDictError,
     VariableExistsError,
@@ -219,6 +221,15 @@ class VariableStore(VariableTable):
                     "Use another name.",
                 )
 
+    def _check_given_up(self, name: str) -> None:
+        """Warn where torch.compile had to leave code to Python because it makes a variable."""
+        if is_dynamo_compiling():  # Raised, this too is left to Python, where it can be told.
+            raise NotBuiltError(name, f"{name!r} is not made in compiled code.")
+        compiler: Any = torch._C._dynamo.eval_frame  # pyright: ignore
+        callback: object = compiler.get_eval_frame_callback()
+        if callable(callback):
+            uncompiled(_tell_given_up)(name)
+
     def _note_reading(self) -> None:
         """For ScopedModule: nothing is missing yet in a store that does not know its function."""
 
@@ -324,7 +335,8 @@ class VariableStore(VariableTable):
                 continue
             below = f"{prefix}{_names.unescape(key)}/"
             # What parametrize computes a variable from is named after the variable.
-            computed = isinstance(module, VariableStore) and key == "parametrizations"
+            computed = isinstance(module, VariableStore) and is_parametrized(module)
+            computed = computed and key == "parametrizations"
             yield from self._walk(child, prefix if computed else below)
 
     def named_variables(self, scope: Any = None) -> Iterator[tuple[str, torch.Tensor]]:
@@ -486,6 +498,13 @@ class VariableStore(VariableTable):
                 with own_random_stream(store._seed, name):
                     fresh = made.factory().state_dict()  # Without blocks: they are stores, too.
                 kept = cast("nn.Module", store._module(name)).state_dict(keep_vars=True)
+                gone = fresh.keys() - kept.keys()
+                if gone:
+                    raise ScopeError(
+                        name,
+                        f"Module {name!r} no longer has what it was made with: {sorted(gone)}. "
+                        "Remove its parametrization or pruning before you reset it.",
+                    )
                 values += [(kept[key], value) for key, value in fresh.items()]
         with torch.no_grad():
             for variable, value in values:
@@ -516,16 +535,14 @@ class VariableStore(VariableTable):
         """Another store of the same variables; modules kept here stay here."""
         other = VariableStore(self._seed)
         for declaration in self._declared.values():
-            other._register(replace(declaration), self._fetch(declaration))
+            other._register(replace(declaration), self._writable(declaration))
         other._pending.update(self._pending)
         return other
 
 
 def first_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
     """Run a pass that may have to make variables: never compiled, nor what it calls."""
-    dynamo = sys.modules.get("torch._dynamo")
-    run = _run if dynamo is None else dynamo.disable(_run)
-    return run(store, fn, args, kwargs)
+    return uncompiled(_run)(store, fn, args, kwargs)
 
 
 # Dynamo reads these: it leaves the first pass to Python and compiles the next.
@@ -535,6 +552,21 @@ first_pass._torchdynamo_disable_msg = (  # type: ignore[attr-defined]
     "Variables are made in the first pass, which cannot be compiled. "
     "Build the module first: net.build(*example)."
 )
+
+
+def uncompiled(fn: Callable[P, R]) -> Callable[P, R]:
+    """``fn``, so that Dynamo, if it is there, compiles neither it nor what it calls."""
+    dynamo = sys.modules.get("torch._dynamo")
+    return fn if dynamo is None else dynamo.disable(fn)
+
+
+def _tell_given_up(name: str) -> None:
+    warn(
+        Origin.here(),
+        f"{name!r} is made by code that torch.compile was to compile, and which it now leaves to "
+        "Python for good. Run it once before compiling it, or use ts.ScopedModule(fn), which does "
+        "so by itself.",
+    )
 
 
 def _run(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
