@@ -225,9 +225,7 @@ class VariableStore(VariableTable):
         """Warn where torch.compile had to leave code to Python because it makes a variable."""
         if is_dynamo_compiling():  # Raised, this too is left to Python, where it can be told.
             raise NotBuiltError(name, f"{name!r} is not made in compiled code.")
-        compiler: Any = torch._C._dynamo.eval_frame  # pyright: ignore
-        callback: object = compiler.get_eval_frame_callback()
-        if callable(callback):
+        if callable(cast("Any", torch._C)._dynamo.eval_frame.get_eval_frame_callback()):
             uncompiled(_tell_given_up)(name)
 
     def _note_reading(self) -> None:
