@@ -233,7 +233,6 @@ def onnx(net: nn.Module, *args: Any) -> Any:
 EXPORTS: dict[str, Callable[..., Any]] = {
     "export": lambda net, *args: torch.export.export(net, args),
     "strict export": lambda net, *args: torch.export.export(net, args, strict=True),
-    "draft_export": lambda net, *args: torch.export.draft_export(net, args),
     "onnx": onnx,
     "jit.trace": lambda net, *args: torch.jit.trace(net, args),
 }

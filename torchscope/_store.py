@@ -6,7 +6,7 @@ It knows names; nothing of scopes.
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -43,6 +43,7 @@ from ._table import VariableTable
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 # One lock for all stores: making a variable borrows torch's CPU random stream, which is the
 # process's. Re-entrant, because an initializer may ask for another variable.
@@ -312,10 +313,10 @@ class VariableStore(VariableTable):
 
     def _own(self, module: nn.Module) -> Iterator[tuple[str, torch.Tensor, "VariableStore", str]]:
         """What ``module`` itself holds; lists, since another thread may be making variables."""
-        tensors = {**module._parameters, **module._buffers}
+        tensors = dict([*_items(module._parameters), *_items(module._buffers)])
         store = module if isinstance(module, VariableStore) else self
         if isinstance(module, VariableStore):
-            for name, declaration in list(module._declared.items()):
+            for name, declaration in _items(module._declared):
                 key = declaration.key
                 tensor = tensors.pop(key, module.__dict__.get(key))
                 # What parametrize or prune computes from others is no leaf, or no attribute.
@@ -328,7 +329,7 @@ class VariableStore(VariableTable):
     def _walk(self, module: nn.Module, prefix: str) -> Iterator[tuple[nn.Module, str]]:
         """Each module from here down, with what the names in it begin with."""
         yield module, prefix
-        for key, child in list(module._modules.items()):
+        for key, child in _items(module._modules):
             if child is None:
                 continue
             below = f"{prefix}{_names.unescape(key)}/"
@@ -412,7 +413,7 @@ class VariableStore(VariableTable):
         for module, prefix in self._walk(self, ""):
             if isinstance(module, VariableStore) and id(module) not in seen:
                 seen.add(id(module))
-                for name, declaration in list(module._declared.items()):
+                for name, declaration in _items(module._declared):
                     if declaration.regularizer and begins(prefix + name):
                         losses.append(declaration.regularizer(module._fetch(declaration)))
         return [loss for loss in losses if loss is not None]
@@ -550,6 +551,14 @@ first_pass._torchdynamo_disable_msg = (  # type: ignore[attr-defined]
     "Variables are made in the first pass, which cannot be compiled. "
     "Build the module first: net.build(*example)."
 )
+
+
+def _items(table: Mapping[str, T]) -> list[tuple[str, T]]:
+    """What a table of a module holds, while another thread may be making variables."""
+    if is_dynamo_compiling():
+        return list(table.items())
+    with making:
+        return list(table.items())
 
 
 def uncompiled(fn: Callable[P, R]) -> Callable[P, R]:
