@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -127,10 +126,6 @@ def collections(x: torch.Tensor) -> torch.Tensor:
     ts.add_to_collection("losses", x.sum())
     weights = sum(variable.sum() for variable in ts.trainable_variables("scope"))
     return x + ts.get_regularization_loss() + sum(ts.get_collection("losses")) + weights
-
-
-def numpy_dtypes(x: torch.Tensor) -> torch.Tensor:
-    return x @ ts.get_variable("w", [3, 3], dtype=np.float32)
 
 
 def averages(x: torch.Tensor) -> torch.Tensor:
