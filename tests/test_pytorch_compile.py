@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -128,6 +129,10 @@ def collections(x: torch.Tensor) -> torch.Tensor:
     return x + ts.get_regularization_loss() + sum(ts.get_collection("losses")) + weights
 
 
+def numpy_dtypes(x: torch.Tensor) -> torch.Tensor:
+    return x @ ts.get_variable("w", [3, 3], dtype=np.float32)
+
+
 def averages(x: torch.Tensor) -> torch.Tensor:
     mean = ts.get_buffer("mean", [3], initializer=ts.zeros_initializer())
     ts.assign_add(mean, x.mean(0))
@@ -136,7 +141,7 @@ def averages(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "model",
-    [templates, getters, collections, averages, deep],
+    [templates, getters, collections, numpy_dtypes, averages, deep],
     ids=lambda model: model.__name__,
 )
 def test_a_model_compiles_to_one_graph_that_gives_what_it_gives_eagerly(

@@ -171,7 +171,8 @@ def as_dtype(dtype: DTypeLike) -> torch.dtype | None:
         return dtype
     if isinstance(dtype, type):
         plain = dtype is bool or dtype.__module__ == "numpy"
-        name = dtype.__name__.rstrip("_") if plain else None
+        name = str(dtype.__name__) if plain else None
+        name = "bool" if name == "bool_" else name  # numpy 1's
     else:
         name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None)
     found = getattr(torch, name, None) if isinstance(name, str) else None
