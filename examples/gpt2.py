@@ -188,6 +188,12 @@ def kind(character: str) -> str:
     return {"L": "a", "N": "0"}.get(unicodedata.category(character)[0], "!")
 
 
+def pieces_of(text: str) -> list[str]:
+    """A text in words, numbers and so on, which no token extends beyond."""
+    kinds = "".join(map(kind, text))
+    return [text[slice(*match.span())] for match in PIECES.finditer(kinds)]
+
+
 def letters_of_bytes() -> list[str]:
     """The letter that stands for each byte in a vocabulary: itself if it can be seen."""
     seen = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
@@ -209,9 +215,7 @@ class Encoder:
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a text."""
-        kinds = "".join(map(kind, text))
-        pieces = [text[slice(*match.span())] for match in PIECES.finditer(kinds)]
-        return [self.numbers[part] for piece in pieces for part in self.merge(piece)]
+        return [self.numbers[part] for piece in pieces_of(text) for part in self.merge(piece)]
 
     def merge(self, piece: str) -> list[str]:
         """Join the letters of a piece, the pair that comes first among the merges first."""
@@ -297,7 +301,7 @@ def run(args: argparse.Namespace) -> None:
     began = time.perf_counter()
     try:
         net = load(path).to(args.device)
-    except ts.CheckpointError as error:
+    except ts.ScopeError as error:  # No checkpoint, or none of such a model.
         raise SystemExit(str(error)) from None
     seconds = time.perf_counter() - began
     encoder = Encoder(path) if (path / "encoder.json").exists() else Numbers()
