@@ -277,11 +277,14 @@ def different(number: int) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 @pytest.mark.parametrize("method", [False, True], ids=["torch.compile", "compile()"])
-def test_a_process_may_compile_any_number_of_models(counter: CompileCounter, method: bool):
+@pytest.mark.parametrize("wrap", [lambda fn: fn, functools.partial], ids=["function", "partial"])
+def test_a_process_may_compile_any_number_of_models(
+    counter: CompileCounter, method: bool, wrap: Callable[..., Any]
+):
     """torch compiles no code object for more than 8 cases, then silently runs it as it is."""
     found = []
     for number in range(12):
-        net = ts.ScopedModule(different(number)).build(X)
+        net = ts.ScopedModule(wrap(different(number))).build(X)
         compiled = torch.compile(net, backend=counter)
         if method:
             net.compile(backend=counter)

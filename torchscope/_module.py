@@ -167,6 +167,14 @@ class ScopedModule(VariableStore, Generic[P, R]):
 _codes: dict[Any, types.CodeType] = {}
 
 
+def _code_of(fn: Any) -> Any:
+    """The code of a function or method, also of a partial one; of another callable its class."""
+    while isinstance(fn, functools.partial):
+        fn = cast("Any", fn.func)
+    function: Any = getattr(fn, "__func__", fn)
+    return getattr(function, "__code__", cast("Any", type(function)))
+
+
 def _name_arguments(module: ScopedModule[..., Any]) -> None:
     """Give ``module`` a ``forward`` of its own, with the function's code in mind and its arguments.
 
@@ -176,8 +184,7 @@ def _name_arguments(module: ScopedModule[..., Any]) -> None:
     if type(module).forward is not forward:
         return
     fn = module.fn.forward if isinstance(module.fn, nn.Module) else module.fn
-    function = getattr(fn, "__func__", fn)
-    code = _codes.setdefault(getattr(function, "__code__", type(fn)), forward.__code__.replace())
+    code = _codes.setdefault(_code_of(fn), forward.__code__.replace())
     own = types.FunctionType(code, forward.__globals__, forward.__name__)
     try:
         named = inspect.signature(fn).parameters.values()
