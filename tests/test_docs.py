@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,9 @@ def test_the_examples_in_docstrings_run(name: str):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_examples_in_pages_run(page: Path):
+def test_the_examples_in_pages_run(page: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)  # Paths in them begin at the top of a clone.
+    monkeypatch.setattr(sys, "path", sys.path[:])
     text = page.read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     session: dict[str, object] = {}
