@@ -20,6 +20,7 @@ import re
 import sys
 import time
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -255,7 +256,7 @@ class Numbers:
 
 @torch.no_grad()
 def generate(
-    net: ts.ScopedModule[..., dict[str, Tensor]],
+    net: Callable[..., dict[str, Tensor]],
     tokens: Tensor,
     count: int,
     temperature: float = 0,
@@ -265,7 +266,7 @@ def generate(
     """Go on with ``tokens``, ``[batch, sequence]``, by ``count`` more; all of them are returned.
 
     Args:
-        net: the model.
+        net: the model, compiled or not.
         tokens: what is there, on the model's device.
         count: how many to add, one after the other.
         temperature: 0 takes the likeliest one each time; 1 draws them as the model thinks likely;
