@@ -166,8 +166,7 @@ def read_hparams(path: Path) -> HParams:
 def load(path: Path) -> ts.ScopedModule[..., dict[str, Tensor]]:
     """The model with the variables of a checkpoint."""
     net = ts.ScopedModule(functools.partial(model, read_hparams(path)))
-    with checkpoint.open(path) as saved:
-        net.load_state_dict(dict(saved))  # Not built yet: so no initial values are drawn.
+    checkpoint.load(net, path)  # Not built yet: so no initial values are drawn.
     return net.build(torch.zeros(1, 1, dtype=torch.int64))
 
 

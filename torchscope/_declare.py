@@ -225,6 +225,17 @@ def fits(shape: tuple[int | None, ...] | None, found: tuple[int | None, ...]) ->
     )
 
 
+def keeps_all(dtype: torch.dtype | str, wanted: torch.dtype) -> bool:
+    """Whether every value of ``dtype`` is one of ``wanted``, too, which is of the same kind."""
+    if dtype == wanted or isinstance(dtype, str):
+        return dtype == wanted
+    kinds = {(d.is_floating_point, d.is_complex, d == torch.bool) for d in (dtype, wanted)}
+    try:
+        return len(kinds) == 1 and torch.promote_types(dtype, wanted) == wanted
+    except RuntimeError:  # For a few torch knows no common dtype.
+        return False
+
+
 def first_value(request: Declaration, seed: int) -> torch.Tensor:
     """The value that ``request``'s initializer gives it, in memory of its own, on the CPU.
 

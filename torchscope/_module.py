@@ -119,7 +119,8 @@ class ScopedModule(VariableStore, Generic[P, R]):
 
     def _settle_pending(self) -> None:
         """Say what was loaded for nobody, and who got nothing."""
-        left = [repr(unescape(key)) for key in self._pending]
+        optional = self._pending_terms.optional
+        left = [repr(unescape(key)) for key in self._pending if key not in optional]
         lacking = [repr(name) for name in self._not_loaded or () if self._pending_strict]
         problems = ""
         if left:

@@ -25,6 +25,7 @@ from ._declare import (
     brings,
     first_value,
     fits,
+    keeps_all,
     own_random_stream,
     picklable,
     warn,
@@ -39,7 +40,7 @@ from ._errors import (
     VariableMissingError,
 )
 from ._here import Pass, entered, here, whole
-from ._table import VariableTable
+from ._table import VariableTable, key_in
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -169,7 +170,8 @@ class VariableStore(VariableTable):
         if key is None:
             value = first_value(request, self._seed)
             shape, dtype = tuple(value.shape), value.dtype
-            if self._not_loaded is not None and request.persistent:
+            covered = self._pending_terms.cover(request.name)
+            if self._not_loaded is not None and request.persistent and covered:
                 self._not_loaded.append(request.name)
         else:
             value = self._pending[key]
@@ -180,6 +182,13 @@ class VariableStore(VariableTable):
                     request.name,
                     f"Variable {request.name!r} is asked for with shape {shape}, but was loaded "
                     f"with {tuple(value.shape)}. Load a state dict that fits, or drop the value: "
+                    f"del store[{request.name!r}].",
+                )
+            if self._pending_terms.exact and not keeps_all(value.dtype, dtype or value.dtype):
+                raise VariableMismatchError(
+                    request.name,
+                    f"Variable {request.name!r} is asked for with dtype {dtype}, but was loaded as "
+                    f"{value.dtype}. Convert the value before it is loaded, or drop it: "
                     f"del store[{request.name!r}].",
                 )
         request.shape, request.dtype = tuple(value.shape), dtype or request.dtype
@@ -275,11 +284,19 @@ class VariableStore(VariableTable):
                 module.to(device)
             module.to(self._float_dtype).train(self.training)
         key = _names.escape(full_name)
-        loaded = {k: value for k, value in self._pending.items() if k.startswith(f"{key}.")}
+        # A state dict spells what is below the module with a dot, a checkpoint with a slash.
+        dotted, slashed = f"{key}.", f"{full_name}/".replace(".", "%2E")
+        loaded = {k: v for k, v in self._pending.items() if k.startswith((dotted, slashed))}
         try:
             if loaded:
-                values = {k.removeprefix(f"{key}."): value for k, value in loaded.items()}
+                values = {k.removeprefix(dotted): v for k, v in loaded.items()}
+                for k in [k for k in values if k.startswith(slashed)]:
+                    value, name = values.pop(k), _names.unescape(k.removeprefix(slashed))
+                    if isinstance(module, VariableStore) or k not in self._pending_terms.optional:
+                        values[key_in(module, name)] = value
                 module.load_state_dict(values, self._pending_strict, self._pending_assign)
+                if isinstance(module, VariableStore):
+                    module._pending_terms = self._pending_terms.below(slashed)
         except RuntimeError as error:
             raise StateDictError(
                 full_name,

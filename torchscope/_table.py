@@ -6,7 +6,7 @@ Knows how a state dict spells a name; nothing of passes, nor of how a variable i
 import difflib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, cast
 
 import torch
@@ -25,6 +25,29 @@ from ._errors import (
 _SHOWN = 20  # lines of a store's repr
 
 
+@dataclass(frozen=True)
+class Terms:
+    """On which terms values were given for names that nobody has asked for yet.
+
+    As ``load_state_dict`` has it, by default; `torchscope.checkpoint.load` asks for more.
+    """
+
+    exact: bool = False  # a dtype that would lose something is refused
+    optional: frozenset[str] = frozenset()  # keys that nobody need ask for
+    covers: tuple[str, ...] = ("",)  # scopes and names in which each name should have a value
+
+    def cover(self, name: str) -> bool:
+        """Whether a variable ``name`` for which there is no value lacks one."""
+        return any(name == one or not one or name.startswith(one) for one in self.covers)
+
+    def below(self, prefix: str) -> "Terms":
+        """The same for what is kept under ``prefix``, which ends in a slash."""
+        covers = [one.removeprefix(prefix) for one in self.covers if one.startswith(prefix)]
+        covers += [""] if self.cover(prefix) else []
+        optional = {key.removeprefix(prefix) for key in self.optional if key.startswith(prefix)}
+        return Terms(self.exact, frozenset(optional), tuple(covers))
+
+
 class VariableTable(nn.ParameterDict):
     """Full name -> ``nn.Parameter`` or buffer, with what each was declared as."""
 
@@ -37,6 +60,7 @@ class VariableTable(nn.ParameterDict):
         # By state-dict key: loaded before anybody asked for it; and how it was loaded.
         self._pending: dict[str, torch.Tensor] = {}
         self._pending_strict = self._pending_assign = False
+        self._pending_terms = Terms()
         # Names made since then for which nothing was loaded; None if nothing was loaded at all.
         self._not_loaded: list[str] | None = None
 
@@ -238,6 +262,16 @@ class VariableTable(nn.ParameterDict):
             )
         return super().load_state_dict(state_dict, strict, assign)
 
+    def _hold(self, values: Mapping[str, torch.Tensor], terms: Terms, *, strict: bool) -> None:
+        """Keep ``values``, by state-dict key, for the variables that the first pass will make."""
+        if self._pending:
+            before = self._pending_terms
+            optional, covers = before.optional | terms.optional, before.covers + terms.covers
+            terms = Terms(terms.exact, optional, covers)
+        self._pending.update(values)
+        self._pending_terms, self._pending_strict, self._pending_assign = terms, strict, False
+        self._not_loaded = []
+
     def _misfits(self, state_dict: Mapping[str, Any], strict: bool) -> Iterator[str]:
         given = {key: value for key, value in state_dict.items() if not key.endswith(_EXTRA)}
         modules = dict(cast("Any", self.named_modules(remove_duplicate=False)))
@@ -298,6 +332,7 @@ class VariableTable(nn.ParameterDict):
         if not self._built:
             assign = bool(local_metadata.get("assign_to_params_buffers", False))
             self._pending_strict, self._pending_assign = _strict(), assign
+            self._pending_terms = Terms()
             here = {*self._parameters, *self._buffers, *self._modules}
             here |= {declaration.key for declaration in self._declared.values()}
             for full_key in [key for key in state_dict if key.startswith(prefix)]:
@@ -309,6 +344,15 @@ class VariableTable(nn.ParameterDict):
                         self._pending[key] = value if assign else value.detach().clone()
                     self._not_loaded = []
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
+def key_in(module: nn.Module, name: str) -> str:
+    """The state-dict key of what is called ``name`` below ``module``: ``h0.w`` of ``h0/w``."""
+    for key, child in module._modules.items():
+        below = _names.unescape(key) + "/"
+        if child is not None and name.startswith(below):
+            return f"{key}.{key_in(child, name.removeprefix(below))}"
+    return _names.escape(name) if isinstance(module, VariableTable) else name
 
 
 _EXTRA = "_extra_state"

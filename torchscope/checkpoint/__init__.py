@@ -1,12 +1,24 @@
-"""Reading TensorFlow's checkpoints without TensorFlow.
+"""TensorFlow's checkpoints without TensorFlow: read by name, and loaded into a store by name.
 
-`open` gives a mapping from names to tensors; `list_variables`, `load_variable` and
-`latest_checkpoint` are TensorFlow's. Both formats are read: V2 (an index with shards of data,
-TensorFlow 2's object checkpoints among them) and V1 (one file, before TensorFlow 0.12).
+`load` puts a checkpoint into a store. `open` gives a mapping from names to tensors;
+`list_variables`, `load_variable` and `latest_checkpoint` are TensorFlow's. Both formats are read:
+V2 (an index with shards of data, TensorFlow 2's object checkpoints among them) and V1 (one file,
+before TensorFlow 0.12).
 """
 
+from ._load import load
 from ._mapping import Checkpoint
 from ._open import list_variables, load_variable, open
+from ._report import Mismatch, Report
 from ._state import latest_checkpoint
 
-__all__ = ["Checkpoint", "latest_checkpoint", "list_variables", "load_variable", "open"]
+__all__ = [
+    "Checkpoint",
+    "Mismatch",
+    "Report",
+    "latest_checkpoint",
+    "list_variables",
+    "load",
+    "load_variable",
+    "open",
+]

@@ -73,6 +73,18 @@ class Bundle:
             problem = f"variable {name!r} cannot be read: {error}."
             raise self._index.error(block, problem, name) from error
 
+    def verify(self, name: str) -> None:
+        """Raise what reading the variable would, without taking memory for it."""
+        value, block = self.names[name]
+        entry = self._entry(name, value, block)
+        dtype = _dtypes.describe(entry.dtype)
+        shard = self._shard(entry, name)
+        size = math.prod(entry.shape) * getattr(dtype, "itemsize", 0)
+        if entry.slices or isinstance(dtype, str) or dtype == torch.bool or size != entry.size:
+            self.read(name)
+        elif self._verify:
+            self._check(name, entry, shard, shard.checksum(entry.offset, entry.size))
+
     def close(self) -> None:
         for shard in self._shards.values():
             shard.close()

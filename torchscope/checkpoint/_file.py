@@ -72,6 +72,16 @@ class File:
             position += count
         return crc
 
+    def checksum(self, offset: int, size: int) -> int:
+        """The checksum of ``size`` bytes from ``offset``, for which `check` has passed."""
+        crc = 0
+        memory = memoryview(bytearray(min(size, _crc32c.CHUNK)))
+        for position in range(offset, offset + size, _crc32c.CHUNK):
+            chunk = memory[: offset + size - position]
+            self.fill(chunk, position, checksum=False)
+            crc = _crc32c.extend(crc, chunk)
+        return crc
+
     def map(self) -> memoryview:
         """The whole file as private memory: writing to it changes no file."""
         if self._map is None:

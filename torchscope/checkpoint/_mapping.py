@@ -1,7 +1,7 @@
 """A checkpoint as its user sees it: a mapping from names to tensors, whatever its format."""
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -23,6 +23,8 @@ class Reader(Protocol):
     def describe(self, name: str) -> tuple[int, tuple[int, ...]]: ...
 
     def read(self, name: str) -> Tensor | Any: ...
+
+    def verify(self, name: str) -> None: ...
 
     def close(self) -> None: ...
 
@@ -52,11 +54,14 @@ class Checkpoint(Mapping[str, "Tensor | Any"]):
         self._last: tuple[str | None, tuple[int, tuple[int, ...]]] = (None, (0, ()))
 
     def __getitem__(self, name: str) -> Tensor | Any:
+        return self._read(self._reader.read, name)
+
+    def _read(self, how: Callable[[str], Any], name: str) -> Any:
         self._check(name)
         if self._closed:
             raise CheckpointError(name, f"{self.path} is closed: {name!r} cannot be read any more.")
         try:
-            return self._reader.read(name)
+            return how(name)
         except (MemoryError, RuntimeError) as error:  # torch has no better one for lack of memory
             problem = f"{self.path}: {name!r} cannot be read: {str(error) or 'no memory'}"
             raise CheckpointError(name, problem) from error
@@ -83,6 +88,10 @@ class Checkpoint(Mapping[str, "Tensor | Any"]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def verify(self, name: str) -> None:
+        """Raise what reading the variable would, without keeping its value in memory."""
+        self._read(self._reader.verify, name)
 
     def close(self) -> None:
         """Close the files. Names stay, as do tensors that were read."""

@@ -88,6 +88,10 @@ class SingleFile:
             problem = f"variable {name!r} cannot be read: {error}."
             raise self._file.error(block, problem, name) from error
 
+    def verify(self, name: str) -> None:
+        """Raise what reading the variable would."""
+        self.read(name)
+
     def close(self) -> None:
         self._file.close()
 

@@ -1,0 +1,210 @@
+"""From a source into a store, by name: check everything, then copy one tensor after the other."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchscope._declare import keeps_all
+from torchscope._errors import CheckpointError
+from torchscope._names import escape
+from torchscope._store import VariableStore
+from torchscope._table import Terms
+
+from . import _names
+from ._mapping import Checkpoint
+from ._names import AssignmentMap
+from ._open import PathLike
+from ._report import Mismatch, Report
+from ._sources import Source, opened
+
+
+class _DoesNotFitError(CheckpointError):
+    """Says why nothing was loaded, and has the report."""
+
+    @property
+    def report(self) -> Report:
+        """What was found."""
+        return self.args[1]
+
+
+def load(
+    store: VariableStore,
+    source: PathLike | Mapping[str, Any],
+    assignment_map: AssignmentMap | None = None,
+    strict: bool = True,
+) -> Report:
+    """Load a checkpoint into a store, by name; into blocks kept in it, too.
+
+    TensorFlow's own files need no map: the names are the same, and so are the layouts. ::
+
+        report = checkpoint.load(net, "models/124M")  # a directory, a prefix or a file
+        print(report)
+
+    Names, shapes, dtypes and checksums are all checked before the first value is copied; if
+    something does not fit, nothing is changed. Values are copied one at a time to wherever each
+    variable is, into the parts of a sharded one, too. What optimizers keep (``w/Adam``,
+    ``beta1_power``, ...), moving averages beside their variables (``w/ExponentialMovingAverage``)
+    and the global step are left out unless the store has variables of those names.
+
+    A store that was not built yet keeps the values, and each variable takes its own when it is
+    made; at the end of a ``ScopedModule``'s first pass, names that nobody asked for raise.
+
+    >>> import torch, torchscope as ts
+    >>> from torchscope import checkpoint
+    >>> def model(x):
+    ...     with ts.variable_scope("dense"):
+    ...         return x @ ts.get_variable("kernel", [2, 3])
+    >>> net = ts.ScopedModule(model).build(torch.ones(1, 2))
+    >>> print(checkpoint.load(net, {"dense/kernel": torch.zeros(2, 3)}))
+    1 variables loaded, from a mapping
+    >>> print(checkpoint.load(net, {"old/kernel": torch.ones(2, 3)}, {"old/": "dense/"}))
+    1 variables loaded, from a mapping
+
+    Args:
+        store: a ``ScopedModule`` or another ``VariableStore``.
+        source: a TensorFlow checkpoint as for :func:`torchscope.checkpoint.open` (or one that is
+            open), a ``.safetensors`` file, a file of ``torch.save`` (read with
+            ``weights_only=True``), or a mapping from names to tensors, such as a state dict.
+        assignment_map: a mapping, or pairs. As in ``tf.train.init_from_checkpoint``,
+            ``"there/": "here/"`` loads a scope, ``"there/w": "here/w"`` a variable, ``"/"`` is the
+            root; then nothing else is loaded. Compiled regular expressions rename what is there
+            before: ``re.compile("^old/"): "new/"``, by ``re.sub``; None leaves it out.
+        strict: whether a variable that the source lacks, and a name in the source that no
+            variable has, are errors. What does not fit by shape or dtype always is.
+
+    Returns:
+        A `Report` of what was loaded and what was not; ``print`` it.
+
+    Raises:
+        CheckpointError: the source cannot be read, or does not fit; the report is its ``.report``.
+    """
+    if not isinstance(store, VariableStore):
+        raise TypeError(
+            "checkpoint.load takes a ScopedModule or another VariableStore, not "
+            f"{type(store).__name__}. Where a module holds one: checkpoint.load(module.net, path)."
+        )
+    with opened(source) as tensors, torch.inference_mode(False), torch.no_grad():
+        plan = _Plan(store, tensors, assignment_map)
+        plan.check(strict)
+        for there in plan.report.loaded.values():
+            tensors.verify(there)
+        # In memory of their own: variables will be made of these.
+        held = {key: tensors[there].clone() for key, there in plan.waiting.items()}
+        for name, there in plan.into.items():
+            plan.here[name].copy_(tensors[there])
+        if not store.built:
+            store._hold(held, plan.terms, strict=strict)
+    return plan.report
+
+
+class _Plan:
+    """What is to be loaded from where; nothing is read for it but names, shapes and dtypes."""
+
+    def __init__(
+        self, store: VariableStore, tensors: Source, assignment_map: AssignmentMap | None
+    ) -> None:
+        self._tensors = tensors
+        self.here, self._dtypes = _variables(store)
+        self.into: dict[str, str] = {}  # variables that are there already
+        self.waiting: dict[str, str] = {}  # state-dict keys of those that are still to be made
+        self.terms = Terms(exact=True)
+        label = "a mapping" if tensors.path is None else str(tensors.path)
+        self.report = Report(label, waiting=not store.built)
+
+        pairs, patterns = _names.split(assignment_map)
+        renamed = _names.renamed(tensors, patterns)
+        self.report.left_out.extend(old for old, new in renamed.items() if new is None)
+        names = {new: old for old, new in renamed.items() if new is not None}
+        of_tensorflow = isinstance(tensors, Checkpoint)
+        spelt = names
+        if not of_tensorflow:
+            spelt = {name: names[key] for name, key in _names.spelt_as_keys(names).items()}
+
+        wanted = {name: name for name in self.here}
+        if pairs is not None:
+            wanted = _names.by_pairs(pairs, self.here, lenient=not store.built)
+            self.report.untouched.extend(name for name in self.here if name not in wanted)
+        for name, there in wanted.items():
+            self._judge(name, spelt.get(there))
+
+        used = {*self.report.loaded.values(), *(m.there for m in self.report.mismatched)}
+        rest: list[str] = []
+        for new, old in names.items():
+            if old in used:
+                continue
+            unreadable = isinstance(tensors.dtype(old), str)
+            ours = unreadable or _names.is_slot(new, names)
+            ours = ours or (store.built and (pairs is not None or _names.is_bookkeeping(new)))
+            if ours:
+                self.report.left_out.append(old)
+            else:
+                rest.append(new)
+        if store.built:
+            self.report.unexpected.extend(names[new] for new in rest)
+        elif pairs is None:
+            optional: list[str] = []
+            for new in rest:
+                key = escape(new) if of_tensorflow else new
+                if _names.is_bookkeeping(new):  # Perhaps the first pass asks for it all the same.
+                    optional.append(key)
+                    self.waiting[key] = names[new]
+                    self.report.left_out.append(names[new])
+                else:
+                    self._wait(key, new, names[new])
+            self.terms = Terms(True, frozenset(optional))
+        else:
+            there = {name for name, old in spelt.items() if old in {names[new] for new in rest}}
+            targets = _names.by_pairs_reversed(pairs, there)
+            for name, new in targets.items():
+                if name not in self.here:
+                    self._wait(escape(name), name, spelt[new])
+            self.terms = Terms(True, covers=tuple("" if to == "/" else to for _, to in pairs))
+            taken = set(self.report.loaded.values())
+            self.report.left_out.extend(names[new] for new in rest if names[new] not in taken)
+
+    def _judge(self, name: str, there: str | None) -> None:
+        """Whether the variable ``name``, which is here, can take what is there."""
+        if there is None:
+            self.report.missing.append(name)
+            return
+        shape, shape_there = tuple(self.here[name].shape), tuple(self._tensors.shape(there))
+        dtype, dtype_there = self._dtypes[name], self._tensors.dtype(there)
+        # Moved by .half() or the like, a variable still is what it was declared as.
+        fits = any(keeps_all(dtype_there, one) for one in (dtype, self.here[name].dtype))
+        if shape == shape_there and fits:
+            self.into[name] = self.report.loaded[name] = there
+        else:
+            self.report.mismatched.append(
+                Mismatch(name, there, shape, shape_there, dtype, dtype_there)
+            )
+
+    def _wait(self, key: str, name: str, there: str) -> None:
+        self.waiting[key] = self.report.loaded[name] = there
+
+    def check(self, strict: bool) -> None:
+        """Raise if something does not fit."""
+        report = self.report
+        cures: list[str] = []
+        if report.mismatched:
+            cures.append("Give the variables these shapes, or leave names out of the source.")
+        if strict and (report.missing or report.unexpected):
+            cures.append("To load what fits by name: strict=False.")
+        elif not cures and not report.loaded:
+            cures.append("No name fits: give an assignment_map.")
+        if cures:
+            lines = [f"{report.source} does not fit; nothing was loaded.", *report.rest(), *cures]
+            raise _DoesNotFitError(None, report, "\n".join(lines))
+
+
+def _variables(store: VariableStore) -> tuple[dict[str, Tensor], dict[str, torch.dtype]]:
+    """The variables that a checkpoint has, and what they were declared as."""
+    here: dict[str, Tensor] = {}
+    dtypes: dict[str, torch.dtype] = {}
+    for name, tensor, owner, own_name in store._all():
+        declaration = owner._declared.get(own_name)
+        if declaration is None or declaration.persistent:
+            here[name] = tensor
+            dtypes[name] = tensor.dtype if declaration is None else declaration.dtype
+    return here, dtypes
