@@ -289,14 +289,19 @@ class VariableStore(VariableTable):
         loaded = {k: v for k, v in self._pending.items() if k.startswith((dotted, slashed))}
         try:
             if loaded:
+                expected = module.state_dict()
                 values = {k.removeprefix(dotted): v for k, v in loaded.items()}
                 for k in [k for k in values if k.startswith(slashed)]:
                     value, name = values.pop(k), _names.unescape(k.removeprefix(slashed))
-                    if isinstance(module, VariableStore) or k not in self._pending_terms.optional:
-                        values[key_in(module, name)] = value
+                    inner = key_in(module, name)
+                    unasked = k in self._pending_terms.optional
+                    if isinstance(module, VariableStore) or not unasked or inner in expected:
+                        values[inner] = value
                 module.load_state_dict(values, self._pending_strict, self._pending_assign)
-                if isinstance(module, VariableStore):
-                    module._pending_terms = self._pending_terms.below(slashed)
+            if self._not_loaded is not None and isinstance(module, VariableStore):
+                # A block for which there is nothing lacks all of it.
+                below = self._pending_terms.below(slashed)
+                module._hold({}, below, self._pending_strict, self._pending_assign)
         except RuntimeError as error:
             raise StateDictError(
                 full_name,

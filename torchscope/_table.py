@@ -262,15 +262,21 @@ class VariableTable(nn.ParameterDict):
             )
         return super().load_state_dict(state_dict, strict, assign)
 
-    def _hold(self, values: Mapping[str, torch.Tensor], terms: Terms, *, strict: bool) -> None:
+    def _hold(
+        self,
+        values: Mapping[str, torch.Tensor],
+        terms: Terms,
+        strict: bool,
+        assign: bool = False,
+    ) -> None:
         """Keep ``values``, by state-dict key, for the variables that the first pass will make."""
-        if self._pending:
+        if self._pending and values:
             before = self._pending_terms
             optional, covers = before.optional | terms.optional, before.covers + terms.covers
             terms = Terms(terms.exact, optional, covers)
         self._pending.update(values)
-        self._pending_terms, self._pending_strict, self._pending_assign = terms, strict, False
-        self._not_loaded = []
+        self._pending_terms, self._not_loaded = terms, []
+        self._pending_strict, self._pending_assign = strict, assign
 
     def _misfits(self, state_dict: Mapping[str, Any], strict: bool) -> Iterator[str]:
         given = {key: value for key, value in state_dict.items() if not key.endswith(_EXTRA)}

@@ -58,8 +58,11 @@ class Bundle:
         except MalformedError as error:
             raise self._index.error(block, f"{name!r} is damaged: {error}.", name) from error
 
-    def read(self, name: str) -> Tensor | Any:
-        """The variable's value, verified if that is wanted; a partitioned one is joined."""
+    def read(self, name: str, out: Tensor | None = None) -> Tensor | Any:
+        """The variable's value, verified if that is wanted; a partitioned one is joined.
+
+        Where its bytes are copied as they are, they go to ``out``, if that is given.
+        """
         value, block = self.names[name]
         entry = self._entry(name, value, block)
         try:
@@ -68,7 +71,7 @@ class Bundle:
             dtype = _dtypes.torch_dtype(entry.dtype)
             if entry.slices:
                 return self._joined(name, entry, dtype)
-            return self._tensor(name, entry, dtype)
+            return self._tensor(name, entry, dtype, out)
         except MalformedError as error:
             problem = f"variable {name!r} cannot be read: {error}."
             raise self._index.error(block, problem, name) from error
@@ -152,7 +155,9 @@ class Bundle:
         shard.check(entry.offset, entry.size, f"variable {name!r}", name)
         return shard
 
-    def _tensor(self, name: str, entry: _Entry, dtype: torch.dtype) -> Tensor:
+    def _tensor(
+        self, name: str, entry: _Entry, dtype: torch.dtype, out: Tensor | None = None
+    ) -> Tensor:
         size = math.prod(entry.shape) * dtype.itemsize
         if size != entry.size:
             shape = list(entry.shape)
@@ -164,7 +169,7 @@ class Bundle:
             crc = _crc32c.extend(0, data) if self._verify else 0
             tensor = torch.frombuffer(data, dtype=dtype).view(entry.shape)
         else:
-            tensor = _dtypes.empty(entry.shape, dtype)
+            tensor = _dtypes.empty(entry.shape, dtype) if out is None else out
             crc = shard.fill(memory_of(tensor), entry.offset, checksum=self._verify)
         self._check(name, entry, shard, crc)
         _dtypes.check_bools(tensor)

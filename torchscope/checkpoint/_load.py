@@ -1,7 +1,7 @@
 """From a source into a store, by name: check everything, then copy one tensor after the other."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -91,11 +91,15 @@ def load(
         for there in plan.report.loaded.values():
             tensors.verify(there)
         # In memory of their own: variables will be made of these.
-        held = {key: tensors[there].clone() for key, there in plan.waiting.items()}
+        held: dict[str, Tensor] = {}
+        for key, there in plan.waiting.items():
+            dtype = cast("torch.dtype", tensors.dtype(there))
+            held[key] = torch.empty(tensors.shape(there), dtype=dtype, device="cpu")
+            tensors.read_into(held[key], there)
         for name, there in plan.into.items():
-            plan.here[name].copy_(tensors[there])
+            tensors.read_into(plan.here[name], there)
         if not store.built:
-            store._hold(held, plan.terms, strict=strict)
+            store._hold(held, plan.terms, strict)
     return plan.report
 
 
@@ -160,7 +164,9 @@ class _Plan:
             for name, new in targets.items():
                 if name not in self.here:
                     self._wait(escape(name), name, spelt[new])
-            self.terms = Terms(True, covers=tuple("" if to == "/" else to for _, to in pairs))
+            # As in TensorFlow, what a scope there has and the scope here has not is passed over.
+            covers = tuple("" if to == "/" else to for _, to in pairs)
+            self.terms = Terms(True, frozenset(self.waiting), covers)
             taken = set(self.report.loaded.values())
             self.report.left_out.extend(names[new] for new in rest if names[new] not in taken)
 
@@ -186,6 +192,13 @@ class _Plan:
     def check(self, strict: bool) -> None:
         """Raise if something does not fit."""
         report = self.report
+        for name in self.into:
+            if self.here[name].is_meta:
+                raise CheckpointError(
+                    name,
+                    f"Variable {name!r} is on the meta device, which holds no values. Give the "
+                    "store memory first: store.to_empty(device='cpu').",
+                )
         cures: list[str] = []
         if report.mismatched:
             cures.append("Give the variables these shapes, or leave names out of the source.")

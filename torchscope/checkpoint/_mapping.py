@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -22,7 +23,7 @@ class Reader(Protocol):
 
     def describe(self, name: str) -> tuple[int, tuple[int, ...]]: ...
 
-    def read(self, name: str) -> Tensor | Any: ...
+    def read(self, name: str, out: Tensor | None = None) -> Tensor | Any: ...
 
     def verify(self, name: str) -> None: ...
 
@@ -88,6 +89,24 @@ class Checkpoint(Mapping[str, "Tensor | Any"]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def read_into(self, tensor: Tensor, name: str) -> None:
+        """Copy a variable into ``tensor``, without other memory where its bytes are as there.
+
+        Args:
+            tensor: of the variable's shape; anywhere, of any dtype.
+            name: the variable's.
+        """
+        plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.device.type == "cpu"
+        if plain and tensor.is_contiguous() and tensor.dtype == self.dtype(name):
+            value = self._read(partial(self._reader.read, out=tensor), name)
+            if value is tensor:
+                torch.autograd.graph.increment_version(tensor)
+                return
+        else:
+            value = self[name]
+        with torch.no_grad():
+            tensor.copy_(value)
 
     def verify(self, name: str) -> None:
         """Raise what reading the variable would, without keeping its value in memory."""

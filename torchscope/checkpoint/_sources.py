@@ -34,6 +34,8 @@ class Source(Protocol):
 
     def dtype(self, name: str) -> torch.dtype | str: ...
 
+    def read_into(self, tensor: Tensor, name: str) -> None: ...
+
     def verify(self, name: str) -> None: ...
 
     def close(self) -> None: ...
@@ -69,6 +71,9 @@ class Tensors:
 
     def dtype(self, name: str) -> torch.dtype:
         return self[name].dtype
+
+    def read_into(self, tensor: Tensor, name: str) -> None:
+        tensor.copy_(self[name])
 
     def verify(self, name: str) -> None:
         """Nothing to verify: it was read already."""
@@ -113,6 +118,9 @@ class Safetensors:
     def dtype(self, name: str) -> torch.dtype | str:
         written: str = self._file.get_slice(name).get_dtype()
         return _SAFETENSORS.get(written, written)
+
+    def read_into(self, tensor: Tensor, name: str) -> None:
+        tensor.copy_(self[name])
 
     def verify(self, name: str) -> None:
         """Nothing to verify: the format has no checksums, and its header was checked."""

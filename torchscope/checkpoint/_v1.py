@@ -55,7 +55,7 @@ class SingleFile:
         saved = self.names[name]
         return saved.dtype, saved.shape
 
-    def read(self, name: str) -> Tensor | Any:
+    def read(self, name: str, out: Tensor | None = None) -> Tensor | Any:
         """The variable's value; a partitioned one is joined."""
         saved = self.names[name]
         block = 0

@@ -1,0 +1,631 @@
+"""Loading into a store by name: every kind of source, maps of names, and what does not fit."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from checkpoint_writer import BundleWriter
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import torchscope as ts
+from torchscope import checkpoint
+from torchscope.checkpoint import _names
+
+CASES = Path(__file__).parent / "data" / "checkpoints"
+ONE = torch.ones(1)
+
+VALUES = {
+    "dense/kernel": torch.arange(6.0).view(2, 3),
+    "dense/bias": torch.tensor([1.0, 2.0, 3.0]),
+    "steps": torch.tensor(7),
+}
+
+
+def dense(x: Tensor) -> Tensor:
+    with ts.variable_scope("dense"):
+        kernel = ts.get_variable("kernel", [2, 3])
+        bias = ts.get_variable("bias", [3])
+    ts.get_buffer("steps", [], torch.int64)
+    return x @ kernel + bias
+
+
+def build(fn: Callable[[Tensor], Any], built: bool) -> ts.ScopedModule[..., Any]:
+    net = ts.ScopedModule(fn, seed=0)
+    return net.build(torch.ones(1, 2)) if built else net
+
+
+def after_a_call(net: ts.ScopedModule[..., Any]) -> dict[str, Tensor]:
+    net(torch.ones(1, 2))
+    return {name: variable.detach().clone() for name, variable in net.named_variables()}
+
+
+def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
+    return found.keys() == expected.keys() and all(
+        torch.equal(found[name], expected[name]) for name in found
+    )
+
+
+both = pytest.mark.parametrize("built", [True, False], ids=["built", "unbuilt"])
+
+# ---- sources -----------------------------------------------------------------------------------
+
+
+def write_tensorflow(path: Path) -> Path:
+    writer = BundleWriter()
+    for name, value in VALUES.items():
+        writer.add(name, value)
+    return writer.write(path / "model.ckpt")
+
+
+def write_torch(path: Path) -> Path:
+    torch.save(VALUES, path / "model.pt")
+    return path / "model.pt"
+
+
+def write_old_torch(path: Path) -> Path:
+    torch.save(VALUES, path / "model.pth", _use_new_zipfile_serialization=False)
+    return path / "model.pth"
+
+
+def write_lightning(path: Path) -> Path:
+    torch.save(VALUES, path / "model.ckpt")
+    return path / "model.ckpt"
+
+
+def write_safetensors(path: Path) -> Path:
+    save_file(VALUES, path / "model.safetensors")
+    return path / "model.safetensors"
+
+
+SOURCES = {
+    "tensorflow": write_tensorflow,
+    "an index": lambda path: f"{write_tensorflow(path)}.index",
+    "open": lambda path: checkpoint.open(write_tensorflow(path)),
+    "mapped": lambda path: checkpoint.open(write_tensorflow(path), mmap=True),
+    "torch": write_torch,
+    "old torch": write_old_torch,
+    "torch called ckpt": write_lightning,
+    "safetensors": write_safetensors,
+    "a mapping": lambda _: VALUES,
+    "arrays": lambda _: {name: np.asarray(value) for name, value in VALUES.items()},
+    "a state dict": lambda _: build(dense, True).state_dict() | VALUES,
+}
+
+
+@both
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_kind_of_source_is_loaded(tmp_path: Path, kind: str, built: bool):
+    net = build(dense, built)
+    report = checkpoint.load(net, SOURCES[kind](tmp_path))
+    assert same(after_a_call(net), VALUES)
+    assert report.loaded == {name: name for name in VALUES}
+    assert report.waiting is not built
+
+
+@pytest.mark.parametrize("case", ["gpt2_tiny", "dcgan_tiny", "tf_facts"])
+@both
+def test_a_checkpoint_of_tensorflow_loads_without_a_map(case: str, built: bool):
+    with checkpoint.open(CASES / case) as saved:
+        names = [name for name in saved if not _names.is_slot(name, saved)]
+        names = [name for name in names if not _names.is_bookkeeping(name)]
+        expected = {name: saved[name] for name in names}
+
+        def model(_: Tensor) -> None:
+            for name in names:
+                ts.get_variable(name, saved.shape(name), saved.dtype(name))
+
+        net = build(model, built)
+        report = checkpoint.load(net, CASES / case)
+    assert same(after_a_call(net), expected)
+    assert len(report.loaded) + len(report.left_out) == len(saved)
+
+
+@both
+def test_a_source_that_the_caller_opened_stays_open(tmp_path: Path, built: bool):
+    with checkpoint.open(write_tensorflow(tmp_path)) as saved:
+        checkpoint.load(build(dense, built), saved)
+        assert saved["steps"] == 7
+
+
+def test_loading_a_mapping_copies_it():
+    values = {name: value.clone() for name, value in VALUES.items()}
+    net = build(dense, False)
+    checkpoint.load(net, values)
+    values["dense/bias"].zero_()
+    assert same(after_a_call(net), VALUES)
+
+
+def test_values_are_copied_into_the_variables_that_are_there():
+    net = build(dense, True)
+    before = dict(net.named_variables())
+    checkpoint.load(net, VALUES)
+    assert all(variable is before[name] for name, variable in net.named_variables())
+
+
+def test_a_store_without_a_function_is_loaded_too():
+    store = ts.VariableStore()
+    checkpoint.load(store, VALUES)
+    store(dense, torch.ones(1, 2))
+    assert same(dict(store.named_variables()), VALUES)
+
+
+# ---- blocks --------------------------------------------------------------------------------------
+
+
+def outer(x: Tensor) -> Tensor:
+    with ts.variable_scope("model"):
+        x = ts.get_module("h0", lambda: ts.ScopedModule(block))(x)
+        return ts.get_module("head", lambda: nn.Sequential(nn.Linear(2, 2), nn.Tanh()))(x)
+
+
+def block(x: Tensor) -> Tensor:
+    with ts.variable_scope("attn"):
+        x = x @ ts.get_variable("w", [2, 2])
+        return ts.get_module("deep", lambda: ts.ScopedModule(deep))(x)
+
+
+def deep(x: Tensor) -> Tensor:
+    return x + ts.get_variable("v.1", [2])
+
+
+NESTED = {
+    "model/h0/attn/w": torch.full((2, 2), 2.0),
+    "model/h0/attn/deep/v.1": torch.full((2,), 3.0),
+    "model/head/0/weight": torch.full((2, 2), 4.0),
+    "model/head/0/bias": torch.full((2,), 5.0),
+}
+
+
+@both
+@pytest.mark.parametrize("kind", ["names", "tensorflow", "keys"])
+def test_blocks_in_blocks_are_loaded(tmp_path: Path, kind: str, built: bool):
+    source: Any = NESTED
+    if kind == "tensorflow":
+        writer = BundleWriter()
+        for name, value in NESTED.items():
+            writer.add(name, value)
+        source = writer.write(tmp_path / "model.ckpt")
+    elif kind == "keys":
+        other = build(outer, True)
+        checkpoint.load(other, NESTED)
+        source = other.state_dict()
+        assert "model/h0.attn/deep.v%2E1" in source
+    net = build(outer, built)
+    checkpoint.load(net, source)
+    assert same(after_a_call(net), NESTED)
+
+
+def test_what_a_block_lacks_is_told_when_it_is_made():
+    net = build(outer, False)
+    checkpoint.load(net, {k: v for k, v in NESTED.items() if not k.endswith("v.1")})
+    with pytest.raises(ts.StateDictError, match=r"lacks names that the first pass made: 'v\.1'"):
+        net(torch.ones(1, 2))
+
+
+@both
+def test_the_map_reaches_into_blocks(built: bool):
+    net = build(outer, built)
+    old = {name.replace("model/h0", "old/block"): value for name, value in NESTED.items()}
+    checkpoint.load(net, old, {"old/block/": "model/h0/", "model/head/": "model/head/"})
+    assert same(after_a_call(net), NESTED)
+
+
+# ---- maps of names -------------------------------------------------------------------------------
+
+OLD = {f"old/{name.removeprefix('dense/')}": value for name, value in VALUES.items()}
+
+
+@both
+@pytest.mark.parametrize(
+    ("there", "assignment_map"),
+    [
+        ({f"m/{name}": value for name, value in VALUES.items()}, {"m/": "/"}),
+        (VALUES, {"/": "/"}),
+        (OLD, {"old/kernel": "dense/kernel", "old/bias": "dense/bias", "old/steps": "steps"}),
+        (OLD, [("old/kernel", "dense/kernel"), ("old/bias", "dense/bias"), ("old/steps", "steps")]),
+        (OLD, {re.compile("^old/(kernel|bias)$"): r"dense/\1", re.compile("^old/"): ""}),
+        (OLD, {re.compile("old/"): "dense/", "dense/": "dense/", "dense/steps": "steps"}),
+        ({f"module.{k}": v for k, v in VALUES.items()}, {re.compile(r"^module\."): ""}),
+        (VALUES | {"head/w": ONE}, {re.compile("^head/"): None}),
+    ],
+    ids=["root", "itself", "variables", "pairs", "patterns", "mixed", "torch", "without"],
+)
+def test_names_are_mapped(there: Any, assignment_map: Any, built: bool):
+    net = build(dense, built)
+    checkpoint.load(net, there, assignment_map)
+    assert same(after_a_call(net), VALUES)
+
+
+@both
+def test_a_map_of_scopes_loads_what_it_names_and_nothing_else(built: bool):
+    first = after_a_call(build(dense, built))
+    net = build(dense, built)
+    scopes = {"old/": "dense/"}
+    source = {"old/kernel": VALUES["dense/kernel"], "old/bias": VALUES["dense/bias"], "z": ONE}
+    report = checkpoint.load(net, source, scopes)
+    assert same(after_a_call(net), VALUES | {"steps": first["steps"]})
+    assert report.left_out == ["z"]
+    assert report.untouched == (["steps"] if built else [])
+
+
+def test_one_name_may_give_two_variables():
+    def twice(_: Tensor) -> None:
+        ts.get_variable("a", [1])
+        ts.get_variable("b", [1])
+
+    net = build(twice, True)
+    checkpoint.load(net, {"w": ONE}, [("w", "a"), ("w", "b")])
+    assert same(after_a_call(net), {"a": ONE, "b": ONE})
+
+
+@both
+def test_averaged_weights_are_loaded_by_a_pattern(built: bool):
+    averages = {f"{name}/ExponentialMovingAverage": value for name, value in VALUES.items()}
+    plain = {name: torch.zeros_like(value) for name, value in VALUES.items()}
+    net = build(dense, built)
+    report = checkpoint.load(net, plain | averages, {re.compile("/ExponentialMoving.*$"): ""})
+    assert same(after_a_call(net), VALUES)
+    assert sorted(report.left_out) == sorted(plain)
+
+
+@pytest.mark.parametrize(
+    ("assignment_map", "error", "match"),
+    [
+        ({"old/": "nowhere/"}, ts.CheckpointError, "no scope 'nowhere/' here"),
+        ({"old/kernel": "nowhere"}, ts.CheckpointError, "no variable 'nowhere' here"),
+        ({"old/": "dense"}, ts.CheckpointError, "'old/': 'dense/'"),
+        ({"new/": "dense/"}, ts.CheckpointError, "missing: 'dense/kernel'"),
+        ({"old/kernel": 3}, TypeError, "'there/': 'here/'"),
+        (["old/"], TypeError, "takes pairs"),
+        ({re.compile("^old/.*"): "one"}, ts.CheckpointError, "Both 'old/kernel' and 'old/bias'"),
+        ({re.compile("^old/"): r"\1"}, ts.CheckpointError, "cannot replace"),
+    ],
+)
+def test_a_map_that_leads_nowhere_is_refused(assignment_map: Any, error: Any, match: str):
+    net = build(dense, True)
+    before = after_a_call(net)
+    with pytest.raises(error, match=match):
+        checkpoint.load(net, OLD, assignment_map)
+    assert same(after_a_call(net), before)
+
+
+def test_a_scope_that_an_unbuilt_net_is_to_take_must_be_there():
+    with pytest.raises(ts.CheckpointError, match="nothing below 'new/' there"):
+        checkpoint.load(build(dense, False), OLD, {"new/": "dense/"})
+
+
+# ---- optimizers ----------------------------------------------------------------------------------
+
+SLOTS = {
+    "global_step": torch.tensor(100),
+    "beta1_power": ONE[0],
+    "train/beta2_power_1": ONE[0],
+    "dense/kernel/Adam": torch.zeros(2, 3),
+    "dense/kernel/Adam_1": torch.zeros(2, 3),
+    "dense/kernel/adam_m": torch.zeros(2, 3),
+    "train/dense/bias/D_opt_1": torch.zeros(3),
+    "dense/bias/RMSProp": torch.zeros(3),
+    "dense/bias/Momentum": torch.zeros(3),
+    "dense/bias/ExponentialMovingAverage": torch.zeros(3),
+}
+
+
+@both
+def test_what_optimizers_keep_is_left_out_and_listed(built: bool):
+    net = build(dense, built)
+    report = checkpoint.load(net, VALUES | SLOTS)
+    assert same(after_a_call(net), VALUES)
+    assert sorted(report.left_out) == sorted(SLOTS)
+    assert "not asked for: 10 (" in str(report)
+
+
+@both
+def test_a_variable_that_the_model_has_is_never_left_out(built: bool):
+    def model(x: Tensor) -> Tensor:
+        ts.get_buffer("global_step", [], torch.int64)
+        return dense(x)
+
+    net = build(model, built)
+    checkpoint.load(net, VALUES | SLOTS)
+    assert net["global_step"] == 100 if built else after_a_call(net)["global_step"] == 100
+
+
+def test_a_built_model_may_have_a_variable_named_as_a_slot():
+    def model(_: Tensor) -> None:
+        ts.get_variable("w", [1])
+        ts.get_variable("w/Adam", [1])
+
+    net = build(model, True)
+    checkpoint.load(net, {"w": ONE, "w/Adam": ONE * 2})
+    assert same(after_a_call(net), {"w": ONE, "w/Adam": ONE * 2})
+
+
+def test_a_variable_that_only_sounds_like_a_slot_is_none():
+    def model(_: Tensor) -> None:
+        ts.get_variable("lamb/wool", [1])
+        ts.get_variable("adam", [1])
+
+    net = build(model, False)
+    source = {"lamb/wool": ONE, "adam": ONE}
+    assert checkpoint.load(net, source).left_out == []
+    assert same(after_a_call(net), source)
+
+
+# ---- what does not fit ---------------------------------------------------------------------------
+
+
+def changed(**changes: Tensor | None) -> dict[str, Tensor]:
+    values = VALUES | {name.replace("_", "/"): value for name, value in changes.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("source", "match"),
+    [
+        (changed(dense_bias=None), "missing: 'dense/bias'\n"),
+        (changed(dense_bios=ONE), "unexpected: 'dense/bios'\n"),
+        (
+            changed(dense_bias=None, dense_bios=ONE),
+            "missing: 'dense/bias'; the other side has 'dense/bios'",
+        ),
+        (
+            changed(dense_bias=torch.ones(4)),
+            r"'dense/bias' has shape \(3,\) here, \(4,\) there\n",
+        ),
+        (
+            changed(dense_kernel=torch.ones(3, 2)),
+            r"\(3, 2\) there: saved\['dense/kernel'\]\.T would fit",
+        ),
+        (
+            changed(dense_kernel=torch.ones(1, 2, 3)),
+            r"saved\['dense/kernel'\]\.reshape\(2, 3\) would fit",
+        ),
+        (changed(dense_bias=torch.ones(3).double()), "float32 here, float64 there"),
+        (changed(dense_bias=torch.ones(3).long()), "float32 here, int64 there"),
+        (changed(steps=torch.tensor(1.0)), "int64 here, float32 there"),
+        ({f"m/{k}": v for k, v in VALUES.items()}, r"assignment_map=\{'m/': '/'\}"),
+        (
+            {k.removeprefix("dense/"): v for k, v in VALUES.items()},
+            r"assignment_map=\{'/': 'dense/'\}",
+        ),
+        (
+            {f"module.{k}": v for k, v in VALUES.items()},
+            r"assignment_map=\{re\.compile\('\^module\.'\): ''\}",
+        ),
+        ({"dense/bias": {"a": ONE}}, r"'dense/bias' is a dict itself"),
+        ({"dense/bias": object()}, r"'dense/bias' is no tensor but a object"),
+    ],
+)
+def test_a_source_that_does_not_fit_says_why_and_changes_nothing(source: Any, match: str):
+    net = build(dense, True)
+    before = after_a_call(net)
+    with pytest.raises(ts.CheckpointError, match=match):
+        checkpoint.load(net, source)
+    assert same(after_a_call(net), before)
+
+
+def test_a_kernel_of_tensorflows_layout_is_hinted_at():
+    net = build(lambda _: ts.get_variable("w", [8, 4, 3, 3]), True)
+    with pytest.raises(ts.CheckpointError, match=r"saved\['w'\]\.permute\(3, 2, 0, 1\) would fit"):
+        checkpoint.load(net, {"w": torch.ones(3, 3, 4, 8)})
+
+
+def test_the_error_has_the_report():
+    with pytest.raises(ts.CheckpointError) as caught:
+        checkpoint.load(build(dense, True), changed(dense_bias=torch.ones(4), more=ONE))
+    report = caught.value.report  # type: ignore[attr-defined]
+    assert [(m.name, m.shape, m.shape_there) for m in report.mismatched] == [
+        ("dense/bias", (3,), (4,))
+    ]
+    assert report.unexpected == ["more"]
+
+
+def test_a_damaged_last_tensor_leaves_the_first_unchanged(tmp_path: Path):
+    prefix = write_tensorflow(tmp_path)
+    data = next(tmp_path.glob("*.data-*"))
+    data.write_bytes(data.read_bytes()[:-1] + b"\x01")
+    for built in (True, False):
+        net = build(dense, built)
+        before = net.state_dict()
+        before = {name: value.clone() for name, value in before.items()}
+        with pytest.raises(ts.CheckpointError, match="fail their checksum"):
+            checkpoint.load(net, prefix)
+        assert same(net.state_dict(), before)
+
+
+@both
+def test_not_strict_loads_what_fits_and_reports_the_rest(built: bool):
+    net = build(dense, built)
+    first = after_a_call(build(dense, built))
+    report = checkpoint.load(net, changed(dense_bias=None, more=ONE), strict=False)
+    if built:
+        assert (report.missing, report.unexpected) == (["dense/bias"], ["more"])
+        assert "missing: 'dense/bias'" in str(report)
+        found = after_a_call(net)
+    else:
+        with pytest.warns(ts.ScopeWarning, match="did not ask for: 'more'"):
+            found = after_a_call(net)
+    assert same(found, VALUES | {"dense/bias": first["dense/bias"]})
+
+
+def test_not_strict_still_refuses_shapes_and_a_source_in_which_nothing_fits():
+    net = build(dense, True)
+    with pytest.raises(ts.CheckpointError, match="has shape"):
+        checkpoint.load(net, changed(dense_bias=torch.ones(4)), strict=False)
+    with pytest.raises(ts.CheckpointError, match="No name fits: give an assignment_map"):
+        checkpoint.load(net, {"other": ONE}, strict=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"dense/bias": torch.ones(4)}, ts.VariableMismatchError, "was loaded with"),
+        ({"dense/bias": torch.ones(3).double()}, ts.VariableMismatchError, "loaded as torch.float"),
+        ({"more": ONE}, ts.StateDictError, "did not ask for: 'more'"),
+    ],
+)
+def test_what_waits_and_does_not_fit_is_told_in_the_first_pass(change: Any, error: Any, match: str):
+    net = build(dense, False)
+    checkpoint.load(net, VALUES | change)
+    with pytest.raises(error, match=match):
+        net(torch.ones(1, 2))
+
+
+def test_two_files_may_be_loaded_before_the_build():
+    net = build(dense, False)
+    checkpoint.load(
+        net, {"a/kernel": VALUES["dense/kernel"], "a/bias": VALUES["dense/bias"]}, {"a/": "dense/"}
+    )
+    checkpoint.load(net, {"n": VALUES["steps"]}, {"n": "steps"})
+    assert same(after_a_call(net), VALUES)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "there"),
+    [(torch.float32, torch.bfloat16), (torch.float64, torch.float32), (torch.int64, torch.int32)],
+)
+@both
+def test_a_dtype_that_loses_nothing_is_converted(dtype: Any, there: Any, built: bool):
+    net = build(lambda _: ts.get_buffer("w", [2], dtype), built)
+    checkpoint.load(net, {"w": torch.tensor([1, 2], dtype=there)})
+    found = after_a_call(net)["w"]
+    assert found.dtype == dtype
+    assert found.tolist() == [1, 2]
+
+
+def test_a_model_in_half_precision_takes_what_it_was_declared_as():
+    net = build(dense, True).half()
+    checkpoint.load(net, VALUES)
+    assert net["dense/bias"].dtype == torch.float16
+    assert net["dense/bias"].tolist() == [1, 2, 3]
+
+
+def test_variables_on_the_meta_device_are_refused():
+    net = ts.ScopedModule(dense).to("meta").build(torch.ones(1, 2, device="meta"))
+    with pytest.raises(ts.CheckpointError, match=r"to_empty\(device='cpu'\)"):
+        checkpoint.load(net, VALUES)
+    checkpoint.load(net.to_empty(device="cpu"), VALUES)
+    assert same(after_a_call(net), VALUES)
+
+
+def test_local_variables_are_in_no_checkpoint():
+    def model(x: Tensor) -> Tensor:
+        ts.get_local_variable("count", [1], initializer=ts.zeros_initializer())
+        return dense(x)
+
+    report = checkpoint.load(build(model, True), VALUES)
+    assert report.missing == []
+
+
+# ---- files that cannot be read -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("a.pt", None, "is missing"),
+        ("a.safetensors", None, "is missing"),
+        ("a.pt", b"PK\x03\x04 and so on", r"cannot be read by torch\.load"),
+        ("a.pt", b"hello", r"cannot be read by torch\.load"),
+        ("a.safetensors", b"hello, I am no tensor", "cannot be read"),
+        ("a.ckpt", b"hello", "no TensorFlow checkpoint"),
+    ],
+)
+def test_a_file_that_is_none_is_an_error(tmp_path: Path, name: str, content: Any, match: str):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ts.CheckpointError, match=match):
+        checkpoint.load(build(dense, True), tmp_path / name)
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return print, ("this must not be run",)
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    torch.save({"a": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(ts.CheckpointError, match="weights_only=True"):
+        checkpoint.load(build(dense, True), tmp_path / "evil.pt")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_training_checkpoint_says_which_part_to_pass(tmp_path: Path):
+    torch.save({"model": VALUES, "epoch": 3}, tmp_path / "train.pt")
+    match = r"'model' is a dict itself.*torch\.load\(path, weights_only=True\)\['model'\]"
+    with pytest.raises(ts.CheckpointError, match=match):
+        checkpoint.load(build(dense, True), tmp_path / "train.pt")
+
+
+def test_a_list_of_tensors_is_no_state_dict(tmp_path: Path):
+    torch.save([ONE], tmp_path / "list.pt")
+    with pytest.raises(ts.CheckpointError, match="holds no state dict, but a list"):
+        checkpoint.load(build(dense, True), tmp_path / "list.pt")
+
+
+def test_without_the_package_a_safetensors_file_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write_safetensors(tmp_path)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ts.CheckpointError, match="pip install safetensors"):
+        checkpoint.load(build(dense, True), path)
+
+
+@pytest.mark.parametrize(
+    ("store", "source", "match"),
+    [
+        (nn.Linear(1, 1), VALUES, r"takes a ScopedModule or another VariableStore, not Linear"),
+        (ts.VariableStore(), 3, "A source is a path"),
+        (ts.VariableStore(), None, "A source is a path"),
+    ],
+)
+def test_arguments_of_the_wrong_type_are_refused(store: Any, source: Any, match: str):
+    with pytest.raises(TypeError, match=match):
+        checkpoint.load(store, source)
+
+
+# ---- memory --------------------------------------------------------------------------------------
+
+MEASURE = """
+import sys, torch, torchscope as ts
+from torchscope import checkpoint
+def model(x):
+    for i in range(16):
+        ts.get_variable(f"w{i}", [4 << 20], initializer=ts.zeros_initializer())
+net = ts.ScopedModule(model)
+if sys.argv[2] == "built":
+    net.build(torch.ones(1))
+    for v in net.values(): v.detach().fill_(1)  # in memory, not just promised
+def kilobytes(of):
+    return int(open("/proc/self/status").read().partition(of + ":")[2].split()[0])
+open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
+before = kilobytes("VmRSS")
+checkpoint.load(net, sys.argv[1])
+print((kilobytes("VmHWM") - before) / (16 << 10))
+"""
+
+
+@both
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from /proc")
+def test_loading_takes_the_memory_of_one_tensor_beside_the_model(tmp_path: Path, built: bool):
+    writer = BundleWriter()
+    for i in range(16):
+        writer.add(f"w{i}", torch.full([4 << 20], float(i)))
+    command = [
+        sys.executable,
+        "-c",
+        MEASURE,
+        str(writer.write(tmp_path / "model.ckpt")),
+        "built" if built else "unbuilt",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    tensors = float(done.stdout)
+    assert tensors < (2 if built else 16 + 2)
