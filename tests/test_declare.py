@@ -1,10 +1,11 @@
 """What a variable is declared as: shapes, dtypes, initializers, and the seeds behind them."""
 
+import contextlib
 import copy
 import functools
 import itertools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -184,12 +185,76 @@ def test_an_unknown_dtype_is_refused_on_reuse_and_by_scopes(store: ts.VariableSt
     assert ts.get_variable("w") is made
 
 
-def test_torchs_default_dtype_is_the_default(store: ts.VariableStore):
-    torch.set_default_dtype(torch.float64)
+@contextlib.contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
     try:
-        assert ts.get_variable("w", [2]).dtype is torch.float64
+        yield
     finally:
-        torch.set_default_dtype(torch.float32)
+        torch.set_default_dtype(before)
+
+
+def test_torchs_default_dtype_is_the_default(store: ts.VariableStore):
+    with default_dtype(torch.float64):
+        assert ts.get_variable("w", [2]).dtype is torch.float64
+
+
+WITHOUT_A_DTYPE: dict[str, Callable[..., torch.Tensor]] = {
+    "a shape": lambda: ts.get_variable("v", [2]),
+    "a number": lambda: ts.get_variable("v", initializer=1.0),
+    "a buffer": lambda: ts.get_buffer("v", [2], initializer=ts.zeros_initializer()),
+    "a custom getter": lambda: ts.get_variable(
+        "v", [2], custom_getter=lambda getter, *args, **kwargs: getter(*args, **kwargs)
+    ),
+}
+every_get = pytest.mark.parametrize("get", WITHOUT_A_DTYPE.values(), ids=WITHOUT_A_DTYPE)
+
+
+@every_get
+def test_asked_without_a_dtype_a_variable_fits_whatever_torchs_default_was_then(
+    store: ts.VariableStore, get: Callable[..., torch.Tensor]
+):
+    """Frameworks change it while they make a model: from_pretrained, Lightning."""
+    with default_dtype(torch.bfloat16):
+        made = get()
+    with ts.variable_scope("", reuse=True):  # In the same pass,
+        assert get() is made
+    assert store(get) is made  # and in one of its own.
+    assert made.dtype is torch.bfloat16
+
+
+@every_get
+def test_a_dtype_that_is_said_is_compared_though_torchs_default_has_changed(
+    store: ts.VariableStore, get: Callable[..., torch.Tensor]
+):
+    with default_dtype(torch.bfloat16):
+        get()
+    with pytest.raises(ts.VariableMismatchError, match=r"'v' has dtype torch\.bfloat16, not"):
+        store(ts.get_variable, "v", dtype=torch.float32)
+    with (
+        pytest.raises(ts.VariableMismatchError, match=r"'v' has dtype torch\.bfloat16, not"),
+        ts.variable_scope("", reuse=True, dtype=torch.float32),
+    ):
+        ts.get_variable("v")
+
+
+def test_a_variable_made_with_a_dtype_said_has_to_be_asked_for_with_it(store: ts.VariableStore):
+    with default_dtype(torch.bfloat16):
+        made = ts.get_variable("v", [2], torch.bfloat16)
+    with pytest.raises(ts.VariableMismatchError, match=r"'v' has dtype torch\.bfloat16, not"):
+        store(ts.get_variable, "v", [2])
+    assert store(ts.get_variable, "v", [2], torch.bfloat16) is made
+
+
+def test_code_that_is_compiled_finds_what_was_made_under_another_default_dtype():
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return x * ts.get_variable("w", [2]) * ts.get_variable("s", initializer=2.0)
+
+    with default_dtype(torch.bfloat16):
+        net = ts.ScopedModule(model).build(torch.ones(2))
+    x = torch.ones(2, dtype=torch.bfloat16)
+    assert torch.equal(torch.compile(net, backend="eager", fullgraph=True)(x), net(x))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])

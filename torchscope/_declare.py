@@ -91,6 +91,7 @@ class Declaration:
     key: str = ""  # in the state dict
     shapeless: bool = False  # the initializer takes no arguments and brings the shape
     sizes: list[int | None] | None = None  # the shape as a list, which most code asks with
+    default_dtype: bool = False  # nobody said one: it is, or was when made, torch's default
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Declaration":
         return replace(self)  # Initializers and regularizers are functions: shared, never copied.

@@ -77,9 +77,10 @@ def ask(
     for default in ("initializer", "regularizer", "reuse", "constraint"):
         if arguments[default] is None:
             arguments[default] = getattr(scope, default)
-    arguments["dtype"] = dtype or scope.dtype or torch.get_default_dtype()
+    said = dtype or scope.dtype
+    arguments["dtype"] = said or torch.get_default_dtype()
     arguments["trainable"] = arguments["trainable"] is not False
-    getter: CustomGetter = functools.partial(_true_getter, current_pass(), device)
+    getter: CustomGetter = functools.partial(_true_getter, current_pass(), device, said is None)
     custom_getter = scope.custom_getter if custom_getter is None else custom_getter
     if custom_getter is None:
         return getter(full_name, **arguments)
@@ -111,6 +112,7 @@ def _accepts_constraint(takes: dict[str, inspect.Parameter]) -> bool:
 def _true_getter(
     run: Pass,
     device: Any,
+    default_dtype: bool,
     /,
     name: str,
     shape: ShapeLike = None,
@@ -142,6 +144,7 @@ def _true_getter(
         device=None if device is None else torch.device(device),
         buffer=local,
         persistent=not local,
+        default_dtype=default_dtype,
     )
     return find_or_make(run, request, mode)
 

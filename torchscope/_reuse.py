@@ -59,7 +59,7 @@ def recall(run: Pass, full_name: str, shape: Any, dtype: Any, reuse: Reuse) -> t
     if (
         made is None
         or not (shape is None or _is_shape(shape, made))
-        or (dtype or get_default_dtype()) is not made.dtype
+        or (dtype or (made.dtype if made.default_dtype else get_default_dtype())) is not made.dtype
         or (reuse is _NO and watched and full_name in run.met)
     ):
         return None
@@ -190,8 +190,11 @@ def _check_fits(request: Declaration, made: Declaration, *, met: bool) -> None:
 
     (``.half()``, ``load_state_dict(assign=True)`` or a sharding policy may have changed that.)
     A name not yet met in this pass is judged as at its making, where a value brings its dtype.
+    Where nobody said a dtype, torch's default of now stands for its default of then.
     """
     shape, dtype = (request.shape, request.dtype) if met else brings(request)
+    if request.default_dtype and made.default_dtype and dtype == get_default_dtype():
+        dtype = None
     # TensorFlow lets get_local_variable return a global variable.
     wants_buffer = request.buffer and GraphKeys.LOCAL_VARIABLES not in request.collections
     if not fits(shape, made.shape or ()):

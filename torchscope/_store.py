@@ -157,6 +157,7 @@ class VariableStore(VariableTable):
         )
         with torch.inference_mode(False):  # A tensor made under it could never be trained.
             value = self._value(request)
+            request.default_dtype &= request.dtype == torch.get_default_dtype()
             self._check_late("Variable", request.name, request.origin)
             self._register(request, value)
         variable = self._fetch(request)  # Read again: hooks on registration may have replaced it.

@@ -159,6 +159,7 @@ class VariableTable(nn.ParameterDict):
             shape=tuple(value.shape),
             sizes=list(value.shape),
             dtype=value.dtype,
+            default_dtype=False,
             buffer=buffer,
             origin=Origin.here(),
             shapeless=False,

@@ -174,6 +174,7 @@ def get_buffer(
         device=None if device is None else torch.device(device),
         buffer=True,
         persistent=persistent,
+        default_dtype=dtype is None and scope.dtype is None,
     )
     return find_or_make(run, request, scope.mode)
 
