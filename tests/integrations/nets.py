@@ -27,7 +27,7 @@ def plain(x: torch.Tensor) -> torch.Tensor:
 
 
 def buffered(x: torch.Tensor) -> torch.Tensor:
-    """State that training changes, state that is not saved, a frozen variable, TensorFlow's names."""
+    """State that training changes, state that is not saved, a frozen variable."""
     with ts.variable_scope("LayerNorm"):
         mean = ts.get_buffer("moving_mean", [WIDTH], initializer=ts.zeros_initializer())
         if torch.is_grad_enabled():
