@@ -46,7 +46,9 @@ class NeverBuilt(Lit):
         """Forgotten."""
 
 
-def fit(lit: Lit, *, epochs: int = 1, resume: Path | None = None, **options: Any) -> Any:
+def fit(
+    lit: Lit, *, epochs: int = 1, batch: int = 4, resume: Path | None = None, **options: Any
+) -> Any:
     trainer = lightning.Trainer(
         accelerator="cpu",
         max_epochs=epochs,
@@ -56,7 +58,7 @@ def fit(lit: Lit, *, epochs: int = 1, resume: Path | None = None, **options: Any
         enable_progress_bar=False,
         **options,
     )
-    trainer.fit(lit, DataLoader(TensorDataset(inputs()), batch_size=4), ckpt_path=resume)
+    trainer.fit(lit, DataLoader(TensorDataset(inputs()), batch_size=batch), ckpt_path=resume)
     return trainer
 
 
@@ -137,3 +139,33 @@ def test_under_init_module_a_net_is_built_in_its_precision(kind: str):
         lit.configure_model()
     assert {parameter.dtype for parameter in lit.parameters()} == {torch.bfloat16}
     assert output(lit.module, inputs().bfloat16()).dtype is torch.bfloat16
+
+
+@pytest.mark.parametrize("kind", ["plain", "nested"])
+def test_two_processes_give_the_weights_that_one_gives_on_the_whole_batch(kind: str):
+    one, two = Lit(kind), Lit(kind)
+    fit(one, epochs=3, batch=8)
+    fit(two, epochs=3, batch=4, strategy="ddp_fork", devices=2)
+    for name, expected in one.state_dict().items():
+        assert torch.allclose(two.state_dict()[name], expected, atol=1e-5), name
+
+
+@every_kind
+def test_fabric_trains_saves_and_loads(kind: str, tmp_path: Path):
+    fabric = lightning.Fabric(accelerator="cpu", precision="bf16-mixed")
+    bare = built(kind)
+    module, optimizer = fabric.setup(bare, torch.optim.Adam(bare.named_parameters(), lr=0.02))
+    fabric.backward(module(inputs()).square().mean())
+    optimizer.step()
+    fabric.save(tmp_path / "fabric.ckpt", {"module": module})
+    assert values(bare) != values(built(kind))
+    other = built(kind)
+    fabric.load(tmp_path / "fabric.ckpt", {"module": other})
+    assert values(other) == values(bare)
+
+
+@every_kind
+def test_fabric_is_told_of_a_net_that_was_not_built(kind: str):
+    module = lightning.Fabric(accelerator="cpu").setup(unbuilt(kind))
+    with pytest.warns(ts.ScopeWarning, match=r"before any was made.*net\.build\(\*example\)"):
+        module(inputs())

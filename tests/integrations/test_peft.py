@@ -1,5 +1,6 @@
 """PEFT adapts variables by their names, trains the adapters alone, saves and merges them."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,17 @@ def test_without_its_adapters_a_net_is_what_it_was(kind: str):
     with model.disable_adapter():
         assert torch.equal(output(model), output(built(kind)))
     assert values(model.unload()) == values(built(kind))
+
+
+@every_kind
+def test_an_adapter_is_merged_in_place_and_taken_out_again_and_copied_with_the_net(kind: str):
+    model = train(adapted(kind))
+    after = output(model)
+    model.merge_adapter()
+    assert torch.allclose(output(model), after, atol=1e-6)
+    model.unmerge_adapter()
+    assert torch.allclose(output(model), after, atol=1e-6)
+    assert torch.equal(output(copy.deepcopy(model)), output(model))
 
 
 def test_two_adapters_take_turns():
