@@ -124,6 +124,16 @@ def test_a_kept_module_comes_back_at_every_step_with_its_factory_called_once():
     assert calls == [1]
 
 
+def test_a_deep_copy_can_be_reset_though_pickle_could_not_keep_the_factory():
+    net = ts.ScopedModule(lambda x: ts.get_module("dense", lambda: nn.Linear(3, 3))(x), seed=0)
+    twin = copy.deepcopy(net.build(X))
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.zero_()
+    twin.reset_parameters()
+    assert torch.equal(twin(X), net(X))
+
+
 @each_copy
 def test_a_net_with_a_kept_module_is_copied_with_it(copied: Any):
     net = ts.ScopedModule(keeping, seed=0).build(X)

@@ -58,6 +58,9 @@ class MadeModule:
     factory: Callable[[], nn.Module]
     origin: Origin
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "MadeModule":
+        return replace(self)  # The factory is a function: shared, never copied.
+
     def __getstate__(self) -> dict[str, Any]:
         return {"factory": picklable(self.factory, "factory"), "origin": self.origin}
 
