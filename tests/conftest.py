@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import two_ranks
 
 import torchscope as ts
 from torchscope._here import here
@@ -57,3 +58,19 @@ def state(store: ts.VariableStore) -> list[Any]:
         list(store.state_dict()),
         [name for name, _ in store.named_modules()],
     ]
+
+
+@pytest.fixture(scope="module", params=["gloo", pytest.param("nccl", marks=pytest.mark.cuda)])
+def ranks(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> two_ranks.Outcome:
+    """What went wrong, on either of two ranks, in each test that is ``@on_two_ranks()``."""
+    if request.param == "nccl" and torch.cuda.device_count() < two_ranks.RANKS:
+        pytest.skip("this machine has no two CUDA devices")
+    names = [
+        two_ranks.name_of_check(item) for item in request.session.items if item.path == request.path
+    ]
+    folder = tmp_path_factory.mktemp("ranks")
+    return two_ranks.run(
+        request.module, [*filter(None, dict.fromkeys(names))], request.param, folder
+    )

@@ -14,8 +14,8 @@ PACKAGE = Path(torchscope.__file__).parent
 # The floors, from the bottom: a file imports only from floors below its own.
 FLOORS = [
     ["_errors"],
-    ["_names", "_here", "_assign", "_optim", "initializers", "regularizers"],
-    ["_declare", "_build"],
+    ["_names", "_here", "_sharded", "_optim", "initializers", "regularizers"],
+    ["_declare", "_build", "_assign"],
     ["_table", "_unbuilt"],
     ["_store"],
     ["_default"],
@@ -23,6 +23,7 @@ FLOORS = [
     ["_getter"],
     ["_scope"],
     ["_variables", "_template", "_bind", "_module"],
+    ["distributed"],
     ["__init__"],
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}

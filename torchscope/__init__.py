@@ -1,5 +1,6 @@
 """torchscope: variables by name for PyTorch. This file holds the public names and nothing else."""
 
+from . import distributed as distributed
 from . import initializers as initializers
 from . import regularizers as regularizers
 from ._assign import assign, assign_add, assign_sub
@@ -80,6 +81,7 @@ __all__ = [
     "bind",
     "constant_initializer",
     "default_store",
+    "distributed",
     "get_buffer",
     "get_collection",
     "get_local_variable",

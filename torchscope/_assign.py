@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from ._errors import VariableMismatchError
+from ._sharded import like
 
 
 def assign(variable: torch.Tensor, value: Any) -> torch.Tensor:
@@ -53,4 +54,4 @@ def _fitting(call: str, variable: torch.Tensor, value: Any) -> torch.Tensor:
             f"{call}: the variable has shape {tuple(variable.shape)}, the value "
             f"{tuple(value.shape)}. For one number everywhere: torch.full_like(variable, number).",
         )
-    return value
+    return like(variable, value)

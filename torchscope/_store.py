@@ -40,6 +40,7 @@ from ._errors import (
     VariableMissingError,
 )
 from ._here import Pass, entered, here, whole
+from ._sharded import back_in_parts, gathered, is_fully_sharded, like
 from ._table import VariableTable, key_in
 
 P = ParamSpec("P")
@@ -128,7 +129,14 @@ class VariableStore(VariableTable):
             return whole(fn(*args, **kwargs))
 
     def __enter__(self) -> Self:
-        (entered(self) or self._new_pass()).__enter__()
+        run = entered(self)
+        if run is None and is_fully_sharded(self):
+            raise ScopeOrderError(
+                None,
+                "This store is entered, but fully_shard gathers its variables only while it is "
+                "called. Call it: store(fn, x), or net(x) for a ScopedModule.",
+            )
+        (run or self._new_pass()).__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -442,7 +450,7 @@ class VariableStore(VariableTable):
                 for name, declaration in _items(module._declared):
                     if declaration.regularizer and begins(prefix + name):
                         losses.append(declaration.regularizer(module._fetch(declaration)))
-        return [loss for loss in losses if loss is not None]
+        return [gathered(loss) for loss in losses if loss is not None]
 
     def name_of(self, variable: torch.Tensor) -> str:
         """The full name of a variable of this store, blocks kept in it included.
@@ -500,6 +508,7 @@ class VariableStore(VariableTable):
 
     def apply_constraints(self) -> None:
         """Put every variable that has a ``constraint=`` to the value which that gives, in place."""
+        back_in_parts(self)
         with torch.no_grad():
             for store in self._stores():
                 for declaration in store._declared.values():
@@ -513,12 +522,14 @@ class VariableStore(VariableTable):
         For variables made on the meta device this is how they get their values, after
         ``store.to_empty(device=...)``. What was loaded instead of initialized is reset as well.
         """
+        back_in_parts(self)
         cpu = torch.device("cpu")
         values: list[tuple[torch.Tensor, torch.Tensor]] = []
         for store in self._stores():
             for declaration in store._declared.values():
+                variable = store._writable(declaration)
                 value = first_value(replace(declaration, device=cpu), store._seed)
-                values.append((store._writable(declaration), value))
+                values.append((variable, like(variable, value)))  # No more than this rank's part.
             for name, made in store._made_modules.items():
                 with own_random_stream(store._seed, name):
                     fresh = made.factory().state_dict()  # Without blocks: they are stores, too.
@@ -530,7 +541,7 @@ class VariableStore(VariableTable):
                         f"Module {name!r} no longer has what it was made with: {sorted(gone)}. "
                         "Remove its parametrization or pruning before you reset it.",
                     )
-                values += [(kept[key], value) for key, value in fresh.items()]
+                values += [(kept[key], like(kept[key], value)) for key, value in fresh.items()]
         with torch.no_grad():
             for variable, value in values:
                 variable.copy_(value)

@@ -149,8 +149,11 @@ class VariableTable(nn.ParameterDict):
             _names.check_variable(name)
             collections = (GraphKeys.GLOBAL_VARIABLES,)
             old = Declaration(name, collections=collections, key=_names.escape(name))
-        if name in self._declared:
-            self._writable(old)
+        dtype = value.dtype
+        if name in self._declared and self._writable(old).dtype == dtype:
+            dtype = (
+                old.dtype
+            )  # It may be in another since (by .half()); that is no new declaration.
         buffer = old.buffer and not isinstance(value, nn.Parameter)
         # An initializer that was called with a shape serves the new one, too.
         lasting = name in self._declared and not old.by_value and not old.shapeless
@@ -158,7 +161,7 @@ class VariableTable(nn.ParameterDict):
             old,
             shape=tuple(value.shape),
             sizes=list(value.shape),
-            dtype=value.dtype,
+            dtype=dtype,
             default_dtype=False,
             buffer=buffer,
             origin=Origin.here(),
@@ -340,6 +343,7 @@ class VariableTable(nn.ParameterDict):
             assign = bool(local_metadata.get("assign_to_params_buffers", False))
             self._pending_strict, self._pending_assign = _strict(), assign
             self._pending_terms = Terms()
+            self._not_loaded = []
             here = {*self._parameters, *self._buffers, *self._modules}
             here |= {declaration.key for declaration in self._declared.values()}
             for full_key in [key for key in state_dict if key.startswith(prefix)]:
@@ -349,7 +353,6 @@ class VariableTable(nn.ParameterDict):
                     # A copy, as loading makes one: the tensor may be another model's, and change.
                     with torch.inference_mode(False):  # What is made under it is never trained.
                         self._pending[key] = value if assign else value.detach().clone()
-                    self._not_loaded = []
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
 

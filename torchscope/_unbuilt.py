@@ -26,7 +26,8 @@ class Unbuilt(dict[str, Any]):
             frame = frame.f_back
         where = "" if frame is None else frame.f_globals.get("__name__", "") + "."
         function = "" if frame is None else frame.f_code.co_name
-        ours = where.startswith(("torch.", "torchscope.")) and not where.startswith(_HOLDING)
+        holding = where.startswith(_HOLDING) and not where.startswith(_SAVING)
+        ours = where.startswith(("torch.", "torchscope.")) and not holding
         if not ours or function == "requires_grad_":
             self.notice()
         return super().items()  # Moving, saving, compiling need not see what is to come.
@@ -42,9 +43,10 @@ class Unbuilt(dict[str, Any]):
     def _refuse_holders(self, frame: FrameType | None) -> None:
         while frame is not None:
             holder = type(cast("object", frame.f_locals.get("self")))
-            sharding = frame.f_code.co_name == "fully_shard"
-            if sharding or (frame.f_code.co_name == "__init__" and issubclass(holder, _HOLDERS)):
-                name = "fully_shard" if sharding else holder.__name__
+            function = frame.f_code.co_name
+            sharding = function in _SHARDING
+            if sharding or (function == "__init__" and issubclass(holder, _HOLDERS)):
+                name = function if sharding else holder.__name__
                 raise NotBuiltError(
                     None,
                     f"{name} is given a ScopedModule that was not built, and would hold none of "
@@ -55,4 +57,6 @@ class Unbuilt(dict[str, Any]):
 
 _PASSING_ON = {"parameters", "named_parameters", "_named_members", "<lambda>"}
 _HOLDING = ("torch.optim.", "torch.distributed.", "torch.nn.parallel.")
+_SAVING = "torch.distributed.checkpoint."
+_SHARDING = {"fully_shard", "distribute_module"}
 _HOLDERS = (torch.optim.Optimizer, nn.parallel.DistributedDataParallel)
