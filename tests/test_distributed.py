@@ -717,6 +717,34 @@ def test_loading_into_a_net_that_was_not_built_is_no_silent_nothing(rank: Rank):
         net.build(IDS)
 
 
+@on_two_ranks()
+def test_a_checkpoint_is_loaded_by_name_whatever_the_order(rank: Rank):
+    net, other = made("ab").to(rank.device), made("ba").to(rank.device)
+    net.reset_parameters()
+    dcp.save(net.state_dict(), checkpoint_id=rank.folder / "order")
+    ts.assign(other["a"], torch.zeros(3))
+    dcp.load(other.state_dict(), checkpoint_id=rank.folder / "order")
+    assert torch.equal(other["a"], net["a"])
+    assert torch.equal(other["b"], net["b"])
+
+
+@on_two_ranks()
+def test_a_variable_that_a_checkpoint_lacks_is_torchs_error_by_name(rank: Rank):
+    dcp.save(made("ab").state_dict(), checkpoint_id=rank.folder / "less")
+    with pytest.raises(dcp.CheckpointException, match="Missing key in checkpoint state_dict: c"):
+        dcp.load(made("abc").state_dict(), checkpoint_id=rank.folder / "less")
+
+
+@on_two_ranks()
+def test_of_a_buffer_the_checkpoint_has_the_value_of_rank_0(rank: Rank):
+    net = fully_shard(averaging(rank.device), mesh=rank.mesh)
+    net(torch.full((2, 3), 4.0 * (rank.number + 1), device=rank.device))
+    assert net["mean"].tolist() == [2.0 * (rank.number + 1)] * 3
+    dcp.save(net.state_dict(), checkpoint_id=rank.folder / "buffer")
+    dcp.load(net.state_dict(), checkpoint_id=rank.folder / "buffer")
+    assert net["mean"].tolist() == [2.0] * 3
+
+
 # ---- tensor parallel -----------------------------------------------------------------------------
 
 PLAN = {"up/w": Shard(1), "up/b": Shard(0), "down/w": Shard(0), "down/b": Replicate()}
@@ -803,3 +831,78 @@ def test_distributed_variables_are_checkpointed_and_compiled(rank: Rank):
     checkpoint(net, whole_x, use_reentrant=False).full_tensor().sum().backward()
     alone(x).sum().backward()
     torch.testing.assert_close(net["up/w"].grad.full_tensor(), alone["up/w"].grad)
+
+
+@on_two_ranks()
+def test_a_variable_made_after_distributing_is_warned_of_and_torch_refuses_it(rank: Rank):
+    net = ts.ScopedModule(late).to(rank.device).build(torch.ones(3, device=rank.device))
+    distribute_module(net, rank.mesh)
+    x = distribute_tensor(torch.ones(3), rank.mesh)
+    with (
+        pytest.warns(ts.ScopeWarning, match="'late' is made after the net was built"),
+        pytest.raises(RuntimeError, match=r"mixed torch\.Tensor and DTensor"),
+    ):
+        net(x, more=True)
+
+
+def there_and_back(x: torch.Tensor) -> torch.Tensor:
+    """One variable, used twice, and a buffer."""
+    w = ts.get_variable("w", [4, 6])
+    scale = ts.get_buffer("scale", [4], initializer=ts.ones_initializer())
+    return torch.tanh(x @ w) @ ts.get_variable_scope().get_variable("v", [6, 4]) * scale + (
+        torch.tanh(x @ w) @ w.T
+    )
+
+
+@on_two_ranks()
+def test_what_is_used_twice_is_distributed_once(rank: Rank):
+    x = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    x = x.to(rank.device)
+    nets = [ts.ScopedModule(there_and_back, seed=0).to(x.device, x.dtype) for _ in range(2)]
+    alone, net = (net.build(x) for net in nets)
+    net["w"] = nn.Parameter(distribute_tensor(net["w"], rank.mesh, [Shard(1)]))
+    net["v"] = nn.Parameter(distribute_tensor(net["v"], rank.mesh, [Shard(0)]))
+    net["scale"] = distribute_tensor(net["scale"], rank.mesh, [Replicate()])
+    result = net(DTensor.from_local(x, rank.mesh, [Replicate()])).full_tensor()
+    torch.testing.assert_close(result, alone(x))
+    result.square().sum().backward()
+    alone(x).square().sum().backward()
+    torch.testing.assert_close(net["w"].grad.full_tensor(), alone["w"].grad)
+    assert list(net.state_dict()) == list(alone.state_dict())
+    assert not isinstance(net["scale"], nn.Parameter)
+
+
+@on_two_ranks()
+def test_built_on_meta_and_distributed_it_gets_the_values_of_a_plain_build(rank: Rank):
+    alone, _, x = halves(rank.device)
+    net = ts.ScopedModule(perceptron, seed=0).to("meta", torch.float64).build(x.to("meta"))
+    by_variable(net, rank)
+    net.to_empty(device=rank.device)
+    net.reset_parameters()
+    assert net["up/w"].to_local().shape == (4, 8)
+    assert_same(net, alone)
+
+
+@on_two_ranks()
+def test_ddp_wraps_what_was_built_on_meta(rank: Rank):
+    net = unbuilt(seed=7).to("meta", torch.float64).build(IDS.to("meta"))
+    net.to_empty(device=rank.device)
+    net.reset_parameters()
+    train(DistributedDataParallel(net), rank.part(IDS))
+    alone = build(seed=7, device=rank.device)
+    train(alone, IDS.to(rank.device))
+    assert_same(net, alone)
+
+
+@on_two_ranks()
+def test_mixed_precision_by_autocast_in_ddp_keeps_float32(rank: Rank):
+    net = unbuilt().to(rank.device).build(IDS.to(rank.device))
+    wrapped = DistributedDataParallel(net)
+    with torch.autocast(rank.device.partition(":")[0], torch.bfloat16):
+        result = wrapped(rank.part(IDS))
+        loss_of(wrapped, rank.part(IDS)).backward()
+    assert result.dtype == torch.bfloat16
+    assert {(value.dtype, value.grad.dtype) for value in net.parameters()} == {
+        (torch.float32, torch.float32)
+    }
+    assert_same(net, unbuilt().build(IDS))

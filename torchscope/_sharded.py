@@ -41,4 +41,3 @@ def back_in_parts(module: nn.Module) -> None:
     for inner in module.modules():
         if is_fully_sharded(inner):
             cast("Any", inner).reshard()
-
