@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from checkpoint_writer import BundleWriter
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 import torchscope as ts
 from torchscope import checkpoint
@@ -522,6 +524,33 @@ def test_local_variables_are_in_no_checkpoint():
 
     report = checkpoint.load(build(model, True), VALUES)
     assert report.missing == []
+
+
+@pytest.mark.parametrize("kind", ["tensorflow", "a mapping"])
+def test_each_rank_keeps_its_own_part_of_a_sharded_variable(tmp_path: Path, kind: str):
+    from torch.distributed.tensor import (
+        Shard,
+        distribute_module,
+        distribute_tensor,
+        init_device_mesh,
+    )
+
+    dist.init_process_group("fake", store=FakeStore(), rank=1, world_size=2)
+    try:
+        mesh = init_device_mesh("cpu", (2,))
+        net = build(dense, True)
+
+        def shard(_: str, module: nn.Module, mesh: Any) -> None:
+            for key, parameter in module.named_parameters(recurse=False):
+                part = distribute_tensor(parameter.detach(), mesh, [Shard(0)], src_data_rank=None)
+                module.register_parameter(key, nn.Parameter(part))
+
+        distribute_module(net, mesh, shard)
+        checkpoint.load(net, SOURCES[kind](tmp_path))
+        assert net["dense/kernel"].to_local().tolist() == [[3, 4, 5]]
+        assert net["dense/bias"].to_local().tolist() == [3]
+    finally:
+        dist.destroy_process_group()
 
 
 # ---- files that cannot be read -------------------------------------------------------------------

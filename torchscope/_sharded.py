@@ -12,7 +12,7 @@ from torch import nn
 
 def like(variable: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """``value``, or this rank's part of it if ``variable`` is kept in parts; nothing is sent."""
-    if not _in_parts(variable) or _in_parts(value):
+    if not in_parts(variable) or in_parts(value):
         return value
     kept: Any = variable
     distribute = sys.modules["torch.distributed.tensor"].distribute_tensor
@@ -21,10 +21,11 @@ def like(variable: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
 
 def gathered(value: torch.Tensor) -> torch.Tensor:
     """The whole of ``value``, with its gradient, on every rank."""
-    return cast("Any", value).full_tensor() if _in_parts(value) else value
+    return cast("Any", value).full_tensor() if in_parts(value) else value
 
 
-def _in_parts(tensor: torch.Tensor) -> bool:
+def in_parts(tensor: torch.Tensor) -> bool:
+    """Whether each rank has a part of it."""
     # If nobody has imported it there is none; importing it would take a second.
     tensors = sys.modules.get("torch.distributed.tensor")
     return tensors is not None and isinstance(tensor, tensors.DTensor)

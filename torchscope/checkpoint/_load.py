@@ -9,6 +9,7 @@ from torch import Tensor
 from torchscope._declare import keeps_all
 from torchscope._errors import CheckpointError
 from torchscope._names import escape
+from torchscope._sharded import back_in_parts, in_parts, like
 from torchscope._store import VariableStore
 from torchscope._table import Terms
 
@@ -95,12 +96,20 @@ def load(
         for key, there in plan.waiting.items():
             dtype = cast("torch.dtype", tensors.dtype(there))
             held[key] = torch.empty(tensors.shape(there), dtype=dtype, device="cpu")
-            tensors.read_into(held[key], there)
+            _read_into(held[key], tensors, there)
+        back_in_parts(store)
         for name, there in plan.into.items():
-            tensors.read_into(plan.here[name], there)
+            _read_into(plan.here[name], tensors, there)
         if not store.built:
             store._hold(held, plan.terms, strict)
     return plan.report
+
+
+def _read_into(variable: Tensor, tensors: Source, there: str) -> None:
+    if isinstance(tensors, Checkpoint) and not in_parts(variable):
+        tensors.read_into(variable, there)
+    else:
+        variable.copy_(like(variable, tensors[there]))
 
 
 class _Plan:

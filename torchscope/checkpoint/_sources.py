@@ -34,8 +34,6 @@ class Source(Protocol):
 
     def dtype(self, name: str) -> torch.dtype | str: ...
 
-    def read_into(self, tensor: Tensor, name: str) -> None: ...
-
     def verify(self, name: str) -> None: ...
 
     def close(self) -> None: ...
@@ -71,9 +69,6 @@ class Tensors:
 
     def dtype(self, name: str) -> torch.dtype:
         return self[name].dtype
-
-    def read_into(self, tensor: Tensor, name: str) -> None:
-        tensor.copy_(self[name])
 
     def verify(self, name: str) -> None:
         """Nothing to verify: it was read already."""
@@ -118,9 +113,6 @@ class Safetensors:
     def dtype(self, name: str) -> torch.dtype | str:
         written: str = self._file.get_slice(name).get_dtype()
         return _SAFETENSORS.get(written, written)
-
-    def read_into(self, tensor: Tensor, name: str) -> None:
-        tensor.copy_(self[name])
 
     def verify(self, name: str) -> None:
         """Nothing to verify: the format has no checksums, and its header was checked."""
