@@ -732,17 +732,19 @@ def test_a_local_variable_has_its_name_and_its_list(store):
         assert ts.get_local_variable("w", []) is local
 
 
-def test_get_local_variable_takes_what_get_variable_takes():
-    theirs, ours = (
-        [
-            p.name
-            for p in inspect.signature(f).parameters.values()
-            if p.kind is p.POSITIONAL_OR_KEYWORD
-        ]
-        for f in (ts.get_variable, ts.get_local_variable)
-    )
+@pytest.mark.parametrize("function", [ts.get_variable, ts.get_local_variable])
+def test_arguments_stand_where_they_do_in_tensorflow(function, store):
     tensorflows = ["name", "shape", "dtype", "initializer", "regularizer", "trainable"]
-    assert ours == theirs == [*tensorflows, "collections"]
+    tensorflows += ["collections", "caching_device", "partitioner", "validate_shape"]
+    tensorflows += ["use_resource", "custom_getter", "constraint", "synchronization", "aggregation"]
+    names = list(inspect.signature(ts.get_variable).parameters)
+    assert names == [*tensorflows, "device"]
+
+    def doubled(getter, *args, **kwargs):
+        return 2 * getter(*args, **kwargs)
+
+    by_position = ["w", [], None, ts.ones_initializer(), None, True, None, *[None] * 4, doubled]
+    assert function(*by_position).item() == 2
 
 
 # -- lists

@@ -12,7 +12,7 @@ from ._errors import NotBuiltError, ScopeOrderError
 
 # Private in asyncio, public by use: `asyncio.current_task()` raises where no loop runs.
 running_loop = asyncio._get_running_loop
-_graph_task: Any = torch._C._current_graph_task_id
+graph_task: Any = torch._C._current_graph_task_id
 
 
 class Pass:
@@ -21,12 +21,19 @@ class Pass:
     TensorFlow 1's rules hold within a pass as they did within a graph; variables outlive it.
     """
 
-    def __init__(self, store: Any, *, shares: "Pass | None" = None) -> None:
+    __slots__ = (
+        *("again", "attributes", "by_path", "declared", "depth", "endless", "graph_task", "met"),
+        *("opened", "scopes", "store", "task", "templates", "traced", "values"),
+    )
+
+    def __init__(self, store: Any, shares: "Pass | None" = None) -> None:
+        self.traced = is_dynamo_compiling()
         self.store = store
-        # The open scopes, innermost last, and beside each but the root the manager that opened it
-        # with what to put back when it closes. The root is made when first asked for.
+        # What a get reads: not through nn.Module's own attributes, which take thrice as long.
+        self.declared = store._declared
+        self.attributes: dict[str, Any] = {} if self.traced else store.__dict__
+        # The open scopes, innermost last. The root is made when first asked for.
         self.scopes: list[Any] = []
-        self.entered: list[tuple[Any, dict[str, None] | None, Any]] = []
         self.depth = 1  # how many scopes are open where the pass begins and has to end
         # The names of scopes opened: TensorFlow counts them, but asks only whether there are any.
         self.opened: dict[str, None] = {}
@@ -36,9 +43,8 @@ class Pass:
         self.met: dict[str, None] = {} if shares is None else shares.met
         self.values: dict[Any, list[tuple[str, Any]]] = {} if shares is None else shares.values
         self.templates: dict[Any, Any] = {} if shares is None else shares.templates
-        self.traced = is_dynamo_compiling()
-        self.task = None if self.traced else running_task()
-        self.graph_task = -1 if self.traced else _graph_task()
+        self.task = None if self.traced or running_loop() is None else running_task()
+        self.graph_task = -1 if self.traced else graph_task()
         self.endless = False  # whether it is the default store's, which no leaving ends
         self.again = False  # whether it runs again what another pass has run
 
@@ -55,7 +61,7 @@ class Pass:
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         passes = here.passes
-        if passes[-1:] != [self]:
+        if not passes or passes[-1] is not self:
             # Whatever lies above was left open, by a generator perhaps; it must not outlive this.
             del passes[passes.index(self) if self in passes else len(passes) :]
             raise ScopeOrderError(
@@ -65,7 +71,7 @@ class Pass:
                 "await.",
             )
         passes.pop()
-        if error is None and self not in passes and not self.endless:
+        if error is None and not self.endless and self not in passes:
             if len(self.scopes) > self.depth:
                 name = self.scopes[-1].name
                 raise ScopeOrderError(
@@ -75,11 +81,12 @@ class Pass:
                 )
             if not self.again:
                 self.values.clear()  # A bound function may keep the pass; not the step's graph.
-                self.store._pass_ended()
+                if not self.attributes.get("_built"):
+                    self.store._pass_ended()
 
     def check(self, full_name: str) -> None:
         """Raise if whoever asks for ``full_name`` is not the code that began this pass."""
-        if not self.traced and self.graph_task != _graph_task():
+        if not self.traced and self.graph_task != graph_task():
             raise NotBuiltError(
                 full_name,
                 f"{full_name!r} was asked for while gradients are computed, outside the pass that "
@@ -98,24 +105,17 @@ class Pass:
                 "Leave the scope before you await, or enter a store of its own in each task.",
             )
 
-    def open(self, name: str) -> None:
-        """Count an opening of the scope ``name``."""
-        opened = self.opened
-        if name in opened:  # It goes to the end, where its children will follow it.
-            del opened[name]
-        opened[name] = None
+    def close(self, name: str, count: int) -> None:
+        """Start the counts below ``name`` again, as TensorFlow does when a scope is left.
 
-    def close(self, name: str) -> None:
-        """Start the counts below ``name`` again, as TensorFlow does when a scope is left."""
-        below = name + "/"
-        gone: list[str] = []
-        for opened in reversed(self.opened):
-            if opened.startswith(below):
-                gone.append(opened)
-            elif not self.by_path:  # Then all below it were opened after it.
-                break
-        for opened in gone:
-            del self.opened[opened]
+        ``count`` names had been opened when it was.
+        """
+        if self.by_path:
+            below = name + "/"
+            for opened in [opened for opened in self.opened if opened.startswith(below)]:
+                del self.opened[opened]
+        while len(self.opened) > count and not self.by_path:  # All since then were below it.
+            self.opened.popitem()
 
     def unused(self, name: str) -> str:
         """``name``, or the first of ``name_1``, ``name_2``, ... that no scope was opened by."""
@@ -163,4 +163,7 @@ def running_task() -> Any:
 
 def entered(store: Any) -> Pass | None:
     """The innermost pass in which this thread is in ``store`` now, or None."""
-    return next((run for run in reversed(here.passes) if run.store is store), None)
+    for run in reversed(here.passes):
+        if run.store is store:
+            return run
+    return None

@@ -53,25 +53,28 @@ def recall(run: Pass, full_name: str, shape: Any, dtype: Any, reuse: Reuse) -> t
     The same table, for the one case that a training step has: no value for an initializer, no
     custom getter, shape and dtype as declared.
     """
-    store: VariableStore = run.store
-    made = store._declared.get(full_name)
+    made = run.declared.get(full_name)
     watched = run.traced or not is_dynamo_compiling()
     if (
         made is None
-        or not (shape is None or _is_shape(shape, made))
-        or (dtype or (made.dtype if made.default_dtype else get_default_dtype())) is not made.dtype
+        or (
+            (dtype or get_default_dtype()) is not made.dtype
+            and (dtype is not None or not made.default_dtype)
+        )
+        or not (shape is None or is_shape(shape, made))
         or (reuse is _NO and watched and full_name in run.met)
     ):
         return None
     if watched:
         run.check(full_name)
         run.met[full_name] = None
-    return store._fetch(made)
+    return run.store._fetch(made)
 
 
-def _is_shape(shape: Any, made: Declaration) -> bool:
+def is_shape(shape: Any, made: Declaration) -> bool:
+    """Whether ``shape`` is plainly the declared one."""
     # An array would compare element by element; find_or_make takes it as what it is.
-    if shape.__class__ is list:
+    if type(shape) is list:
         return shape == made.sizes
     return isinstance(shape, tuple) and shape == made.shape
 

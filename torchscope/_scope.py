@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,10 +15,42 @@ from ._collections import get_collection
 from ._declare import Constraint, DTypeLike, GraphKeys, ShapeLike, as_dtype
 from ._default import current_pass
 from ._errors import ScopeError, ScopeOrderError
-from ._getter import CustomGetter, ask, drop_graph_only
+from ._getter import CustomGetter, ask
 from ._here import Pass, here, running_loop, running_task
 from ._reuse import Reuse
 from .regularizers import Regularizer
+
+
+class Place:
+    """Where a scope lies: its name, what names in it begin with, and what was found below it.
+
+    Kept from one opening to the next, so that names are checked and joined once: of scopes, with
+    their places, in ``below``, of variables, with their full names, in ``full_names``.
+    """
+
+    __slots__ = ("below", "full_names", "name", "prefix")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.prefix = name + "/" if name else ""
+        self.below: dict[str, Place] = {}
+        self.full_names: dict[str, str] = {}
+
+    def full_name(self, name: str, made: Collection[str] = ()) -> str:
+        """``name`` in this place, from now on found in ``full_names`` if such a name was made."""
+        if not isinstance(name, str):
+            raise TypeError(f"A variable's name is a string, not {name!r}.")
+        full_name = self.prefix + name
+        if full_name in made and len(self.full_names) < KEPT:
+            self.full_names[name] = full_name
+        return full_name
+
+    def __reduce__(self) -> Any:
+        return Place, (self.name,)  # A copy finds the rest anew.
+
+
+ROOT = Place("")
+KEPT = 1_000  # names below one place: whoever has more uses each but once
 
 
 @dataclass  # Not frozen, which Dynamo could not trace; nobody assigns to it.
@@ -30,11 +62,10 @@ class Defaults:
     dtype: torch.dtype | None = None
     custom_getter: CustomGetter | None = None
 
-    @property
-    def plain(self) -> bool:
-        """Whether no getter, and no value for an initializer, changes what a get asks for."""
+    def __post_init__(self) -> None:
+        # Whether no getter, and no value for an initializer, changes what a get asks for.
         value = self.initializer is not None and not callable(self.initializer)
-        return self.custom_getter is None and not value
+        self.plain = self.custom_getter is None and not value
 
     def over(self, outer: "Defaults") -> "Defaults":
         """These, and ``outer``'s where there is none; custom getters chain, these called first."""
@@ -67,26 +98,55 @@ class VariableScope:
     scope`` or ``get_variable_scope()``; entered again by ``with variable_scope(scope):``.
     """
 
-    __slots__ = ("constraint", "defaults", "mode", "name", "plain", "prefix")
+    __slots__ = ("constraint", "count", "defaults", "mode", "opener", "place", "undo")
 
-    def __init__(
-        self,
-        name: str = "",
-        mode: Reuse = Reuse.NO,
-        defaults: "Defaults | None" = None,
+    place: Place
+    mode: Reuse
+    defaults: Defaults
+    constraint: Constraint | None  # for variables directly in this scope, as in TensorFlow
+    # While it is open: by what, how many names had been opened, and what else is to be put back.
+    opener: "Opening | None"
+    count: int
+    undo: Any
+
+    # No __init__: the call alone would take a fourth of the time that a scope takes.
+
+    @classmethod
+    def at(
+        cls,
+        place: Place,
+        mode: Reuse = _NO,
+        defaults: Defaults = _NO_DEFAULTS,
         constraint: Constraint | None = None,
-    ) -> None:
-        defaults = defaults or _NO_DEFAULTS
-        self.name = name
-        self.prefix = name + "/" if name else ""
-        self.mode = mode
-        self.defaults = defaults
-        self.plain = defaults is _NO_DEFAULTS or defaults.plain
-        self.constraint = constraint  # for variables directly in this scope, as in TensorFlow
+    ) -> "VariableScope":
+        """A scope that nobody has opened."""
+        scope = cls()
+        scope.place, scope.mode, scope.defaults, scope.constraint = (
+            place,
+            mode,
+            defaults,
+            constraint,
+        )
+        scope.opener = scope.undo = None
+        scope.count = 0
+        return scope
+
+    def __reduce__(self) -> Any:
+        return VariableScope.at, (self.place, self.mode, self.defaults, self.constraint)
 
     def copy(self) -> "VariableScope":
         """A scope like this one; what is set on either does not reach the other."""
-        return VariableScope(self.name, self.mode, self.defaults, self.constraint)
+        return VariableScope.at(self.place, self.mode, self.defaults, self.constraint)
+
+    @property
+    def name(self) -> str:
+        """The full name."""
+        return self.place.name
+
+    @property
+    def prefix(self) -> str:
+        """What full names of variables in it begin with."""
+        return self.place.prefix
 
     @property
     def reuse(self) -> bool | Reuse:
@@ -118,7 +178,6 @@ class VariableScope:
 
     def _set(self, **changed: Any) -> None:
         self.defaults = replace(self.defaults, **changed)
-        self.plain = self.defaults.plain
 
     def reuse_variables(self) -> None:
         """From now on, and in scopes opened in this one, only return what is there."""
@@ -184,8 +243,156 @@ class VariableScope:
         return self.get_collection(GraphKeys.LOCAL_VARIABLES)
 
 
-class variable_scope:  # noqa: N801  - TensorFlow's name
-    """Open a scope: ``with variable_scope("conv1") as scope:`` prefixes names with ``conv1/``.
+class Opening:
+    """What ``variable_scope(...)`` returns: ``with`` it, the scope is open."""
+
+    __slots__ = (
+        *("_constraint", "_default_name", "_defaults", "_entered", "_fresh", "_mode", "_run"),
+        "_target",
+    )
+
+    _target: Any  # a name, a scope or None
+    _default_name: str | None
+    _mode: Reuse
+    _defaults: Defaults
+    _constraint: Constraint | None
+    _fresh: bool  # whether it has a name and perhaps a mode, nothing else, and was never entered
+    _run: Pass | None  # in which it is open
+    # What the first entry in a pass settles for later ones, as in TensorFlow: the pass (by its
+    # table of names, which holds no graph), the name or scope, and the mode.
+    _entered: tuple[Any, str | VariableScope, Reuse] | None
+
+    def __enter__(self) -> VariableScope:
+        passes = here.passes
+        run = passes[-1] if passes else current_pass()
+        scopes = run.scopes
+        outer = scopes[-1] if scopes else innermost(run)
+        # Nearly always it is a name that was opened here before.
+        if self._fresh and not is_dynamo_compiling() and running_loop() is None:
+            place = outer.place.below.get(self._target)
+            if place is not None:
+                mode = self._mode
+                if mode is _NO:
+                    mode = outer.mode
+                scope = VariableScope()
+                scope.place = place
+                scope.mode = mode
+                scope.defaults = outer.defaults
+                scope.constraint = scope.undo = None
+                scope.opener = self
+                opened = run.opened
+                opened[place.name] = None
+                scope.count = len(opened)
+                scopes.append(scope)
+                self._run = run
+                self._fresh = False
+                self._entered = run.met, self._target, mode
+                return scope
+        return self._open(run, outer)
+
+    def _open(self, run: Pass, outer: VariableScope) -> VariableScope:
+        compiling = is_dynamo_compiling()
+        in_a_task = not compiling and running_loop() is not None
+        if in_a_task:
+            run.check_task(str(self._target))
+        target, mode = self._target, self._mode
+        opened: dict[str, None] | None = None
+        by_path = run.by_path
+        before = self._entered
+        if before is not None and before[0] is run.met:
+            _, target, mode = before
+        elif target is None:
+            target = self._unused_name(run, outer)
+        if isinstance(target, VariableScope):
+            scope = target if target is not self._target else self._again(target)
+            target = scope  # One copy serves all entries.
+            by_path = by_path or scope.name not in run.opened
+            run.opened[scope.name] = None
+            run.by_path = True
+            opened = dict(run.opened)  # Numbers used inside are given back when it is left.
+        else:
+            name = _checked(run, target)
+            if "/" in name:
+                run.by_path = by_path = True
+            if mode is _NO:  # And once it was entered under reuse, it reuses.
+                mode = outer.mode
+            defaults = outer.defaults
+            if self._defaults is not _NO_DEFAULTS:
+                defaults = self._defaults.over(defaults)
+            place = Place(outer.prefix + name)
+            below = outer.place.below
+            if not compiling and _names.is_plain(name) and len(below) < KEPT:
+                below[name] = place
+            scope = VariableScope.at(place, mode, defaults, self._constraint)
+            run.opened[scope.name] = None
+        if opened is not None or in_a_task or self._run is not None:
+            scope.undo = opened, by_path, run.task, self._run, scope.undo
+        scope.opener = self
+        scope.count = len(run.opened)
+        run.scopes.append(scope)
+        self._run, self._fresh, self._entered = run, False, (run.met, target, mode)
+        if in_a_task:
+            run.task = running_task()
+        return scope
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        run = self._run
+        if run is None or not run.scopes or run.scopes[-1].opener is not self:
+            inside = innermost(current_pass()).name
+            raise ScopeOrderError(
+                inside,
+                f"Scopes must be left in the reverse order of entering; {inside!r} is open still. "
+                "Did a generator or a coroutine enter one and pause? Keep "
+                "`with variable_scope(...)` around code without yield and await.",
+            )
+        scope = run.scopes.pop()
+        undo = scope.undo
+        if undo is None:
+            self._run = scope.opener = None
+        else:
+            opened, by_path, run.task, self._run, scope.undo = undo
+            if scope.undo is None:
+                scope.opener = None
+            if opened is not None:
+                run.opened, run.by_path = opened, by_path
+                return
+        if run.by_path or len(run.opened) != scope.count:
+            run.close(scope.place.name, scope.count)
+
+    def _unused_name(self, run: Pass, outer: VariableScope) -> str:
+        if self._mode is not _NO:
+            raise ScopeError(
+                None,
+                "reuse needs a name: variable_scope(None, default_name) takes a name not used yet. "
+                f"Give it one: variable_scope({self._default_name!r}, reuse=True).",
+            )
+        default_name = _checked(run, self._default_name)
+        return run.unused(_names.join(outer.name, default_name)).removeprefix(outer.prefix)
+
+    def _again(self, original: VariableScope) -> VariableScope:
+        """A scope entered again depends on nothing around it, and is a copy."""
+        _names.check_scope(original.name.rpartition("/")[2], at_root=False)
+        mode = original.mode if self._mode is _NO else self._mode
+        defaults = self._defaults.over(original.defaults)
+        return VariableScope.at(original.place, mode, defaults, self._constraint)
+
+
+def variable_scope(
+    name_or_scope: str | VariableScope | None,
+    default_name: str | None = None,
+    values: Any = None,
+    initializer: Any = None,
+    regularizer: Regularizer | None = None,
+    caching_device: Any = None,
+    partitioner: Any = None,
+    custom_getter: CustomGetter | None = None,
+    reuse: Any = None,
+    dtype: DTypeLike = None,
+    use_resource: Any = None,
+    constraint: Constraint | None = None,
+    auxiliary_name_scope: Any = None,
+) -> Opening:
+    """Open a scope: names inside it begin with its own and a slash.
 
     >>> import torchscope as ts
     >>> with ts.VariableStore() as store:
@@ -208,12 +415,16 @@ class variable_scope:  # noqa: N801  - TensorFlow's name
         values: accepted, as all arguments that mean something only in a graph.
         initializer: for variables that name none; also a value.
         regularizer: for variables that name none; ``ts.no_regularizer`` switches one off.
+        caching_device: as ``values``.
+        partitioner: as ``values``.
         custom_getter: called for each variable as ``custom_getter(getter, name, ...)``; those of
             outer scopes are chained to it.
         reuse: True to only return what is there, ``AUTO_REUSE`` to make what is not. None and
             False inherit: reuse cannot be switched off inside.
         dtype: for variables that name none.
+        use_resource: as ``values``.
         constraint: for variables directly in this scope that name none.
+        auxiliary_name_scope: as ``values``.
 
     Raises:
         VariableNameError: on entering; the name is none that TensorFlow accepts.
@@ -221,109 +432,22 @@ class variable_scope:  # noqa: N801  - TensorFlow's name
         ScopeOrderError: on leaving; another scope was opened after this one and is open still.
         TypeError: neither a name nor a default name, or an unknown argument.
     """
-
-    __slots__ = ("_constraint", "_default_name", "_defaults", "_entered", "_mode", "_target")
-
-    def __init__(
-        self,
-        name_or_scope: str | VariableScope | None,
-        default_name: str | None = None,
-        values: Any = None,
-        initializer: Any = None,
-        regularizer: Regularizer | None = None,
-        *,
-        custom_getter: CustomGetter | None = None,
-        reuse: Any = None,
-        dtype: DTypeLike = None,
-        constraint: Constraint | None = None,
-        **graph_only: Any,
-    ) -> None:
-        if graph_only:
-            drop_graph_only("variable_scope", graph_only)
-        if name_or_scope is None and default_name is None:
-            raise TypeError("variable_scope(None) needs a default_name: variable_scope(None, 'a').")
-        self._target = name_or_scope
-        self._default_name = default_name
-        self._mode = _NO if reuse is None else Reuse.of(reuse)
-        self._defaults = _NO_DEFAULTS
-        if not (initializer is regularizer is dtype is custom_getter is None):
-            self._defaults = Defaults(initializer, regularizer, as_dtype(dtype), custom_getter)
-        self._constraint = constraint
-        # What the first entry in a pass settles for later ones, as in TensorFlow: the pass (by its
-        # table of names, which holds no graph), the name or scope, and the mode.
-        self._entered: tuple[Any, str | VariableScope, Reuse] | None = None
-
-    def __enter__(self) -> VariableScope:
-        run = here.passes[-1] if here.passes else current_pass()
-        outer = run.scopes[-1] if run.scopes else innermost(run)
-        in_a_task = not is_dynamo_compiling() and running_loop() is not None
-        if in_a_task:
-            run.check_task(str(self._target))
-        target, mode, undo = self._target, self._mode, None
-        before = self._entered
-        if before is not None and before[0] is run.met:
-            _, target, mode = before
-        elif target is None:
-            target = self._unused_name(run, outer)
-        if isinstance(target, VariableScope):
-            scope = target if target is not self._target else self._again(target)
-            target = scope  # One copy serves all entries.
-            run.open(scope.name)
-            run.by_path = True
-            undo = dict(run.opened)  # Numbers used inside are given back when it is left.
-        else:
-            name = _checked(run, target)
-            if "/" in name:
-                run.by_path = True
-            if mode is _NO:  # And once it was entered under reuse, it reuses.
-                mode = outer.mode
-            defaults = outer.defaults
-            if self._defaults is not _NO_DEFAULTS:
-                defaults = self._defaults.over(defaults)
-            scope = VariableScope(outer.prefix + name, mode, defaults, self._constraint)
-            run.open(scope.name)
-        self._entered = run.met, target, mode
-        run.scopes.append(scope)
-        run.entered.append((self, undo, run.task))
-        if in_a_task:
-            run.task = running_task()
-        return scope
-
-    def __exit__(self, *_: object) -> None:
-        run = here.passes[-1] if here.passes else current_pass()
-        if not run.entered or run.entered[-1][0] is not self:
-            inside = innermost(run).name
-            raise ScopeOrderError(
-                inside,
-                f"Scopes must be left in the reverse order of entering; {inside!r} is open still. "
-                "Did a generator or a coroutine enter one and pause? Keep "
-                "`with variable_scope(...)` around code without yield and await.",
-            )
-        _, undo, task = run.entered.pop()
-        scope = run.scopes.pop()
-        if task is not run.task:
-            run.task = task
-        if undo is not None:
-            run.opened = undo
-        elif run.by_path or next(reversed(run.opened)) != scope.name:
-            run.close(scope.name)
-
-    def _unused_name(self, run: Pass, outer: VariableScope) -> str:
-        if self._mode is not _NO:
-            raise ScopeError(
-                None,
-                "reuse needs a name: variable_scope(None, default_name) takes a name not used yet. "
-                f"Give it one: variable_scope({self._default_name!r}, reuse=True).",
-            )
-        default_name = _checked(run, self._default_name)
-        return run.unused(_names.join(outer.name, default_name)).removeprefix(outer.prefix)
-
-    def _again(self, original: VariableScope) -> VariableScope:
-        """A scope entered again depends on nothing around it, and is a copy."""
-        _names.check_scope(original.name.rpartition("/")[2], at_root=False)
-        mode = original.mode if self._mode is _NO else self._mode
-        defaults = self._defaults.over(original.defaults)
-        return VariableScope(original.name, mode, defaults, self._constraint)
+    if name_or_scope is None and default_name is None:
+        raise TypeError("variable_scope(None) needs a default_name: variable_scope(None, 'a').")
+    # No class is called with arguments here: that would take a third longer.
+    opening = Opening()
+    opening._target = name_or_scope
+    opening._default_name = default_name
+    opening._mode = _NO if reuse is None else Reuse.of(reuse)
+    opening._defaults = _NO_DEFAULTS
+    if not (initializer is regularizer is dtype is custom_getter is None):
+        opening._defaults = Defaults(initializer, regularizer, as_dtype(dtype), custom_getter)
+    opening._constraint = constraint
+    opening._entered = opening._run = None
+    opening._fresh = (
+        type(name_or_scope) is str and opening._defaults is _NO_DEFAULTS and constraint is None
+    )
+    return opening
 
 
 def _checked(run: Pass, name: Any) -> str:
@@ -337,7 +461,7 @@ def _checked(run: Pass, name: Any) -> str:
 def innermost(run: Pass) -> VariableScope:
     """The current scope of ``run``; its root is made when first asked for."""
     if not run.scopes:
-        run.scopes.append(VariableScope())
+        run.scopes.append(VariableScope.at(ROOT))
     return run.scopes[-1]
 
 

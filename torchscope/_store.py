@@ -129,7 +129,7 @@ class VariableStore(VariableTable):
             return whole(fn(*args, **kwargs))
 
     def __enter__(self) -> Self:
-        run = entered(self)
+        run = entered(self) if here.passes else None
         if run is None and is_fully_sharded(self):
             raise ScopeOrderError(
                 None,
@@ -139,11 +139,11 @@ class VariableStore(VariableTable):
         (run or self._new_pass()).__enter__()
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         run = entered(self)
         if run is None:
             raise ScopeOrderError(None, "This store is left without having been entered.")
-        run.__exit__(*error)
+        run.__exit__(kind, error, trace)
 
     def _new_pass(self) -> Pass:
         """The pass that entering this store begins."""

@@ -17,7 +17,7 @@ from ._default import current_pass
 from ._errors import ScopeError
 from ._getter import CustomGetter
 from ._here import Pass
-from ._scope import Defaults, VariableScope, get_variable_scope, variable_scope
+from ._scope import Defaults, Place, VariableScope, get_variable_scope, variable_scope
 from ._store import VariableStore
 
 P = ParamSpec("P")
@@ -56,12 +56,12 @@ class Template(Generic[P, R]):
         name = _names.join(outer.name, self._unique_name or self._name)
         if not self._unique_name:
             name = run.unused(name)
-        run.open(name)
-        run.close(name)
         run.by_path = True
+        run.opened[name] = None
+        run.close(name, 0)
         # As in TensorFlow, a scope made now inherits everything but the dtype.
         defaults = Defaults(custom_getter=self._custom_getter).over(outer.defaults)
-        return VariableScope(name, outer.mode, replace(defaults, dtype=None))
+        return VariableScope.at(Place(name), outer.mode, replace(defaults, dtype=None))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         calls = self._calls(current_pass())

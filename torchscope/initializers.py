@@ -37,6 +37,8 @@ _TRUNCATED_STDDEV = 0.87962566103423978
 class _Initializer:
     """What all have in common: which dtype is meant, and a readable form."""
 
+    __slots__ = ()  # Each variable keeps its own.
+
     dtype: torch.dtype | None
     random: ClassVar[bool] = False  # whether a call draws random numbers
 
@@ -57,6 +59,8 @@ class _Initializer:
 
 class _FloatInitializer(_Initializer):
     """One whose values are fractions; a dtype that cannot hold them is refused."""
+
+    __slots__ = ()
 
     random: ClassVar[bool] = True
 
@@ -112,7 +116,7 @@ def _draw(
     return torch.nn.init.trunc_normal_(values, 0.0, 1.0, -2.0, 2.0, generator=generator)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class zeros(_Initializer):
     """Zeros of any dtype.
 
@@ -129,7 +133,7 @@ class zeros(_Initializer):
         return torch.zeros(shape, dtype=dtype)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class ones(_Initializer):
     """Ones of any dtype.
 
@@ -146,7 +150,7 @@ class ones(_Initializer):
         return torch.ones(shape, dtype=dtype)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class constant(_Initializer):
     """The values given, row by row; if they are too few, the last one fills the rest.
 
@@ -170,6 +174,8 @@ class constant(_Initializer):
     verify_shape: bool = False
 
     def __post_init__(self) -> None:
+        if type(self.value) in (float, int):  # It nearly always is, and asking takes long.
+            return
         if not (isinstance(self.value, Number | list | tuple) or hasattr(self.value, "__array__")):
             raise TypeError(
                 f"constant takes a number, a list, a tuple or an array, not {self.value!r}."
@@ -204,7 +210,7 @@ class constant(_Initializer):
         return torch.tensor(self.value, dtype=dtype)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class random_normal(_FloatInitializer):
     """Values of a normal distribution.
 
@@ -231,7 +237,7 @@ class random_normal(_FloatInitializer):
         return values.mul_(self.stddev).add_(self.mean)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class truncated_normal(_FloatInitializer):
     """Values of a normal distribution; those beyond two standard deviations are drawn again.
 
@@ -261,7 +267,7 @@ class truncated_normal(_FloatInitializer):
         return values.mul_(self.stddev).add_(self.mean)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class random_uniform(_FloatInitializer):
     """Values between two bounds, all equally likely; integers too.
 
@@ -292,7 +298,7 @@ class random_uniform(_FloatInitializer):
     def _make(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         self._check(dtype)
         if dtype.is_floating_point:
-            return super()._make(shape, dtype)
+            return _FloatInitializer._make(self, shape, dtype)
         if self.maxval is None:
             raise ValueError(
                 f"random_uniform needs a bound to make {dtype}: random_uniform(0, maxval=10)."
@@ -306,7 +312,7 @@ class random_uniform(_FloatInitializer):
         return values.mul_(maxval - self.minval).add_(self.minval)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class uniform_unit_scaling(_FloatInitializer):
     """Uniform values that keep the variance of what they multiply: within sqrt(3 / inputs).
 
@@ -333,7 +339,7 @@ class uniform_unit_scaling(_FloatInitializer):
         return _draw("uniform", shape, dtype, self.seed).mul_(2 * limit).sub_(limit)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class variance_scaling(_FloatInitializer):
     """Values whose variance is ``scale`` over the number of inputs, outputs, or their average.
 
@@ -366,7 +372,7 @@ class variance_scaling(_FloatInitializer):
     dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        _FloatInitializer.__post_init__(self)
         if not self.scale > 0:
             raise ValueError(f"scale must be positive, not {self.scale!r}.")
         modes = ("fan_in", "fan_out", "fan_avg")
@@ -413,6 +419,8 @@ class glorot_uniform(variance_scaling):
         dtype: used where the call names none; a floating one.
     """
 
+    __slots__ = ()
+
     def __init__(self, seed: int | None = None, dtype: torch.dtype | None = None) -> None:
         super().__init__(1.0, "fan_avg", "uniform", seed, dtype)
 
@@ -428,6 +436,8 @@ class glorot_normal(variance_scaling):
         dtype: used where the call names none; a floating one.
     """
 
+    __slots__ = ()
+
     def __init__(self, seed: int | None = None, dtype: torch.dtype | None = None) -> None:
         super().__init__(1.0, "fan_avg", "truncated_normal", seed, dtype)
 
@@ -441,6 +451,8 @@ class he_normal(variance_scaling):
     Args:
         seed: makes every call give the same values.
     """
+
+    __slots__ = ()
 
     def __init__(self, seed: int | None = None) -> None:
         super().__init__(2.0, "fan_in", "truncated_normal", seed)
@@ -456,6 +468,8 @@ class he_uniform(variance_scaling):
         seed: makes every call give the same values.
     """
 
+    __slots__ = ()
+
     def __init__(self, seed: int | None = None) -> None:
         super().__init__(2.0, "fan_in", "uniform", seed)
 
@@ -469,6 +483,8 @@ class lecun_normal(variance_scaling):
     Args:
         seed: makes every call give the same values.
     """
+
+    __slots__ = ()
 
     def __init__(self, seed: int | None = None) -> None:
         super().__init__(1.0, "fan_in", "truncated_normal", seed)
@@ -484,11 +500,13 @@ class lecun_uniform(variance_scaling):
         seed: makes every call give the same values.
     """
 
+    __slots__ = ()
+
     def __init__(self, seed: int | None = None) -> None:
         super().__init__(1.0, "fan_in", "uniform", seed)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class orthogonal(_FloatInitializer):
     """A matrix with orthonormal columns, or rows where it has fewer of those.
 
@@ -523,7 +541,7 @@ class orthogonal(_FloatInitializer):
         return matrix.reshape(shape).mul_(self.gain)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class identity(_FloatInitializer):
     """The identity matrix, square or cut to the shape.
 
