@@ -5,20 +5,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 TESTS = Path(__file__).parent
 HERE = {**os.environ, "PYTHONPATH": str(TESTS.parent)}  # This tree's torchscope.
 
-PASSES = ["torchscope, with store:", "torchscope, ScopedModule", "nn.Module", "nn.ParameterDict"]
-CONTENDERS = {
-    "get": ["torchscope", "nn.Module", "nn.ParameterDict"],
-    "scope": ["torchscope", "nn.Module"],
-    "forward": PASSES,
-    "naming": PASSES,
-    "making": ["torchscope", "nn.Module", "nn.ParameterDict"],
-    "memory": ["torchscope", "nn.Module", "nn.ParameterDict"],
+MEASURES = {
+    *("get", "scope", "naming", "forward", "training", "transformer", "gets", "threads"),
+    *("making", "memory", "making once", "fetching", "state_dict", "load_state_dict", "deepcopy"),
+    *("named_variables", "get_collection", "name_of", "import"),
+    *("graphs 10", "guards 10", "compile 10", "dispatch 10"),
 }
 
 
@@ -29,28 +28,50 @@ def run(script: str, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
-def test_a_quick_run_prints_every_row_and_writes_the_same_as_json(tmp_path: Path) -> None:
-    printed = run("benchmarks/run.py", "--quick", "--json", str(tmp_path / "numbers.json"))
-    written = json.loads((tmp_path / "numbers.json").read_text())
+@pytest.fixture(scope="module")
+def quick_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any, str]:
+    """What a quick run prints, writes as JSON and draws."""
+    to = tmp_path_factory.mktemp("benchmarks")
+    files = "--json", str(to / "numbers.json"), "--svg", str(to / "ratios.svg")
+    printed = run("benchmarks/run.py", "--quick", *files)
+    written = json.loads((to / "numbers.json").read_text())
+    return printed, written, (to / "ratios.svg").read_text()
 
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="memory is read from /proc"
+)
+
+
+def test_a_quick_run_measures_all_there_is(quick_run: tuple[str, Any, str]) -> None:
+    _, written, _ = quick_run
     assert set(written["environment"]) >= {"torchscope", "torch", "python", "cpu"}
-    found: dict[str, list[str]] = {}
-    for row in written["rows"]:
-        found.setdefault(row["measure"], []).append(row["contender"])
-    assert found == CONTENDERS
+    assert {row["measure"] for row in written["rows"]} - {"peers"} == MEASURES
 
+
+def test_the_table_shows_what_is_written_as_json(quick_run: tuple[str, Any, str]) -> None:
+    printed, written, _ = quick_run
     lines = printed.splitlines()
-    assert [line for line in lines if line.startswith("torch ")]
-    table = [line for line in lines if line.startswith(("  torchscope", "  nn."))]
-    for row, line in zip(written["rows"], table, strict=True):
+    for row in written["rows"]:
         assert row["title"] in lines
-        value, ratio = row["value"], row["ratios"].get("nn.Module")
+        value, ratio = row["value"], row["ratio"]
         assert value["min"] <= value["median"] <= value["max"]
-        assert line.startswith(f"  {row['contender']:<26}{value['median']:>7,.0f} {row['unit']}")
-        assert (ratio is None) == (row["contender"] == "nn.Module")
+        shown = [line for line in lines if line.startswith(f"  {row['contender']:<34}")]
+        assert shown
         if ratio:
-            assert f"{ratio['median']:.2f} ({ratio['min']:.2f}..{ratio['max']:.2f})" in line
+            spread = f"{ratio['median']:.2f} ({ratio['min']:.2f}..{ratio['max']:.2f})"
+            assert any(spread in line for line in shown)
+            if row["bar"]:
+                held = "held" if ratio["median"] <= row["bar"] else "MISSED"
+                assert any(f"<= {row['bar']:.2f} {held}" in line for line in shown)
+
+
+def test_the_picture_has_a_bar_for_each_ratio_with_a_limit(quick_run: tuple[str, Any, str]) -> None:
+    _, written, drawn = quick_run
+    limited = [row for row in written["rows"] if row["ratio"] and row["bar"]]
+    picture = ElementTree.fromstring(drawn)
+    bars = picture.findall("{http://www.w3.org/2000/svg}rect")[1:]  # The first is the background.
+    assert len(bars) == len(limited) > 10
 
 
 def test_the_count_leaves_out_comments_blanks_and_docstrings(tmp_path: Path) -> None:

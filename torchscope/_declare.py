@@ -7,14 +7,14 @@ import operator
 import pickle
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
 import torch
 
 from ._errors import ScopeError, ScopeWarning, VariableMismatchError, naming
-from .initializers import Initializer, glorot_uniform, stream, zeros
+from .initializers import Initializer, glorot_uniform, ones, stream, zeros
 from .regularizers import Regularizer
 
 Shape: TypeAlias = tuple[int, ...]
@@ -42,7 +42,7 @@ class GraphKeys:
     GLOBAL_STEP = "global_step"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Where in the user's code something was first made."""
 
@@ -54,9 +54,9 @@ class Origin:
         """The first frame outside torchscope and torch."""
         frame = sys._getframe(1)
         while frame is not None:
-            package = frame.f_globals.get("__name__", "").partition(".")[0]
-            if package not in ("torch", "torchscope"):
-                return cls(frame.f_code.co_filename, frame.f_lineno)
+            module = frame.f_globals.get("__name__", "") + "."
+            if not module.startswith(("torchscope.", "torch.")):
+                return _origin(frame.f_code.co_filename, frame.f_lineno)
             frame = frame.f_back
         return cls()
 
@@ -64,12 +64,23 @@ class Origin:
         return f"{self.file}:{self.line}" if self.file else "an unknown place"
 
 
+# What many variables have in common is kept once.
+@functools.lru_cache(4096)
+def _origin(file: str, line: int) -> Origin:
+    return Origin(file, line)
+
+
+@functools.lru_cache(4096)
+def _shape(shape: Shape) -> tuple[Shape, list[int]]:
+    return shape, list(shape)
+
+
 def warn(origin: Origin, message: str) -> None:
     """Warn as if from the user's line."""
     warnings.warn_explicit(message, ScopeWarning, origin.file, origin.line)
 
 
-@dataclass
+@dataclass(slots=True)
 class Declaration:
     """What a variable was asked for as, and from then on is; holds no tensor of the store's.
 
@@ -90,14 +101,23 @@ class Declaration:
     origin: Any = None  # an Origin, once it is made
     key: str = ""  # in the state dict
     shapeless: bool = False  # the initializer takes no arguments and brings the shape
-    sizes: list[int | None] | None = None  # the shape as a list, which most code asks with
+    sizes: Sequence[int | None] | None = None  # the shape as a list, which most code asks with
     default_dtype: bool = False  # nobody said one: it is, or was when made, torch's default
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Declaration":
         return replace(self)  # Initializers and regularizers are functions: shared, never copied.
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: picklable(value, name) for name, value in self.__dict__.items()}
+        return {name: picklable(getattr(self, name), name) for name in self.__slots__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def settle(self, shape: Iterable[int], dtype: torch.dtype) -> None:
+        """From now on it has this shape and dtype."""
+        self.shape, self.sizes = _shape(tuple(shape))
+        self.dtype = dtype
 
     @property
     def by_value(self) -> bool:
@@ -149,7 +169,12 @@ def as_shape(shape: ShapeLike) -> tuple[int | None, ...] | None:
                 raise TypeError(
                     f"A shape is a list of sizes such as [3, 4], not {shape!r}."
                 ) from None
-    sizes = cast("Iterable[Any]", shape)
+    sizes = tuple(cast("Iterable[Any]", shape))
+    for size in sizes:
+        if type(size) is not int or size < 0:
+            break
+    else:  # Nearly always.
+        return sizes
     return tuple(None if size is None else _as_size(size) for size in sizes)
 
 
@@ -249,10 +274,12 @@ def first_value(request: Declaration, seed: int) -> torch.Tensor:
         ScopeError: neither a shape nor an initializer that brings one.
         VariableMismatchError: the initializer gave another shape, dtype or device, or None.
     """
+    initializer = request.initializer
+    if _is_plain(initializer, request):
+        return initializer(request.shape, request.dtype)
     if request.by_value:
         with naming(request.name):
             return as_value(request.initializer, request.dtype).detach().clone(**_DENSE)
-    initializer = request.initializer
     if initializer is None:
         initializer = _default_initializer(request)
     elif isinstance(initializer, type):
@@ -267,6 +294,18 @@ def first_value(request: Declaration, seed: int) -> torch.Tensor:
         return torch.empty(_sizes(request), dtype=request.dtype, device="meta")
     with own_random_stream(seed, request.name, initializer):
         return _checked(request, _call(initializer, request))
+
+
+def _is_plain(initializer: Any, request: Declaration) -> bool:
+    """Whether calling it is known to give what is asked for, and nothing has to be kept from it."""
+    return (
+        type(initializer) in (zeros, ones)
+        and request.shape is not None
+        and None not in request.shape
+        and request.device == _CPU
+        and _function_modes() == 0
+        and not torch.is_autocast_enabled("cpu")
+    )
 
 
 def _default_initializer(request: Declaration) -> Initializer:
@@ -315,8 +354,10 @@ def _checked(request: Declaration, value: Any) -> torch.Tensor:
     elif value.device.type not in ("cpu", (request.device or value.device).type):
         problem = f"returned a tensor on {value.device}. Make it on the CPU; the store moves it."
     else:
-        value = value.detach()
-        return value.contiguous() if _is_ours(request.initializer) else value.clone(**_DENSE)
+        if _is_ours(request.initializer):
+            dense = value.is_contiguous() and not value.requires_grad
+            return value if dense else value.detach().contiguous()
+        return value.detach().clone(**_DENSE)
     raise VariableMismatchError(request.name, f"The initializer of {request.name!r} {problem}")
 
 
@@ -358,6 +399,15 @@ def _last(full_name: str) -> str:
     return full_name.rpartition("/")[2]
 
 
+def default_device() -> torch.device:
+    """Torch's default device; nearly always nothing has set one, and asking takes long."""
+    return _CPU if _function_modes() == 0 else torch.get_default_device()
+
+
+_CPU = torch.device("cpu")
+_function_modes: Callable[[], int] = cast("Any", torch._C)._len_torch_function_stack
+
+
 class own_random_stream:  # noqa: N801  - reads as a function: with own_random_stream(...):
     """Let random values come from a stream of ``full_name``'s own, and be made on the CPU.
 
@@ -370,18 +420,19 @@ class own_random_stream:  # noqa: N801  - reads as a function: with own_random_s
     """
 
     def __init__(self, seed: int, full_name: str, initializer: Any = None) -> None:
-        self._key = f"{seed}/{full_name}"
+        self._seed, self._full_name = seed, full_name
         self._ours = initializer is not None and _is_ours(initializer)
         self._draws = not self._ours or bool(getattr(initializer, "random", True))
 
     def __enter__(self) -> None:
         self._contexts: list[Any] = []
-        if torch.get_default_device().type != "cpu":
+        if default_device().type != "cpu":
             self._contexts.append(torch.device("cpu"))
         if torch.is_autocast_enabled("cpu"):
             self._contexts.append(torch.autocast("cpu", enabled=False))
         if self._draws:
-            digest = hashlib.blake2b(self._key.encode(), digest_size=8).digest()
+            key = f"{self._seed}/{self._full_name}".encode()
+            digest = hashlib.blake2b(key, digest_size=8).digest()
             seed = int.from_bytes(digest, "little") >> 1
             if self._ours:
                 self._outer, stream.generator = stream.generator, torch.Generator()

@@ -1,7 +1,6 @@
 """The exception and warning classes; knows nothing of the rest."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from typing import Any
 
 __all__ = [
     "CheckpointError",
@@ -70,17 +69,23 @@ class ScopeWarning(UserWarning):
     """Something works, but probably not as intended."""
 
 
-@contextmanager
-def naming(full_name: str) -> Generator[None]:
+class naming:  # noqa: N801  - reads as a function: with naming(full_name):
     """Say which variable an error is about, where what raises it cannot know."""
-    try:
-        yield
-    except ScopeError as error:
-        if error.name is not None:
-            raise
-        raise type(error)(full_name, f"Variable {full_name!r}: {error}") from error
-    except TypeError as error:
-        raise TypeError(f"Variable {full_name!r}: {error}") from error
+
+    __slots__ = ("_full_name",)
+
+    def __init__(self, full_name: str) -> None:
+        self._full_name = full_name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, ScopeError) and error.name is None:
+            message = f"Variable {self._full_name!r}: {error}"
+            raise type(error)(self._full_name, message) from error
+        if isinstance(error, TypeError):
+            raise TypeError(f"Variable {self._full_name!r}: {error}") from error
 
 
 # Tracebacks show the names that users import.

@@ -19,7 +19,6 @@ from ._declare import (
     as_value,
     parameters_of,
 )
-from ._default import current_pass
 from ._errors import ScopeError, naming
 from ._here import Pass
 from ._reuse import Reuse, find_or_make
@@ -47,25 +46,80 @@ def drop_graph_only(function: str, arguments: dict[str, Any]) -> None:
 
 
 def ask(
+    run: Pass,
     scope: Any,
     name: str,
-    arguments: dict[str, Any],
+    shape: ShapeLike,
+    dtype: DTypeLike,
+    initializer: Any,
+    regularizer: Regularizer | None,
+    reuse: Any,
+    trainable: bool | None,
+    collections: Any,
     custom_getter: CustomGetter | None,
+    constraint: Constraint | None,
     device: Any,
     graph_only: dict[str, Any],
 ) -> Any:
     """The variable ``name`` of ``scope``, or what the custom getters make of it.
 
-    ``arguments`` are TensorFlow's, those that a custom getter sees; None stands for the scope's.
+    None stands for the scope's.
     """
-    drop_graph_only("get_variable", graph_only)
     if not isinstance(name, str):
         raise TypeError(f"A variable's name is a string, not {name!r}.")
-    full_name = scope.prefix + name
-    initializer = arguments["initializer"]
+    full_name = scope.place.prefix + name
+    defaults = scope.defaults
+    if dtype is not None:
+        dtype = _explicit(full_name, dtype, initializer)
+    dtype = dtype or defaults.dtype
+    said, dtype = dtype is not None, dtype or torch.get_default_dtype()
+    if initializer is None:
+        initializer = defaults.initializer
+    if regularizer is None:
+        regularizer = defaults.regularizer
+    if constraint is None:
+        constraint = scope.constraint
+    if custom_getter is None:
+        custom_getter = defaults.custom_getter
+    trainable = trainable is not False
+    if custom_getter is None:
+        mode = scope.mode
+        if reuse is not None:
+            with naming(full_name):
+                mode = Reuse.of(reuse)
+        settings = initializer, regularizer, trainable, collections, constraint, device
+        return find_or_make(run, _request(full_name, shape, dtype, *settings, said), mode)
+    if not callable(custom_getter):
+        raise ScopeError(
+            full_name,
+            f"Variable {full_name!r}: custom_getter is a function f(getter, name, *args, "
+            f"**kwargs), not {custom_getter!r}.",
+        )
+    getter: CustomGetter = functools.partial(_true_getter, run, device, said)
+    # TensorFlow spares a getter `constraint`, which came late, unless it takes it.
+    if _takes_constraint(custom_getter):
+        graph_only = {**graph_only, "constraint": constraint}
+    else:
+        getter = functools.partial(getter, constraint=constraint)
+    return custom_getter(
+        getter=getter,
+        name=full_name,
+        shape=shape,
+        dtype=dtype,
+        initializer=initializer,
+        regularizer=regularizer,
+        reuse=scope.reuse if reuse is None else reuse,
+        trainable=trainable,
+        collections=collections,
+        **graph_only,
+    )
+
+
+def _explicit(full_name: str, dtype: DTypeLike, initializer: Any) -> torch.dtype | None:
+    """The dtype that a get names, which a value for its initializer has to have."""
     with naming(full_name):
-        dtype = as_dtype(arguments["dtype"])
-    if dtype is not None and initializer is not None and not callable(initializer):
+        dtype = as_dtype(dtype)
+    if initializer is not None and not callable(initializer):
         with naming(full_name):
             found = as_value(initializer, dtype).dtype
         if found != dtype:
@@ -74,27 +128,7 @@ def ask(
                 f"Variable {full_name!r} is asked for with dtype {dtype}, but the value for its "
                 f"initializer is of {found}. Leave dtype out, or convert the value.",
             )
-    for default in ("initializer", "regularizer", "reuse", "constraint"):
-        if arguments[default] is None:
-            arguments[default] = getattr(scope, default)
-    said = dtype or scope.dtype
-    arguments["dtype"] = said or torch.get_default_dtype()
-    arguments["trainable"] = arguments["trainable"] is not False
-    getter: CustomGetter = functools.partial(_true_getter, current_pass(), device, said is None)
-    custom_getter = scope.custom_getter if custom_getter is None else custom_getter
-    if custom_getter is None:
-        return getter(full_name, **arguments)
-    if not callable(custom_getter):
-        raise ScopeError(
-            full_name,
-            f"Variable {full_name!r}: custom_getter is a function f(getter, name, *args, "
-            f"**kwargs), not {custom_getter!r}.",
-        )
-    # TensorFlow spares a getter `constraint`, which came late, unless it takes it.
-    if not _takes_constraint(custom_getter):
-        getter = functools.partial(getter, constraint=arguments.pop("constraint"))
-    graph_only = GRAPH_ONLY | graph_only
-    return custom_getter(getter=getter, name=full_name, **arguments, **graph_only)
+    return dtype
 
 
 def _takes_constraint(custom_getter: CustomGetter) -> bool:
@@ -112,7 +146,7 @@ def _accepts_constraint(takes: dict[str, inspect.Parameter]) -> bool:
 def _true_getter(
     run: Pass,
     device: Any,
-    default_dtype: bool,
+    said: bool,
     /,
     name: str,
     shape: ShapeLike = None,
@@ -127,32 +161,49 @@ def _true_getter(
 ) -> torch.Tensor:
     """What a custom getter is given as ``getter``; without ``reuse`` it makes or returns."""
     drop_graph_only("getter", graph_only)
-    members = members_of(name, collections)
-    local = GraphKeys.LOCAL_VARIABLES in members and GraphKeys.GLOBAL_VARIABLES not in members
     with naming(name):
-        shape, dtype = as_shape(shape), as_dtype(dtype)
+        found = as_dtype(dtype) or torch.get_default_dtype()
         mode = Reuse.AUTO if reuse is None else Reuse.of(reuse)
-    request = Declaration(
-        name,
-        shape,
-        dtype or torch.get_default_dtype(),
-        initializer,
-        regularizer,
-        trainable=trainable is not False,
-        collections=members,
-        constraint=constraint,
-        device=None if device is None else torch.device(device),
-        buffer=local,
-        persistent=not local,
-        default_dtype=default_dtype,
+    trainable = trainable is not False
+    settings = initializer, regularizer, trainable, collections, constraint, device
+    return find_or_make(run, _request(name, shape, found, *settings, said), mode)
+
+
+def _request(
+    full_name: str,
+    shape: ShapeLike,
+    dtype: torch.dtype,
+    initializer: Any,
+    regularizer: Regularizer | None,
+    trainable: bool,
+    collections: Any,
+    constraint: Constraint | None,
+    device: Any,
+    said: bool,
+) -> Declaration:
+    local = False
+    members: tuple[Any, ...] = _GLOBAL
+    if collections is not None:
+        members = members_of(full_name, collections)
+        local = GraphKeys.LOCAL_VARIABLES in members and GraphKeys.GLOBAL_VARIABLES not in members
+    with naming(full_name):
+        shape = as_shape(shape)
+    if device is not None:
+        device = torch.device(device)
+    return Declaration(
+        *(full_name, shape, dtype, initializer, regularizer, trainable, members, constraint),
+        *(device, local, not local),
+        default_dtype=not said,
     )
-    return find_or_make(run, request, mode)
+
+
+_GLOBAL = (GraphKeys.GLOBAL_VARIABLES,)
 
 
 def members_of(name: str, collections: Any) -> tuple[Any, ...]:
     """The collections that ``collections=`` puts a variable into."""
     if collections is None:
-        return (GraphKeys.GLOBAL_VARIABLES,)
+        return _GLOBAL
     if not isinstance(collections, (list, tuple, set, frozenset)):
         raise ScopeError(
             name,

@@ -1,7 +1,7 @@
 """The reuse table: make a variable, return it or refuse, by what this pass has met so far."""
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 import torch
@@ -90,28 +90,28 @@ def find_or_make(run: Pass, request: Declaration, reuse: Reuse) -> torch.Tensor:
     """
     store: VariableStore = run.store
     name = request.name
-    if request.by_value and request.shape is not None:
+    if request.initializer is not None and request.by_value and request.shape is not None:
         raise ScopeError(
             name,
             f"Variable {name!r} has a value for its initializer, which brings its own shape. Leave "
             "shape out, or use ts.constant_initializer(value).",
+        )
+    if name in store._made_modules:
+        raise VariableMismatchError(
+            name,
+            f"{name!r} is a module, made at {store.origin(name)}, not a variable. Use another "
+            "name, or get_module.",
         )
 
     def make() -> torch.Tensor:
         variable = store._make(request)
         run.met[name] = None
         # TensorFlow runs it after keeping the variable: if it raises, the variable stays.
-        store._regularize(store._declared[name])
+        if request.regularizer is not None:
+            store._regularize(store._declared[name])
         return variable
 
-    if store._module(name) is not None:
-        raise VariableMismatchError(
-            name,
-            f"{name!r} is a module, made at {store.origin(name)}, not a variable. Use another "
-            "name, or get_module.",
-        )
-    known = name in store
-    if (made := _made(run, name, reuse, known, store._declared.get, make)) is not None:
+    if (made := _made(run, name, reuse, store._declared, make)) is not None:
         return made
     declared = store._declared[name]
     _check_fits(request, declared, met=name in run.met)
@@ -130,26 +130,20 @@ def find_or_make_module(
         run.met[full_name] = None
         return module
 
-    known = store._module(full_name) is not None
-    if (made := _made(run, full_name, reuse, known, store._module, make)) is not None:
+    if (made := _made(run, full_name, reuse, store._made_modules, make)) is not None:
         return made
     _meet(run, full_name)
     return cast("nn.Module", store._module(full_name))
 
 
 def _made(
-    run: Pass,
-    name: str,
-    reuse: Reuse,
-    known: bool,
-    find: Callable[[str], Any],
-    make: Callable[[], T],
+    run: Pass, name: str, reuse: Reuse, there: Mapping[str, Any], make: Callable[[], T]
 ) -> T | None:
     """What ``make`` makes, if the table says to make; None if it says to return what is there."""
     if _watched(run):
         run.check(name)
-    if find(name) is None:
-        if reuse is Reuse.YES and not known:
+    if name not in there:
+        if reuse is Reuse.YES and (name not in run.store or there is not run.declared):
             run.store._missing(name, " To make it here, enter its scope with reuse=AUTO_REUSE.")
         if is_dynamo_compiling():  # Raised here, Dynamo shows it, or leaves the call to Python.
             raise NotBuiltError(
@@ -158,7 +152,7 @@ def _made(
                 "net.build(*example).",
             )
         with making:
-            if find(name) is None:  # Another thread may have been first.
+            if name not in there:  # Another thread may have been first.
                 run.store._check_given_up(name)
                 return uncompiled(make)()
     if reuse is _NO and name in run.met and _watched(run):

@@ -15,7 +15,7 @@ from ._collections import get_collection
 from ._declare import Constraint, DTypeLike, GraphKeys, ShapeLike, as_dtype
 from ._default import current_pass
 from ._errors import ScopeError, ScopeOrderError
-from ._getter import CustomGetter, ask
+from ._getter import GRAPH_ONLY, CustomGetter, ask, drop_graph_only
 from ._here import Pass, here, running_loop, running_task
 from ._reuse import Reuse
 from .regularizers import Regularizer
@@ -221,10 +221,10 @@ class VariableScope:
         **graph_only: Any,
     ) -> Any:
         """As the function ``get_variable``, in this scope; ``reuse`` overrides the scope's."""
-        arguments = {"shape": shape, "dtype": dtype, "initializer": initializer}
-        arguments |= {"regularizer": regularizer, "reuse": reuse, "trainable": trainable}
-        arguments |= {"collections": collections, "constraint": constraint}
-        return ask(self, name, arguments, custom_getter, device, graph_only)
+        drop_graph_only("get_variable", graph_only)
+        arguments = shape, dtype, initializer, regularizer, reuse, trainable, collections
+        others = custom_getter, constraint, device, GRAPH_ONLY | graph_only
+        return ask(current_pass(), self, name, *arguments, *others)
 
     def get_collection(self, key: str) -> list[Any]:
         """What of the collection ``key`` lies in this scope."""

@@ -7,6 +7,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -23,6 +24,7 @@ from ._declare import (
     GraphKeys,
     Origin,
     brings,
+    default_device,
     first_value,
     fits,
     keeps_all,
@@ -159,14 +161,13 @@ class VariableStore(VariableTable):
     def _make(self, request: Declaration) -> torch.Tensor:
         """Make the variable that ``request`` asks for, or take the value loaded for it."""
         self._check_can_make("Variable", request.name)
-        request = replace(
-            request,
-            device=request.device or self._device or torch.get_default_device(),
-            key=_names.escape(request.name),
-            origin=Origin.here(),
-            shapeless=callable(request.initializer) and not request.complete,
-        )
-        with torch.inference_mode(False):  # A tensor made under it could never be trained.
+        if request.device is None:
+            request.device = self._device or default_device()
+        request.key = _names.escape(request.name)
+        request.origin = Origin.here()
+        request.shapeless = request.initializer is not None and not request.complete
+        request.shapeless = request.shapeless and callable(request.initializer)
+        with not_inferring():
             value = self._value(request)
             request.default_dtype &= request.dtype == torch.get_default_dtype()
             self._check_late("Variable", request.name, request.origin)
@@ -178,10 +179,10 @@ class VariableStore(VariableTable):
 
     def _value(self, request: Declaration) -> torch.Tensor:
         """The first value; what it settles of ``request`` is written there."""
-        key = self._pending_key(request.name)
+        key = self._pending_key(request.name) if self._pending else None
         if key is None:
             value = first_value(request, self._seed)
-            shape, dtype = tuple(value.shape), value.dtype
+            dtype = value.dtype
             covered = self._pending_terms.cover(request.name)
             if self._not_loaded is not None and request.persistent and covered:
                 self._not_loaded.append(request.name)
@@ -203,8 +204,7 @@ class VariableStore(VariableTable):
                     f"{value.dtype}. Convert the value before it is loaded, or drop it: "
                     f"del store[{request.name!r}].",
                 )
-        request.shape, request.dtype = tuple(value.shape), dtype or request.dtype
-        request.sizes = list(request.shape)
+        request.settle(value.shape, dtype or request.dtype)
         if key is not None and self._pending_assign:
             return value.detach()
         if key is not None and request.device is not None and request.device.type == "meta":
@@ -213,8 +213,11 @@ class VariableStore(VariableTable):
                 f"The value loaded for {request.name!r} is lost: the variable is made on the meta "
                 "device. Load with load_state_dict(state_dict, assign=True).",
             )
-        floating = request.dtype.is_floating_point
-        dtype = self._float_dtype if self._float_dtype and floating else request.dtype
+        dtype = request.dtype
+        if self._float_dtype is not None and dtype.is_floating_point:
+            dtype = self._float_dtype
+        if value.device == request.device and value.dtype is dtype:
+            return value
         return value.to(request.device, dtype)
 
     def _check_can_make(self, what: str, name: str) -> None:
@@ -224,7 +227,7 @@ class VariableStore(VariableTable):
         elif torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore
             problem = "would have to be made inside a function transform, and be lost with it."
             advice = "Ask for it outside the transform first, or build: net.build(*example)."
-        elif getattr(self, "_is_replica", False):
+        elif self.__dict__.get("_is_replica"):
             problem = "would have to be made in a replica of DataParallel, and be lost with it."
         elif self._finalized:
             problem = f"is new, but the store is finalized.{self._nearest(name)}"
@@ -279,7 +282,7 @@ class VariableStore(VariableTable):
                     f"Module {full_name!r} would take the name of {name!r}, made at "
                     f"{self.origin(name)}. Use another name.",
                 )
-        with torch.inference_mode(False), own_random_stream(self._seed, full_name):
+        with not_inferring(), own_random_stream(self._seed, full_name):
             module = None if isinstance(factory, nn.Module) else factory()
         if not isinstance(module, nn.Module):
             problem = f"gave {type(module).__name__}, not an nn.Module"
@@ -290,8 +293,8 @@ class VariableStore(VariableTable):
                 f"The factory of {full_name!r} {problem}. For example "
                 f"get_module({last!r}, lambda: nn.Linear(3, 4))."
             )
-        device = self._device or torch.get_default_device()
-        with torch.inference_mode(False):
+        device = self._device or default_device()
+        with not_inferring():
             if self._device is not None or device.type != "cpu":
                 module.to(device)
             module.to(self._float_dtype).train(self.training)
@@ -602,6 +605,14 @@ def uncompiled(fn: Callable[P, R]) -> Callable[P, R]:
     """``fn``, so that Dynamo, if it is there, compiles neither it nor what it calls."""
     dynamo = sys.modules.get("torch._dynamo")
     return fn if dynamo is None else dynamo.disable(fn)
+
+
+def not_inferring() -> AbstractContextManager[Any]:
+    """Out of inference mode: a tensor made under it could never be trained."""
+    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else _AS_IT_IS
+
+
+_AS_IT_IS = nullcontext()
 
 
 def _tell_given_up(name: str) -> None:

@@ -90,29 +90,38 @@ class VariableTable(nn.ParameterDict):
         key, old = declaration.key, self._declared.get(declaration.name)
         if old is not None and old.buffer != declaration.buffer:
             delattr(self, key)
-        elif old is None and "/" in key and hasattr(self, key):
+        elif old is None and "/" in key and self._has(key):
             raise NotBuiltError(
                 declaration.name,
                 f"Variable {declaration.name!r} was put in from outside (by functional_call, "
                 "perhaps) before it was made. Build the module first: net.build(*example).",
             )
-        elif old is None and hasattr(self, key):
+        elif old is None and "/" not in key and hasattr(self, key):
             raise VariableNameError(
                 declaration.name,
                 f"Variable {declaration.name!r} cannot be kept: {type(self).__name__} has an "
                 "attribute of that name. Use another name, or a scope: variable_scope('model').",
             )
-        if not declaration.buffer and not isinstance(value, nn.Parameter):
+        if not declaration.buffer and (
+            type(value) is torch.Tensor or not isinstance(value, nn.Parameter)
+        ):
             floats = value.is_floating_point() or value.is_complex()
             value = nn.Parameter(value, declaration.trainable and floats)
-        if key in self._buffers or key in self._parameters:
+        if old is not None and (key in self._buffers or key in self._parameters):
             setattr(self, key, value)  # Where it was in the order.
         elif declaration.buffer:
             self.register_buffer(key, value, persistent=declaration.persistent)
         else:
             self.register_parameter(key, cast("nn.Parameter", value))
-        self._pending.pop(self._pending_key(declaration.name) or "", None)
+        if self._pending:
+            self._pending.pop(self._pending_key(declaration.name) or "", None)
         self._declared[declaration.name] = declaration
+
+    def _has(self, key: str) -> bool:
+        """Whether something is kept under a key with a slash; hasattr takes ten times as long."""
+        own = self.__dict__
+        tables = own["_parameters"], own["_buffers"], own["_modules"], own
+        return any(key in table for table in tables)
 
     # ---- the mapping -----------------------------------------------------------------------
 
@@ -151,17 +160,12 @@ class VariableTable(nn.ParameterDict):
             old = Declaration(name, collections=collections, key=_names.escape(name))
         dtype = value.dtype
         if name in self._declared and self._writable(old).dtype == dtype:
-            dtype = (
-                old.dtype
-            )  # It may be in another since (by .half()); that is no new declaration.
+            dtype = old.dtype  # .half() may have changed it since: that declares nothing anew.
         buffer = old.buffer and not isinstance(value, nn.Parameter)
         # An initializer that was called with a shape serves the new one, too.
         lasting = name in self._declared and not old.by_value and not old.shapeless
         declaration = replace(
             old,
-            shape=tuple(value.shape),
-            sizes=list(value.shape),
-            dtype=dtype,
             default_dtype=False,
             buffer=buffer,
             origin=Origin.here(),
@@ -169,6 +173,7 @@ class VariableTable(nn.ParameterDict):
             initializer=old.initializer if lasting else value.detach().clone(),
             trainable=value.requires_grad or not isinstance(value, nn.Parameter),
         )
+        declaration.settle(value.shape, dtype)
         self._register(declaration, value)
 
     def __delitem__(self, name: str) -> None:

@@ -10,7 +10,7 @@ from torch.compiler import is_dynamo_compiling
 from ._declare import Constraint, Declaration, DTypeLike, GraphKeys, ShapeLike, as_dtype, as_shape
 from ._default import current_pass
 from ._errors import naming
-from ._getter import CustomGetter, members_of
+from ._getter import GRAPH_ONLY, CustomGetter, ask, members_of
 from ._here import graph_task, here
 from ._reuse import Reuse, find_or_make, find_or_make_module, is_shape, recall
 from ._scope import innermost
@@ -119,18 +119,19 @@ def get_variable(
                 run.met[full_name] = None
                 variable = run.attributes["_parameters"].get(made.key)
                 return run.store._fetch(made) if variable is None else variable
-    return scope.get_variable(
-        name,
-        *(shape, dtype, initializer, regularizer, None, trainable, collections),
-        caching_device=caching_device,
-        partitioner=partitioner,
-        validate_shape=validate_shape,
-        use_resource=use_resource,
-        custom_getter=custom_getter,
-        constraint=constraint,
-        synchronization=synchronization,
-        aggregation=aggregation,
-        device=device,
+    graph_only = GRAPH_ONLY
+    if custom_getter is not None or not defaults.plain:  # Nobody else sees them.
+        graph_only = {
+            "caching_device": caching_device,
+            "partitioner": partitioner,
+            "validate_shape": validate_shape,
+            "use_resource": use_resource,
+            "synchronization": synchronization,
+            "aggregation": aggregation,
+        }
+    return ask(
+        *(run, scope, name, shape, dtype, initializer, regularizer, None, trainable, collections),
+        *(custom_getter, constraint, device, graph_only),
     )
 
 

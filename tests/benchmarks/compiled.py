@@ -1,0 +1,109 @@
+"""Compiled code: graphs, guards, the time of a dispatch and of the first compile."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from models import IMAGE, Chain, HandWrittenModel, calculate, scoped_chain, scoped_model
+from timing import MODULE, SCOPED_MODULE, Measure, Settings, Statement, race
+from torch import nn
+
+import torchscope as ts
+
+X = torch.ones(8)
+
+
+class Backend:
+    """Counts graphs and runs none, so that what is timed is the way to it."""
+
+    def __init__(self) -> None:
+        self.graphs = 0
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: Any) -> Callable[..., Any]:
+        self.graphs += 1
+        return lambda *given: (X,)
+
+
+def compiled(settings: Settings) -> list[Measure]:
+    return [measure for count in settings.compiled for measure in compiled_at(count, settings)]
+
+
+def compiled_at(count: int, settings: Settings) -> list[Measure]:
+    nets: dict[str, nn.Module] = {
+        SCOPED_MODULE: ts.ScopedModule(scoped_chain(count)).build(X),
+        MODULE: Chain(count),
+    }
+    torch.compile(nn.Identity(), backend=Backend(), fullgraph=True)(X)  # Imports Dynamo.
+    statements: dict[str, Statement] = {}
+    graphs: dict[str, list[float]] = {}
+    guards: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {}
+    for name, net in nets.items():
+        backend = Backend()
+        torch._dynamo.reset()
+        fast: Any = torch.compile(net, backend=backend, fullgraph=True)
+        begun = time.perf_counter()
+        fast(X)
+        seconds[name] = [time.perf_counter() - begun]
+        for _ in range(3):
+            fast(X)
+        graphs[name] = [float(backend.graphs)]
+        guards[name] = [float(guards_of(net))]
+        statements[name] = Statement("net(x)", {"net": fast, "x": X})
+    few = settings._replace(rounds=max(3, settings.rounds // 3))
+    of = f"compiled, {count:,} variables"
+    bar = 1.1 if count <= 10 else 1.0
+    return [
+        Measure(f"graphs {count}", f"{of}: graphs after 4 calls", "", graphs),
+        Measure(f"guards {count}", f"{of}: guards", "", guards),
+        Measure(f"compile {count}", f"{of}: first call, backend apart", "s", seconds),
+        Measure(
+            f"dispatch {count}", f"{of}: a call, all but the graph", "ns",
+            race(statements, few), bars={SCOPED_MODULE: bar},
+        ),
+    ]  # fmt: skip
+
+
+def guards_of(net: nn.Module) -> int:
+    """How many guards Dynamo checks on a call, leaves of its tree."""
+    from torch._dynamo.eval_frame import _debug_get_cache_entry_list
+
+    forward = net.forward
+    entries = _debug_get_cache_entry_list(getattr(forward, "__func__", forward).__code__)
+    return sum(leaves(entry.guard_manager.root) for entry in entries)
+
+
+def leaves(manager: Any) -> int:
+    return len(manager.get_leaf_guards()) + sum(map(leaves, manager.get_child_managers()))
+
+
+def compiled_training(settings: Settings) -> list[Measure]:
+    """Compiled to machine code by Inductor; takes a minute."""
+    if not settings.inductor:
+        return []
+    torch._dynamo.reset()
+    nets = {
+        SCOPED_MODULE: ts.ScopedModule(scoped_model(calculate)).build(IMAGE, IMAGE),
+        MODULE: HandWrittenModel(calculate),
+    }
+    try:
+        statements = {name: step(torch.compile(net)) for name, net in nets.items()}
+        samples = race(statements, settings)
+    except Exception as error:  # Without a C++ compiler there is no machine code.
+        print(f"compiled training step left out: {type(error).__name__}")
+        return []
+    title = "a compiled training step of the tutorial's model, SGD"
+    return [Measure("compiled training", title, "ns", samples, bars={SCOPED_MODULE: 1.02})]
+
+
+def step(net: Any) -> Statement:
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-4)
+
+    def run() -> None:
+        optimizer.zero_grad()
+        y1, y2 = net(IMAGE, IMAGE)
+        (y1.square().sum() + y2.square().sum()).backward()
+        optimizer.step()
+
+    return Statement("run()", {"run": run})

@@ -1,0 +1,228 @@
+"""A get, a scope, whole passes and training steps, without compiling; knows nothing of tables."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from models import (
+    IMAGE,
+    TOKENS,
+    Empty,
+    HandWritten,
+    HandWrittenModel,
+    Layer,
+    Transformer,
+    calculate,
+    dict_model,
+    leave_out,
+    scoped_model,
+    transformer,
+    variables_by_name,
+)
+from timing import (
+    DICT,
+    MODULE,
+    SCOPED_MODULE,
+    TORCHSCOPE,
+    WITH_STORE,
+    Measure,
+    Settings,
+    Statement,
+    race,
+)
+
+import torchscope as ts
+
+SHAPE = "[2, 1, 3, 3]"
+GET = f"get_variable('weights', {SHAPE})"
+
+
+def get_under_reuse(settings: Settings) -> Measure:
+    net = HandWritten()
+    params = variables_by_name(net)
+    with ExitStack() as entered:
+        entered.enter_context(ts.VariableStore())
+        for reuse in (False, True):
+            with ts.variable_scope("model", reuse=reuse), ts.variable_scope("conv1"):
+                ts.get_variable("weights", [2, 1, 3, 3])
+        entered.enter_context(ts.variable_scope("model", reuse=True))
+        entered.enter_context(ts.variable_scope("conv1"))
+        samples = race(
+            {
+                TORCHSCOPE: Statement(GET, {"get_variable": ts.get_variable}),
+                MODULE: Statement("net.conv1.weights", {"net": net}),
+                DICT: Statement("params['conv1/weights']", {"params": params}),
+            },
+            settings,
+        )
+    title = "get a variable under reuse, depth 2, shape given; net.conv1.weights"
+    return Measure("get", title, "ns", samples, bars={TORCHSCOPE: 0.35})
+
+
+def scope(settings: Settings) -> Measure:
+    with ts.VariableStore(), ts.variable_scope("model"):
+        samples = race(
+            {
+                TORCHSCOPE: Statement(
+                    "with variable_scope('conv1'): pass", {"variable_scope": ts.variable_scope}
+                ),
+                MODULE: Statement("empty(None)", {"empty": Empty()}),
+            },
+            settings,
+        )
+    title = "enter and leave a scope; call an empty module"
+    return Measure("scope", title, "ns", samples, bars={TORCHSCOPE: 0.75})
+
+
+def passes(layer: Layer, settings: Settings) -> dict[str, list[float]]:
+    model = scoped_model(layer)
+    by_hand = HandWrittenModel(layer)
+    images = {"a": IMAGE, "b": IMAGE}
+    store = {"store": ts.VariableStore(), "model": model}
+    net = ts.ScopedModule(model).build(IMAGE, IMAGE)
+    by_name = dict_model(layer, variables_by_name(by_hand))
+    return race(
+        {
+            WITH_STORE: Statement("with store:\n    model(a, b)", images | store),
+            SCOPED_MODULE: Statement("net(a, b)", images | {"net": net}),
+            MODULE: Statement("net(a, b)", images | {"net": by_hand}),
+            DICT: Statement("model(a, b)", images | {"model": by_name}),
+        },
+        settings,
+    )
+
+
+def naming(settings: Settings) -> Measure:
+    title = "naming alone: a pass of the tutorial's model, the arithmetic left out"
+    bars = {WITH_STORE: 0.6, SCOPED_MODULE: 0.75}
+    return Measure("naming", title, "ns", passes(leave_out, settings), bars=bars)
+
+
+def forward(settings: Settings) -> Measure:
+    title = "a pass of the tutorial's model, tiny images"
+    samples = passes(calculate, settings)
+    return Measure("forward", title, "ns", samples, bars={SCOPED_MODULE: 0.95})
+
+
+def training(settings: Settings) -> Measure:
+    samples = race(
+        {
+            SCOPED_MODULE: step(
+                ts.ScopedModule(scoped_model(calculate)).build(IMAGE, IMAGE), IMAGE, IMAGE
+            ),
+            MODULE: step(HandWrittenModel(calculate), IMAGE, IMAGE),
+        },
+        settings,
+    )
+    title = "a training step of the tutorial's model, SGD"
+    return Measure("training", title, "ns", samples, bars={SCOPED_MODULE: 0.98})
+
+
+def step(net: Any, *inputs: torch.Tensor) -> Statement:
+    """Forward, backward and one step of the optimizer."""
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-4)
+
+    def run() -> None:
+        optimizer.zero_grad()
+        results = net(*inputs)
+        results = results if isinstance(results, tuple) else (results,)
+        torch.stack([result.square().sum() for result in results]).sum().backward()
+        optimizer.step()
+
+    return Statement("run()", {"run": run})
+
+
+def transformers(settings: Settings) -> Measure:
+    samples = race(
+        {
+            SCOPED_MODULE: Statement(
+                "net(x)", {"net": ts.ScopedModule(transformer).build(TOKENS), "x": TOKENS}
+            ),
+            MODULE: Statement("net(x)", {"net": Transformer(), "x": TOKENS}),
+        },
+        settings,
+    )
+    title = "a pass of a transformer, 12 layers of width 64, 2 x 16 tokens"
+    return Measure("transformer", title, "ns", samples, bars={SCOPED_MODULE: 1.0})
+
+
+# ---- less plain gets ---------------------------------------------------------------------------
+
+PLAIN, GETTER = "plain get in a named scope", "custom getter"
+DEFAULT_NAME, TEMPLATE = "default name", "template"
+
+
+def gets(settings: Settings) -> Measure:
+    """Each contender is one get and the scope around it."""
+
+    def handed_on(getter: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        return getter(name, *args, **kwargs)
+
+    def plain() -> Any:
+        with ts.variable_scope("layer"):
+            return ts.get_variable("w", [8])
+
+    def by_getter() -> Any:
+        with ts.variable_scope("layer", custom_getter=handed_on):
+            return ts.get_variable("w", [8])
+
+    def by_default_name() -> Any:
+        with ts.variable_scope(None, "layer"):
+            return ts.get_variable("w", [8])
+
+    template = ts.make_template("shared", lambda: ts.get_variable("w", [8]))
+    fetches = {PLAIN: plain, GETTER: by_getter, DEFAULT_NAME: by_default_name, TEMPLATE: template}
+    with ts.VariableStore(), ts.variable_scope("model", reuse=ts.AUTO_REUSE):
+        # Numbers of default names are given back when a scope is left; or they would run on.
+        samples = race(
+            {
+                name: Statement(
+                    "with scope('outer'):\n    fetch(); fetch()",
+                    {"scope": ts.variable_scope, "fetch": fetch},
+                )
+                for name, fetch in fetches.items()
+            },
+            settings,
+        )
+    title = "two gets, each in a scope of its own, under AUTO_REUSE"
+    bars = {GETTER: 2.0, DEFAULT_NAME: 2.0, TEMPLATE: 2.0}
+    return Measure("gets", title, "ns", samples, PLAIN, bars)
+
+
+# ---- threads -----------------------------------------------------------------------------------
+
+THREADS = 8
+
+
+def threads(settings: Settings) -> Measure:
+    """Wall time, since processor time says nothing of waiting for a lock."""
+    net = ts.ScopedModule(scoped_model(leave_out)).build(IMAGE, IMAGE)
+    by_hand = HandWrittenModel(leave_out)
+    calls = max(1, round(settings.seconds * 5_000))
+    samples: dict[str, list[float]] = {SCOPED_MODULE: [], MODULE: []}
+    for _ in range(settings.rounds):
+        for name, module in {SCOPED_MODULE: net, MODULE: by_hand}.items():
+            samples[name].append(seconds_in_threads(module, calls) / calls / THREADS * 1e9)
+    title = f"naming alone, {THREADS} threads at once, wall time of a pass"
+    return Measure("threads", title, "ns", samples, bars={SCOPED_MODULE: 1.0})
+
+
+def seconds_in_threads(net: Callable[..., Any], calls: int) -> float:
+    started = threading.Barrier(THREADS + 1)
+
+    def work() -> None:
+        started.wait()
+        for _ in range(calls):
+            net(IMAGE, IMAGE)
+
+    workers = [threading.Thread(target=work) for _ in range(THREADS)]
+    for worker in workers:
+        worker.start()
+    started.wait()
+    begun = time.perf_counter()
+    for worker in workers:
+        worker.join()
+    return time.perf_counter() - begun

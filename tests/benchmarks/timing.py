@@ -1,0 +1,101 @@
+"""How times are taken: contenders in turn, on one core, ratios within a round; knows no contender."""
+
+import gc
+import os
+import statistics
+import time
+import timeit
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+TORCHSCOPE, MODULE, DICT = "torchscope", "nn.Module", "nn.ParameterDict"
+WITH_STORE, SCOPED_MODULE = "torchscope, with store:", "torchscope, ScopedModule"
+
+
+class Settings(NamedTuple):
+    """How much to measure."""
+
+    rounds: int
+    seconds: float  # that a contender runs for in each round
+    variables: int  # made, fetched, saved, ...
+    making_rounds: int
+    memory_rounds: int
+    compiled: tuple[int, ...]  # numbers of variables in models to be compiled
+    inductor: bool  # whether to compile to machine code, too
+
+
+FULL = Settings(21, 0.02, 10_000, 7, 3, (10, 100, 1_000), inductor=True)
+QUICK = Settings(3, 0.001, 1_000, 1, 1, (10,), inductor=False)
+
+
+class Measure(NamedTuple):
+    """What was measured: of each contender one number a round."""
+
+    key: str
+    title: str
+    unit: str
+    samples: dict[str, list[float]]
+    reference: str = MODULE  # whose numbers the ratios are to
+    bars: dict[str, float] = {}  # what the median ratio of a contender is to be at most
+
+
+class Statement(NamedTuple):
+    """Code to be timed as it stands, so that no call of a function is timed with it."""
+
+    code: str
+    names: dict[str, Any]
+
+
+class Spread(NamedTuple):
+    """The median of some rounds, the least and the greatest."""
+
+    median: float
+    min: float
+    max: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread":
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep this process on one of its cores, where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+FINE = time.get_clock_info("process_time").resolution < 1e-6  # It is not on Windows.
+CLOCK = time.process_time if FINE else time.perf_counter
+
+
+def race(statements: dict[str, Statement], settings: Settings) -> dict[str, list[float]]:
+    """Nanoseconds of each statement in each round."""
+    timers = {
+        name: timeit.Timer(code, timer=CLOCK, globals=names)
+        for name, (code, names) in statements.items()
+    }
+    samples: dict[str, list[float]] = {name: [] for name in timers}
+    with one_core():
+        repeats = {name: repeats_for(timer, settings.seconds) for name, timer in timers.items()}
+        for _ in range(settings.rounds):
+            gc.collect()  # timeit switches collection off while it runs.
+            for name, timer in timers.items():
+                samples[name].append(timer.timeit(repeats[name]) / repeats[name] * 1e9)
+    return samples
+
+
+def repeats_for(timer: timeit.Timer, seconds: float) -> int:
+    timer.timeit(1)  # Warm up.
+    repeats = 1
+    while (took := timer.timeit(repeats)) < seconds / 4:
+        repeats *= 2
+    return max(1, round(repeats * seconds / took))
