@@ -31,16 +31,13 @@ def run(script: str, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def quick_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any, str]:
     """What a quick run prints, writes as JSON and draws."""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("memory is read from /proc")
     to = tmp_path_factory.mktemp("benchmarks")
     files = "--json", str(to / "numbers.json"), "--svg", str(to / "ratios.svg")
     printed = run("benchmarks/run.py", "--quick", *files)
     written = json.loads((to / "numbers.json").read_text())
     return printed, written, (to / "ratios.svg").read_text()
-
-
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/statm").exists(), reason="memory is read from /proc"
-)
 
 
 def test_a_quick_run_measures_all_there_is(quick_run: tuple[str, Any, str]) -> None:

@@ -1,6 +1,7 @@
 """Many variables: making, memory, saving, listing; and the time an import takes."""
 
 import copy
+import functools
 import gc
 import os
 import re
@@ -98,10 +99,10 @@ def life(settings: Settings) -> list[Measure]:
                 for stage, seconds in live(name, count).items():
                     times = stages.setdefault(stage, {}).setdefault(name, [])
                     times.append(seconds / count * 1e9)
+    title = f"of {count:,} variables, each"
+    bars = {TORCHSCOPE: 1.3}
     return [
-        Measure(
-            stage, f"{stage} of {count:,} variables, each", "ns", samples, DICT, {TORCHSCOPE: 1.3}
-        )
+        Measure(stage, f"{stage} {title}", "ns", samples, DICT, bars)
         for stage, samples in stages.items()
     ]
 
@@ -120,8 +121,7 @@ def live(name: str, count: int) -> dict[str, float]:
     made: Any = timed("making once", lambda: MAKERS[name](count))
     timed("fetching", lambda: FETCHERS[name](made, count))
     state = timed("state_dict", made.state_dict)
-    timed("load_state_dict", lambda: made.load_state_dict(state))
-    del state
+    timed("load_state_dict", functools.partial(made.load_state_dict, state))
     timed("deepcopy", lambda: copy.deepcopy(made))
     return seconds
 

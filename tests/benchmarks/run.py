@@ -149,15 +149,16 @@ def write_svg(path: Path, rows: list[Row]) -> None:
         assert row.ratio
         assert row.bar
         top = LINE * (i + 1)
-        length = min(row.ratio.median * UNIT, WIDTH - LEFT - 50)
+        length = min(round(row.ratio.median * UNIT), WIDTH - LEFT - 50)
         color = "#4a90d9" if row.ratio.median <= row.bar else "#d9804a"
-        mark = LEFT + row.bar * UNIT
+        mark = LEFT + round(row.bar * UNIT)
         name = f"{row.measure}: {row.contender}".replace("torchscope, ", "")
+        thick, end = LINE - 8, top + LINE - 2
         parts += [
             f'<text x="{LEFT - 8}" y="{top + 15}" text-anchor="end">{name}</text>',
-            f'<rect x="{LEFT}" y="{top + 4}" width="{length:.0f}" height="{LINE - 8}" fill="{color}"/>',
-            f'<line x1="{mark:.0f}" x2="{mark:.0f}" y1="{top + 2}" y2="{top + LINE - 2}" stroke="black"/>',
-            f'<text x="{LEFT + length + 6:.0f}" y="{top + 15}">{row.ratio.median:.2f}</text>',
+            f'<rect x="{LEFT}" y="{top + 4}" width="{length}" height="{thick}" fill="{color}"/>',
+            f'<line x1="{mark}" x2="{mark}" y1="{top + 2}" y2="{end}" stroke="black"/>',
+            f'<text x="{LEFT + length + 6}" y="{top + 15}">{row.ratio.median:.2f}</text>',
         ]
     path.write_text("\n".join([*parts, "</svg>", ""]))
 

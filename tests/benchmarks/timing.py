@@ -1,12 +1,13 @@
-"""How times are taken: contenders in turn, on one core, ratios within a round; knows no contender."""
+"""How times are taken: contenders in turn, on one core; knows no contender."""
 
 import gc
 import os
 import statistics
 import time
 import timeit
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 TORCHSCOPE, MODULE, DICT = "torchscope", "nn.Module", "nn.ParameterDict"
@@ -37,7 +38,9 @@ class Measure(NamedTuple):
     unit: str
     samples: dict[str, list[float]]
     reference: str = MODULE  # whose numbers the ratios are to
-    bars: dict[str, float] = {}  # what the median ratio of a contender is to be at most
+    bars: Mapping[str, float] = MappingProxyType(
+        {}
+    )  # what the median ratio of a contender is to be at most
 
 
 class Statement(NamedTuple):
