@@ -3,7 +3,9 @@
 docs/distributed.md has a table of all this, each cell with a test of this file.
 """
 
+import ast
 import functools
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +117,30 @@ def trained_alone(device: str, **how: Any) -> nn.Module:
     train(net, IDS.to(device))
     assert not torch.equal(whole(net)["embedding"], before["embedding"])
     return net
+
+
+# ---- docs/distributed.md -------------------------------------------------------------------------
+
+PAGE = ROOT / "docs" / "distributed.md"
+
+
+def cells() -> dict[str, str]:
+    """The cells of the page's table that say something, each by its row and column."""
+    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {
+        f"{row[0]}, {column}": cell
+        for row in rows[2:]
+        for column, cell in zip(rows[0][1:], row[1:], strict=True)
+        if cell != "—"
+    }
+
+
+@pytest.mark.parametrize("cell", cells().values(), ids=cells())
+def test_behind_each_cell_of_the_table_is_a_test(cell: str):
+    ((file, name),) = re.findall(r"\]\(\.\./tests/(\w+\.py)#(\w+)\)", cell)
+    tree = ast.parse((ROOT / "tests" / file).read_text())
+    assert name in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
 
 
 # ---- check_same_variables ------------------------------------------------------------------------
@@ -574,6 +600,25 @@ def test_frozen_variables_are_sharded_and_stay_as_they_are(rank: Rank):
     after = whole(net)
     assert torch.equal(after["h0.up/w"], before["h0.up/w"])
     assert not torch.equal(after["h1.up/w"], before["h1.up/w"])
+
+
+def scaled(x: torch.Tensor) -> torch.Tensor:
+    scale = ts.get_variable("scale", [], initializer=ts.ones_initializer())
+    return scale * (x @ ts.get_variable("w", [3, 3]))
+
+
+@on_two_ranks()
+def test_a_scalar_cannot_be_sharded_but_left_whole(rank: Rank):
+    net = ts.ScopedModule(scaled, seed=0).to(rank.device)
+    net.build(torch.ones(2, 3, device=rank.device))
+    with pytest.raises(ValueError, match="support scalar parameters"):
+        fully_shard(net, mesh=rank.mesh)  # torch's
+    net = ts.ScopedModule(scaled, seed=0).to(rank.device)
+    net.build(torch.ones(2, 3, device=rank.device))
+    fully_shard(net, mesh=rank.mesh, ignored_params={net["scale"]})
+    net(torch.ones(2, 3, device=rank.device)).sum().backward()
+    assert not isinstance(net["scale"].grad, DTensor)
+    assert isinstance(net["w"].grad, DTensor)
 
 
 @on_two_ranks()

@@ -146,3 +146,6 @@ def _run_rank(
         finally:
             if dist.is_initialized():
                 dist.destroy_process_group()
+    queue.close()
+    queue.join_thread()
+    os._exit(0)  # Ending as usual, a process of gloo's may wait for ever.
