@@ -16,7 +16,7 @@ from ._mapping import Checkpoint
 from ._open import PathLike, open
 from ._paths import index_of
 
-_TORCH_ENDINGS = (".pt", ".pth", ".bin")
+TORCH_ENDINGS = (".pt", ".pth", ".bin")
 
 
 @runtime_checkable
@@ -67,7 +67,7 @@ class Tensors:
     def shape(self, name: str) -> torch.Size:
         return self[name].shape
 
-    def dtype(self, name: str) -> torch.dtype:
+    def dtype(self, name: str) -> torch.dtype | str:
         return self[name].dtype
 
     def verify(self, name: str) -> None:
@@ -87,8 +87,8 @@ class Safetensors:
         except ImportError as error:
             raise CheckpointError(
                 None,
-                f"{path} is a safetensors file, which needs a package: pip install safetensors (or "
-                "torchscope[safetensors]).",
+                f"{path} is a safetensors file, which needs a package: "
+                'pip install "torchscope[safetensors]"',
             ) from error
         self.path = path
         try:
@@ -112,7 +112,7 @@ class Safetensors:
 
     def dtype(self, name: str) -> torch.dtype | str:
         written: str = self._file.get_slice(name).get_dtype()
-        return _SAFETENSORS.get(written, written)
+        return SAFETENSORS_DTYPES.get(written, written)
 
     def verify(self, name: str) -> None:
         """Nothing to verify: the format has no checksums, and its header was checked."""
@@ -121,13 +121,15 @@ class Safetensors:
         self._file = None
 
 
-_SAFETENSORS: dict[str, torch.dtype] = {
+SAFETENSORS_DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
     "F8_E5M2": torch.float8_e5m2,
     "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
     "I64": torch.int64,
     "I32": torch.int32,
     "I16": torch.int16,
@@ -184,7 +186,7 @@ class opened:  # noqa: N801  - reads as a function: with opened(source) as tenso
 def _from_path(given: PathLike, *, verify: bool, mmap: bool) -> Source:
     path = Path(os.fsdecode(given))
     ending = path.suffix if not is_file(index_of(path)) else ""
-    if ending not in (".safetensors", *_TORCH_ENDINGS) and not _is_zip(path):
+    if ending not in (".safetensors", *TORCH_ENDINGS) and not _is_zip(path):
         return open(path, verify=verify, mmap=mmap)
     if not is_file(path):
         raise CheckpointError(None, f"{path} is missing, or is no regular file.")

@@ -1,0 +1,8 @@
+"""``python -m torchscope``, and the script ``torchscope``: where the command line begins."""
+
+import sys
+
+from .checkpoint._command_line import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,266 @@
+"""The command line: what may be asked, what is answered, and with which exit code."""
+
+import argparse
+import os
+import re
+import signal
+import sys
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torchscope._errors import CheckpointError
+
+from ._compare import differences
+from ._convert import Plan, Rename, check_target, plan, write
+from ._listing import rows_of, source_at, table, total, tree
+from ._terminal import Progress, counted, one_line, print_json, safe, some
+
+_SAME, _DIFFERENT, _ERROR = 0, 1, 2
+
+_SOURCES = """\
+PATH, A and the A of convert are what torchscope.checkpoint.load takes:
+  logs/model.ckpt-7     TensorFlow's V2 format (model.ckpt-7.index beside its data), or V1
+  logs                  a directory whose file "checkpoint" names the latest one
+  model.safetensors     needs a package: pip install "torchscope[safetensors]"
+  model.pt              of torch.save; a dict in it is a scope: model/fc.weight
+"""
+
+_EXAMPLES = {
+    "list": """\
+examples:
+  torchscope list logs/model.ckpt-7
+  torchscope list logs --tree
+  torchscope list logs --select '^dense/' --json
+""",
+    "diff": """\
+exit code: 0 the same, 1 different, 2 an error.
+
+NaN is the same as NaN, and -0.0 as 0.0. Of integers the difference is exact.
+
+examples:
+  torchscope diff logs/model.ckpt-7 logs/model.ckpt-8
+  torchscope diff logs model.safetensors --select 'kernel$'
+""",
+    "convert": """\
+Values are kept bit for bit. Strings are left out and listed; so is what an optimizer keeps (w/Adam,
+beta1_power), and the global step.
+
+examples:
+  torchscope convert logs/model.ckpt-7 model.safetensors
+  torchscope convert logs model.pt --map '^old/=new/' --map '/kernel$=/w'
+  torchscope convert logs averaged.pt --keep-slots --select '/ExponentialMovingAverage$' \\
+      --map '/ExponentialMovingAverage$='
+""",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: the words after the program's name; those of the process by default.
+
+    Returns:
+        The exit code. Wrong words exit at once, as argparse does, with 2.
+    """
+    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that cannot show a letter gets its number
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        with _warnings_in_one_line():
+            code: int = options.run(options)
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has enough, as head does
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  - at exit it is flushed again
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except (CheckpointError, OSError) as error:
+        return _complain(error)
+    except MemoryError:
+        return _complain("there is not enough memory.")
+    return code
+
+
+def _complain(error: object) -> int:
+    sys.stdout.flush()
+    print(f"torchscope: {one_line(error)}", file=sys.stderr)
+    return _ERROR
+
+
+@contextmanager
+def _warnings_in_one_line() -> Generator[None]:
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"torchscope: warning: {one_line(message)}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+# ---- what may be asked -------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="torchscope",
+        description="Lists, compares and converts checkpoints: TensorFlow's, safetensors and .pt.",
+        epilog=f"{_SOURCES}\nMore: torchscope list --help, and so on.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    one = _command(commands, "list", _list, "name, shape, dtype and bytes of each variable")
+    one.add_argument("path", metavar="PATH", type=Path)
+    one.add_argument("--tree", action="store_true", help="by scope")
+
+    one = _command(commands, "diff", _diff, "names, shapes, dtypes and values that differ")
+    one.add_argument("a", metavar="A", type=Path)
+    one.add_argument("b", metavar="B", type=Path)
+    _add_no_verify(one)
+
+    one = _command(commands, "convert", _convert, "write a .safetensors or a .pt file")
+    one.add_argument("a", metavar="A", type=Path)
+    one.add_argument("b", metavar="B", type=Path, help="what to write; its ending says the format")
+    one.add_argument(
+        "--map",
+        metavar="REGEX=REPLACEMENT",
+        type=_rename,
+        action="append",
+        default=[],
+        help="rename as Python's re.sub does; may be given again, and the last = divides",
+    )
+    one.add_argument("--keep-slots", action="store_true", help="what optimizers keep, too")
+    one.add_argument("--force", action="store_true", help="replace B if it is there")
+    _add_no_verify(one)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, help: str) -> argparse.ArgumentParser:
+    one: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help,
+        description=f"{help[0].upper()}{help[1:]}.",
+        epilog=f"{_EXAMPLES[name]}\n{_SOURCES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    one.set_defaults(run=run)
+    one.add_argument(
+        "--select",
+        metavar="REGEX",
+        type=_pattern,
+        help="only variables in whose names it is found; '^(?!.*bias)' leaves out those with bias",
+    )
+    one.add_argument("--json", action="store_true", help="for a program to read")
+    return one
+
+
+def _add_no_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-verify",
+        dest="verify",
+        action="store_false",
+        help="do not compare TensorFlow's data with its checksums",
+    )
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from error
+
+
+def _rename(text: str) -> Rename:
+    pattern, equals, replacement = text.rpartition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} has no =, as '^old/=new/' has")
+    return _pattern(pattern), replacement
+
+
+# ---- what is answered --------------------------------------------------------------------------
+
+
+def _list(options: Any) -> int:
+    with source_at(options.path) as source:
+        rows = rows_of(source, options.select)
+        path = str(source.path)
+    if options.json:
+        print_json(
+            {
+                "path": path,
+                "variables": [row.as_json() for row in rows],
+                "total": {"variables": len(rows), "bytes": total(rows)},
+            }
+        )
+        return _SAME
+    for line in (tree if options.tree else table)(rows):
+        print(line.rstrip())
+    print(f"{counted(len(rows), 'variable')}, {counted(total(rows), 'byte')}, in {safe(path)}")
+    return _SAME
+
+
+def _diff(options: Any) -> int:
+    verify = options.verify
+    with source_at(options.a, verify=verify) as a, source_at(options.b, verify=verify) as b:
+        rows_a, rows_b = rows_of(a, options.select), rows_of(b, options.select)
+        with Progress("comparing", total(rows_a)) as progress:
+            found = differences(a, b, rows_a, rows_b, progress.add)
+        paths = str(a.path), str(b.path)
+    same = len(rows_a) - sum(1 for one in found if one.a is not None)
+    if options.json:
+        print_json(
+            {
+                "a": paths[0],
+                "b": paths[1],
+                "same": same,
+                "different": [one.as_json() for one in found],
+            }
+        )
+    else:
+        for label, path in zip("AB", paths, strict=True):
+            print(f"{label} is {safe(path)}")
+        for one in found:
+            print(f"{safe(one.name)}: {one}")
+        print(f"{counted(same, 'variable')} the same, {len(found):,} different")
+    return _DIFFERENT if found else _SAME
+
+
+def _convert(options: Any) -> int:
+    check_target(options.b, force=options.force)
+    with source_at(options.a, verify=options.verify) as source:
+        rows = rows_of(source, options.select)
+        planned = plan(source, rows, options.b, options.map, options.keep_slots)
+        size = total(planned.written.values())
+        with Progress("writing", size) as progress:
+            write(source, planned.written, options.b, progress.add)
+        path = str(source.path)
+    if options.json:
+        print_json(
+            {
+                "a": path,
+                "b": str(options.b),
+                "written": {new: row.as_json() for new, row in planned.written.items()},
+                "left_out": {"slots": planned.slots, "no_numbers": planned.others},
+                "total": {"variables": len(planned.written), "bytes": size},
+            }
+        )
+        return _SAME
+    what = f"{counted(len(planned.written), 'variable')}, {counted(size, 'byte')}"
+    print(f"{what}, from {safe(path)} to {safe(options.b)}")
+    for line in _left_out(planned):
+        print(line)
+    return _SAME
+
+
+def _left_out(planned: Plan) -> Iterator[str]:
+    if planned.slots:
+        what = f"left out, an optimizer's or counting steps: {len(planned.slots):,}"
+        yield f"  {what} ({some(planned.slots)}); --keep-slots writes them"
+    if planned.others:
+        names = ", ".join(map(safe, planned.others))
+        yield f"  left out, strings and other things without numbers: {names}"

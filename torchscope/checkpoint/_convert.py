@@ -1,0 +1,234 @@
+"""A source written as a safetensors or a ``.pt`` file, whole or not at all; prints nothing."""
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import RawIOBase
+from pathlib import Path
+from re import Pattern
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchscope._errors import CheckpointError
+
+from . import _dtypes, _names
+from ._file import memory_of
+from ._listing import Row, dtype_name
+from ._sources import SAFETENSORS_DTYPES, TORCH_ENDINGS, Source, Tensors
+
+_SAFETENSORS_NAMES = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
+_MOST_HEADER_BYTES = 100_000_000  # safetensors reads no longer one
+
+_NO_NUMBERS = ("string", "resource", "variant")
+_CHUNK = 1 << 24  # bytes that are written at once
+
+Rename = tuple[Pattern[str], str]
+
+
+@dataclass
+class Plan:
+    """What is written under which name, and what is not written.
+
+    Attributes:
+        written: new name -> the row of the source.
+        slots: what optimizers keep, the global step and the like.
+        others: what is no tensor: strings.
+    """
+
+    written: dict[str, Row] = field(default_factory=dict[str, Row])
+    slots: list[str] = field(default_factory=list[str])
+    others: list[str] = field(default_factory=list[str])
+
+
+def plan(
+    source: Source, rows: list[Row], target: Path, renames: Sequence[Rename], keep_slots: bool
+) -> Plan:
+    """Decide what goes where, and raise if something of it could not be kept as it is."""
+    result = Plan()
+    everything = frozenset(source)
+    for row in rows:
+        if not keep_slots and (
+            _names.is_slot(row.name, everything) or _names.is_bookkeeping(row.name)
+        ):
+            result.slots.append(row.name)
+            continue
+        if row.dtype in _NO_NUMBERS or (isinstance(row.dtype, str) and isinstance(source, Tensors)):
+            result.others.append(row.name)
+            continue
+        new = _names.renamed([row.name], list(renames))[row.name]
+        assert new is not None
+        if new in result.written:
+            raise CheckpointError(
+                new,
+                f"Both {result.written[new].name!r} and {row.name!r} would be written as {new!r}: "
+                "make the --map tell them apart, or --select one of them.",
+            )
+        result.written[new] = row
+    if not result.written:
+        raise CheckpointError(None, f"Nothing to write: {_why_nothing(result)}")
+    for new, row in result.written.items():
+        if isinstance(row.dtype, str):
+            raise CheckpointError(
+                row.name,
+                f"{row.name!r} is {row.dtype}, which torch has not: leave it out with --select.",
+            )
+        if target.suffix == ".safetensors":
+            _check_for_safetensors(new, row)
+    return result
+
+
+def _why_nothing(result: Plan) -> str:
+    if result.slots:
+        return (
+            f"all {len(result.slots)} are what optimizers keep or count steps: --keep-slots writes "
+            "those, too."
+        )
+    return "there is no tensor of such a name."
+
+
+def _check_for_safetensors(name: str, row: Row) -> None:
+    if row.dtype not in _SAFETENSORS_NAMES:
+        raise CheckpointError(
+            row.name,
+            f"{row.name!r} is {dtype_name(row.dtype)}, which safetensors cannot keep: write a .pt "
+            "file, or leave it out with --select.",
+        )
+    if name == "__metadata__" or not _is_unicode(name):
+        raise CheckpointError(
+            row.name,
+            f"safetensors cannot keep the name {name!r}: --map it to another, or write a .pt file.",
+        )
+
+
+def _is_unicode(name: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def check_target(target: Path, *, force: bool) -> None:
+    """Raise unless a file of that name may be written."""
+    if target.suffix not in (".safetensors", *TORCH_ENDINGS):
+        raise CheckpointError(
+            None, f"{target}: a file to be written ends in .safetensors or in .pt, not so."
+        )
+    if not target.parent.is_dir():
+        raise CheckpointError(None, f"There is no directory {target.parent}.")
+    if target.is_dir():
+        raise CheckpointError(None, f"{target} is a directory.")
+    if target.exists() and not force:
+        raise CheckpointError(None, f"{target} is there already; --force replaces it.")
+
+
+def write(source: Source, rows: dict[str, Row], target: Path, done: Callable[[int], None]) -> None:
+    """Write the file beside its place, then put it there.
+
+    Args:
+        source: where the values are; they are verified before they are written.
+        rows: new name -> the row of the source.
+        target: the file; its ending says the format.
+        done: told how many bytes more have been written.
+    """
+    with _replacing(target) as file:
+        counted: Any = _Counted(file, done)
+        if target.suffix == ".safetensors":
+            _write_safetensors(source, rows, counted)
+        else:
+            tensors = {new: _plain(source, row.name) for new, row in rows.items()}
+            try:
+                torch.save(tensors, counted)
+            except RuntimeError:  # torch's own complaint that the end of the file cannot be written
+                if counted.error is not None:
+                    raise counted.error from None
+                raise
+
+
+@contextmanager
+def _replacing(target: Path) -> Generator[Any]:
+    """A new file that becomes ``target`` if all goes well, and disappears if not."""
+    temporary = target.with_name(f".torchscope-{secrets.token_hex(6)}.tmp")
+    with temporary.open("xb", buffering=0) as file:
+        try:
+            yield file
+            os.fsync(file.fileno())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+class _Counted(RawIOBase):
+    """A file that tells how much was written, and writes all of what it is given."""
+
+    def __init__(self, file: Any, done: Callable[[int], None]) -> None:
+        self._file = file
+        self._done = done
+        self.error: BaseException | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        rest = memoryview(data)  # of bytes
+        size = len(rest)
+        try:
+            while rest:
+                count = self._file.write(rest[:_CHUNK])
+                self._done(count)
+                rest = rest[count:]
+        except BaseException as error:
+            self.error = error
+            raise
+        return size
+
+
+def _write_safetensors(source: Source, rows: dict[str, Row], file: _Counted) -> None:
+    """The format is a length, a header in JSON, and the data without gaps.
+
+    Written here, and not by the package, which wants all tensors in memory at once. In its order:
+    those with wide elements first, so that all are aligned.
+    """
+    order = sorted(rows, key=lambda new: (-_itemsize(rows[new]), new))
+    header: dict[str, Any] = {}
+    at = 0
+    for new in order:
+        row = rows[new]
+        size = row.size or 0
+        dtype = _SAFETENSORS_NAMES[row.dtype]  # type: ignore[index]
+        header[new] = {"dtype": dtype, "shape": row.shape, "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > _MOST_HEADER_BYTES:
+        raise CheckpointError(
+            None, f"A header of {len(text)} bytes is too long for safetensors: write a .pt file."
+        )
+    file.write(len(text).to_bytes(8, "little") + text)
+    for new in order:
+        tensor = _dtypes.native(_plain(source, rows[new].name), "little")
+        file.write(memory_of(tensor))
+
+
+def _itemsize(row: Row) -> int:
+    return row.dtype.itemsize if isinstance(row.dtype, torch.dtype) else 0
+
+
+def _plain(source: Source, name: str) -> Tensor:
+    """A variable's value as torch keeps it in a file: on the CPU, contiguous, all of its memory."""
+    tensor: Tensor = source[name].detach()
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+        raise CheckpointError(
+            name,
+            f"{name!r} is no plain tensor ({tensor.layout}, {tensor.device}): leave it out with "
+            "--select.",
+        )
+    try:
+        tensor = tensor.resolve_conj().resolve_neg().contiguous()
+        if tensor.untyped_storage().nbytes() != tensor.nbytes:
+            tensor = tensor.clone()
+    except (MemoryError, RuntimeError) as error:
+        raise CheckpointError(name, f"{name!r} cannot be copied: {error}") from error
+    return tensor
