@@ -756,9 +756,7 @@ def test_loading_into_a_net_that_was_not_built_is_no_silent_nothing(rank: Rank):
     dcp.save({"net": build(device=rank.device)}, checkpoint_id=rank.folder / "stateful")
     net = unbuilt()
     dcp.load({"net": net}, checkpoint_id=rank.folder / "stateful")
-    with pytest.raises(
-        ts.StateDictError, match="lacks names that the first pass made: '"
-    ):
+    with pytest.raises(ts.StateDictError, match="lacks names that the first pass made: '"):
         net.build(IDS)
 
 
