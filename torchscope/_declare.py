@@ -8,7 +8,7 @@ import pickle
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -84,7 +84,8 @@ def warn(origin: Origin, message: str) -> None:
 class Declaration:
     """What a variable was asked for as, and from then on is; holds no tensor of the store's.
 
-    Until the variable is made, ``shape`` may be None or hold None.
+    Until the variable is made, ``shape`` may be None or hold None. After that nothing is assigned
+    to it, so that copies of a store share it.
     """
 
     name: str
@@ -105,7 +106,7 @@ class Declaration:
     default_dtype: bool = False  # nobody said one: it is, or was when made, torch's default
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Declaration":
-        return replace(self)  # Initializers and regularizers are functions: shared, never copied.
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: picklable(getattr(self, name), name) for name in self.__slots__}

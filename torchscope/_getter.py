@@ -21,7 +21,7 @@ from ._declare import (
 )
 from ._errors import ScopeError, naming
 from ._here import Pass
-from ._reuse import Reuse, find_or_make
+from ._reuse import Reuse, find_or_make, recall
 from .regularizers import Regularizer
 
 CustomGetter = Callable[..., Any]
@@ -164,6 +164,10 @@ def _true_getter(
     with naming(name):
         found = as_dtype(dtype) or torch.get_default_dtype()
         mode = Reuse.AUTO if reuse is None else Reuse.of(reuse)
+    if type(name) is str and (initializer is None or callable(initializer)):
+        variable = recall(run, name, shape, found, mode)
+        if variable is not None:
+            return variable
     trainable = trainable is not False
     settings = initializer, regularizer, trainable, collections, constraint, device
     return find_or_make(run, _request(name, shape, found, *settings, said), mode)

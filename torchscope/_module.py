@@ -18,6 +18,7 @@ from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._here import Pass, entered, whole
 from ._names import unescape
 from ._store import VariableStore, first_pass, making
+from ._table import keep_structure
 from ._unbuilt import Unbuilt
 
 P = ParamSpec("P")
@@ -115,6 +116,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
         self._settle_pending()
         with making:  # Another thread may be adding to them.
             self.__dict__["_parameters"] = dict(self._parameters)
+            keep_structure(self)
         super()._pass_ended()
 
     def _settle_pending(self) -> None:

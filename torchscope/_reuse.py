@@ -12,6 +12,7 @@ from ._declare import Declaration, GraphKeys, brings, fits
 from ._errors import NotBuiltError, ScopeError, VariableExistsError, VariableMismatchError
 from ._here import Pass, here
 from ._store import VariableStore, making, uncompiled
+from ._table import as_built
 
 T = TypeVar("T")
 
@@ -53,8 +54,13 @@ def recall(run: Pass, full_name: str, shape: Any, dtype: Any, reuse: Reuse) -> t
     The same table, for the one case that a training step has: no value for an initializer, no
     custom getter, shape and dtype as declared.
     """
-    made = run.declared.get(full_name)
+    if is_dynamo_compiling():
+        store: VariableStore = run.store
+        built = as_built(store._structure, full_name)
+        if built is not None:
+            return _recall_compiled(run, full_name, built, shape, dtype, reuse)
     watched = run.traced or not is_dynamo_compiling()
+    made = run.declared.get(full_name)
     if (
         made is None
         or (
@@ -69,6 +75,23 @@ def recall(run: Pass, full_name: str, shape: Any, dtype: Any, reuse: Reuse) -> t
         run.check(full_name)
         run.met[full_name] = None
     return run.store._fetch(made)
+
+
+def _recall_compiled(
+    run: Pass, full_name: str, built: Any, shape: Any, dtype: Any, reuse: Reuse
+) -> torch.Tensor | None:
+    """The same for what was there when the store was built; short, since Dynamo traces it."""
+    key, sizes, declared = built
+    if (dtype or get_default_dtype()) is not declared:
+        return None
+    if shape is not None and (type(shape) not in (list, tuple) or tuple(shape) != sizes):
+        return None
+    if run.traced:
+        if reuse is _NO and full_name in run.met:
+            return None
+        run.met[full_name] = None
+    found = run.store._parameters.get(key)
+    return run.store._at(key) if found is None else found
 
 
 def is_shape(shape: Any, made: Declaration) -> bool:

@@ -311,18 +311,20 @@ class Opening:
             run.by_path = True
             opened = dict(run.opened)  # Numbers used inside are given back when it is left.
         else:
-            name = _checked(run, target)
-            if "/" in name:
-                run.by_path = by_path = True
+            below = outer.place.below
+            place = below.get(target) if type(target) is str and not compiling else None
+            if place is None:
+                name = _checked(run, target)
+                if "/" in name:
+                    run.by_path = by_path = True
+                place = Place(outer.prefix + name)
+                if not compiling and _names.is_plain(name) and len(below) < KEPT:
+                    below[name] = place
             if mode is _NO:  # And once it was entered under reuse, it reuses.
                 mode = outer.mode
             defaults = outer.defaults
             if self._defaults is not _NO_DEFAULTS:
                 defaults = self._defaults.over(defaults)
-            place = Place(outer.prefix + name)
-            below = outer.place.below
-            if not compiling and _names.is_plain(name) and len(below) < KEPT:
-                below[name] = place
             scope = VariableScope.at(place, mode, defaults, self._constraint)
             run.opened[scope.name] = None
         if opened is not None or in_a_task or self._run is not None:

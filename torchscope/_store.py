@@ -354,8 +354,9 @@ class VariableStore(VariableTable):
         store = module if isinstance(module, VariableStore) else self
         if isinstance(module, VariableStore):
             for name, declaration in _items(module._declared):
-                key = declaration.key
-                tensor = tensors.pop(key, module.__dict__.get(key))
+                tensor = tensors.pop(declaration.key, None)
+                if tensor is None:
+                    tensor = module.__dict__.get(declaration.key)
                 # What parametrize or prune computes from others is no leaf, or no attribute.
                 if tensor is not None and (tensor.is_leaf or isinstance(tensor, nn.Parameter)):
                     yield name, tensor, store, name
@@ -391,8 +392,9 @@ class VariableStore(VariableTable):
         for store in self._stores():
             store._note_reading()
         inside = str(getattr(scope, "name", scope) or "").rstrip("/")
+        below = inside + "/"
         for name, variable, _, _ in self._all():
-            if not inside or f"{name}/".startswith(f"{inside}/"):
+            if not inside or name.startswith(below) or name == inside:
                 yield name, variable
 
     def get_collection(self, key: str, scope: str | None = None) -> list[torch.Tensor]:
@@ -423,8 +425,9 @@ class VariableStore(VariableTable):
         """Put a variable into the collection ``key``; False if it is not one of this store's."""
         found = self._locate(variable)
         declaration = found and found[1]._declared.get(found[2])
-        if declaration:
-            declaration.collections = (*dict.fromkeys((*declaration.collections, key)),)
+        if found and declaration:
+            members = tuple(dict.fromkeys((*declaration.collections, key)))
+            found[1]._declared[found[2]] = replace(declaration, collections=members)
         return bool(declaration)
 
     def global_variables(self, scope: str | None = None) -> list[torch.Tensor]:

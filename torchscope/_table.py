@@ -4,10 +4,12 @@ Knows how a state dict spells a name; nothing of passes, nor of how a variable i
 """
 
 import difflib
+import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, cast
+from weakref import WeakValueDictionary
 
 import torch
 from torch import nn
@@ -57,6 +59,7 @@ class VariableTable(nn.ParameterDict):
         super().__init__()
         self._declared: dict[str, Declaration] = {}
         self._built = False
+        self._structure = ""  # what was declared when it was built; see as_built
         # By state-dict key: loaded before anybody asked for it; and how it was loaded.
         self._pending: dict[str, torch.Tensor] = {}
         self._pending_strict = self._pending_assign = False
@@ -66,7 +69,9 @@ class VariableTable(nn.ParameterDict):
 
     def _fetch(self, declaration: Declaration) -> torch.Tensor:
         """The tensor that the module holds now for a variable that has been made."""
-        key = declaration.key
+        return self._at(declaration.key)
+
+    def _at(self, key: str) -> torch.Tensor:
         found = self._parameters.get(key)
         if found is None:
             found = self._buffers.get(key)
@@ -88,6 +93,8 @@ class VariableTable(nn.ParameterDict):
     def _register(self, declaration: Declaration, value: torch.Tensor) -> None:
         """Keep ``value`` as the variable declared so; a Parameter as it is."""
         key, old = declaration.key, self._declared.get(declaration.name)
+        if old is not None and (old.shape, old.dtype) != (declaration.shape, declaration.dtype):
+            self._structure = ""
         if old is not None and old.buffer != declaration.buffer:
             delattr(self, key)
         elif old is None and "/" in key and self._has(key):
@@ -183,6 +190,7 @@ class VariableTable(nn.ParameterDict):
         if name in self._declared:
             self._writable(self._declared[name])
             delattr(self, self._declared.pop(name).key)
+            self._structure = ""
         if key is not None:
             del self._pending[key]
             self._not_loaded = None  # What is not to be loaded is no longer missed.
@@ -328,16 +336,20 @@ class VariableTable(nn.ParameterDict):
     def _respell(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Give the variables in ``state_dict`` the keys that they have here."""
         for name, declaration in self._declared.items():
-            for other in {name, declaration.key.removeprefix("/")} - {declaration.key}:
+            key = declaration.key
+            if key == name:
+                continue
+            for other in {name, key.removeprefix("/")} - {key}:
                 if prefix + other in state_dict:
-                    state_dict[prefix + declaration.key] = state_dict.pop(prefix + other)
+                    state_dict[prefix + key] = state_dict.pop(prefix + other)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        for declaration in self._declared.values():  # torch puts parameters first.
-            key = prefix + declaration.key
-            if key in destination:
-                destination[key] = destination.pop(key)
+        keys = [declaration.key for declaration in self._declared.values()]
+        if keys != list(self._parameters):  # torch puts parameters first.
+            for key in keys:
+                if prefix + key in destination:
+                    destination[prefix + key] = destination.pop(prefix + key)
         destination.update({prefix + key: value for key, value in self._pending.items()})
 
     def _load_from_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -368,6 +380,32 @@ def key_in(module: nn.Module, name: str) -> str:
         if child is not None and name.startswith(below):
             return f"{key}.{key_in(child, name.removeprefix(below))}"
     return _names.escape(name) if isinstance(module, VariableTable) else name
+
+
+_alike: WeakValueDictionary[str, VariableTable] = WeakValueDictionary()
+
+
+def keep_structure(table: VariableTable) -> None:
+    """From now on ``as_built`` knows the variables that there are."""
+    digest = hashlib.blake2b()
+    for made in table._declared.values():
+        digest.update(f"{made.name} {made.shape} {made.dtype}\n".encode())
+    table._structure = digest.hexdigest()
+    _alike[table._structure] = table
+
+
+def as_built(structure: str, name: str) -> tuple[str, tuple[int, ...], torch.dtype] | None:
+    """Key, shape and dtype of a variable in the stores that were built alike.
+
+    To Dynamo it is a constant: compiled code, instead of watching each declaration, watches the
+    store's structure, which is the same for blocks that are alike and new variables do not change.
+    """
+    table = _alike.get(structure)
+    made = None if table is None else table._declared.get(name)
+    return None if made is None else (made.key, cast("Any", made.shape), made.dtype)
+
+
+as_built._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 _EXTRA = "_extra_state"

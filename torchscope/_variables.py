@@ -94,7 +94,7 @@ def get_variable(
     if defaults.plain and custom_getter is None and (initializer is None or callable(initializer)):
         place = scope.place
         if run.traced or is_dynamo_compiling():
-            full_name = place.full_name(name)
+            full_name = place.prefix + name
             variable = recall(run, full_name, shape, dtype or defaults.dtype, scope.mode)
             if variable is not None:
                 return variable

@@ -1,5 +1,6 @@
 """A get, a scope, whole passes and training steps, without compiling; knows nothing of tables."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from models import (
     calculate,
     dict_model,
     leave_out,
+    make_dict,
     scoped_model,
     transformer,
     variables_by_name,
@@ -35,6 +37,7 @@ from timing import (
 )
 
 import torchscope as ts
+from torchscope._declare import Origin
 
 SHAPE = "[2, 1, 3, 3]"
 GET = f"get_variable('weights', {SHAPE})"
@@ -156,7 +159,7 @@ DEFAULT_NAME, TEMPLATE = "default name", "template"
 
 
 def gets(settings: Settings) -> Measure:
-    """Each contender is one get and the scope around it."""
+    """Each contender makes ten gets, each in a scope of its own but for the getter."""
 
     def handed_on(getter: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         return getter(name, *args, **kwargs)
@@ -165,31 +168,74 @@ def gets(settings: Settings) -> Measure:
         with ts.variable_scope("layer"):
             return ts.get_variable("w", [8])
 
-    def by_getter() -> Any:
-        with ts.variable_scope("layer", custom_getter=handed_on):
-            return ts.get_variable("w", [8])
-
     def by_default_name() -> Any:
         with ts.variable_scope(None, "layer"):
             return ts.get_variable("w", [8])
 
     template = ts.make_template("shared", lambda: ts.get_variable("w", [8]))
-    fetches = {PLAIN: plain, GETTER: by_getter, DEFAULT_NAME: by_default_name, TEMPLATE: template}
+    # Numbers of default names are given back when the outer scope is left, or they would run on.
+    ten = f"with scope('{{0}}'{{1}}):\n    {'fetch();' * 10}"
     with ts.VariableStore(), ts.variable_scope("model", reuse=ts.AUTO_REUSE):
-        # Numbers of default names are given back when a scope is left; or they would run on.
+        names = {"scope": ts.variable_scope, "handed_on": handed_on}
         samples = race(
             {
-                name: Statement(
-                    "with scope('outer'):\n    fetch(); fetch()",
-                    {"scope": ts.variable_scope, "fetch": fetch},
-                )
-                for name, fetch in fetches.items()
+                PLAIN: Statement(ten.format("a", ""), names | {"fetch": plain}),
+                GETTER: Statement(
+                    ten.format("a", ", custom_getter=handed_on"), names | {"fetch": plain}
+                ),
+                DEFAULT_NAME: Statement(ten.format("b", ""), names | {"fetch": by_default_name}),
+                TEMPLATE: Statement(ten.format("c", ""), names | {"fetch": template}),
             },
             settings,
         )
-    title = "two gets, each in a scope of its own, under AUTO_REUSE"
+    title = "ten gets, each in a scope of its own, under AUTO_REUSE"
     bars = {GETTER: 2.0, DEFAULT_NAME: 2.0, TEMPLATE: 2.0}
     return Measure("gets", title, "ns", samples, PLAIN, bars)
+
+
+# ---- what it is made of ------------------------------------------------------------------------
+
+
+class Nothing:
+    """A context manager that does nothing, made of slots as ours is."""
+
+    __slots__ = ("_name",)
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+def sixteen(
+    a, b, c=None, d=None, e=None, f=None, g=None, h=None, i=None, j=None, k=None, m=None,
+    n=None, o=None, p=None, q=None,
+) -> None: ...  # fmt: skip
+
+
+def parts(settings: Settings) -> Measure:
+    """The steps that no get and no scope can leave out, with every check on."""
+    here: Any = threading.local()
+    here.passes = [None]
+    store = make_dict(100)
+    value = torch.zeros(8)
+    pieces: dict[str, tuple[str, dict[str, Any]]] = {
+        "the list of the shape, compared": (f"{SHAPE} == shape", {"shape": [2, 1, 3, 3]}),
+        "a call with two of 16 arguments": ("f(1, 2)", {"f": sixteen}),
+        "this thread's pass": ("here.passes[-1]", {"here": here}),
+        "torch's default dtype": ("f()", {"f": torch.get_default_dtype}),
+        "is a gradient computed?": ("f()", {"f": torch._C._current_graph_task_id}),
+        "is Dynamo compiling?": ("f()", {"f": torch.compiler.is_dynamo_compiling}),
+        "does an event loop run?": ("f()", {"f": asyncio._get_running_loop}),
+        "an empty context manager": ("with Nothing(): pass", {"Nothing": Nothing}),
+        "making: zeros and nn.Parameter": ("P(z([8], dtype=f))", {
+            "P": torch.nn.Parameter, "z": torch.zeros, "f": torch.float32,
+        }),
+        "making: register_parameter": ("s.register_parameter('scope0/v0', v)", {
+            "s": store, "v": torch.nn.Parameter(value),
+        }),
+        "making: file and line of the caller": ("f()", {"f": Origin.here}),
+    }  # fmt: skip
+    samples = race({name: Statement(*piece) for name, piece in pieces.items()}, settings)
+    return Measure("parts", "what gets, scopes and making are made of", "ns", samples, "")
 
 
 # ---- threads -----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -197,19 +198,27 @@ def lists(settings: Settings) -> list[Measure]:
 # ---- import ------------------------------------------------------------------------------------
 
 IMPORT_PROGRAM = """
-import time, sys, torch, typing_extensions
+import sys, time, torch, typing_extensions
 before = set(sys.modules)
-begun = time.perf_counter()
+begun = time.process_time()
 import torchscope
-print((time.perf_counter() - begun) * 1e3)
+took = (time.process_time() - begun) * 1e3
+new = {name.partition(".")[0] for name in set(sys.modules) - before} - {"torchscope"}
+print(took, *sorted(new))
 """
 
 
 def importing(settings: Settings) -> Measure:
+    """In processes of their own, with the bytecode there, as it is in a package installed."""
     command = [sys.executable, "-c", IMPORT_PROGRAM]
-    took = [
-        float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        for _ in range(settings.memory_rounds + 1)
-    ][1:]  # The first may have to compile.
-    title = "import torchscope after import torch, in ms (bar: 30)"
-    return Measure("import", title, "ms", {TORCHSCOPE: took}, TORCHSCOPE)
+    with tempfile.TemporaryDirectory() as cache:
+        env = {**os.environ, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
+        printed = [
+            subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
+            for _ in range(settings.making_rounds + 1)
+        ]
+    printed = [line.split() for line in printed[1:]]  # The first writes the bytecode.
+    others = ", ".join(printed[0][1:]) or "none"
+    title = f"import torchscope after import torch, bar 30 ms; brings no other module but: {others}"
+    samples = {TORCHSCOPE: [float(words[0]) for words in printed]}
+    return Measure("import", title, "ms", samples, TORCHSCOPE)

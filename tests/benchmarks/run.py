@@ -38,6 +38,7 @@ MEASURES: dict[str, Callable[[Settings], Measure | list[Measure]]] = {
     "training": eager.training,
     "transformer": eager.transformers,
     "gets": eager.gets,
+    "parts": eager.parts,
     "threads": eager.threads,
     "making": many.making,
     "memory": many.memory,
@@ -74,7 +75,7 @@ def rows_of(measure: Measure) -> list[Row]:
     rows: list[Row] = []
     for contender, rounds in samples.items():
         ratio = None
-        if contender != reference and all(samples[reference]):
+        if contender != reference and all(samples.get(reference, [0])):
             ratio = Spread.of([a / b for a, b in zip(rounds, samples[reference], strict=True)])
         value, bar = Spread.of(rounds), bars.get(contender)
         rows.append(Row(measure.key, title, contender, unit, value, reference, ratio, bar))
