@@ -24,7 +24,7 @@ _SOURCES = """\
 PATH, A and the A of convert are what torchscope.checkpoint.load takes:
   logs/model.ckpt-7     TensorFlow's V2 format (model.ckpt-7.index beside its data), or V1
   logs                  a directory whose file "checkpoint" names the latest one
-  model.safetensors     needs a package: pip install "torchscope[safetensors]"
+  model.safetensors     needs a package: pip install safetensors
   model.pt              of torch.save; a dict in it is a scope: model/fc.weight
 """
 

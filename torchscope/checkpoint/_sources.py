@@ -87,8 +87,7 @@ class Safetensors:
         except ImportError as error:
             raise CheckpointError(
                 None,
-                f"{path} is a safetensors file, which needs a package: "
-                'pip install "torchscope[safetensors]"',
+                f"{path} is a safetensors file, which needs a package: pip install safetensors",
             ) from error
         self.path = path
         try:
