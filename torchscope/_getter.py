@@ -41,6 +41,8 @@ _ACCEPTED = {*GRAPH_ONLY, "auxiliary_name_scope", "values"}
 
 def drop_graph_only(function: str, arguments: dict[str, Any]) -> None:
     """Raise for an argument that TensorFlow does not have either."""
+    if _ACCEPTED.issuperset(arguments):
+        return
     for name in arguments.keys() - _ACCEPTED:
         raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
 
@@ -161,9 +163,11 @@ def _true_getter(
 ) -> torch.Tensor:
     """What a custom getter is given as ``getter``; without ``reuse`` it makes or returns."""
     drop_graph_only("getter", graph_only)
-    with naming(name):
-        found = as_dtype(dtype) or torch.get_default_dtype()
-        mode = Reuse.AUTO if reuse is None else Reuse.of(reuse)
+    found, mode = dtype, reuse
+    if type(dtype) is not torch.dtype or type(reuse) is not Reuse:
+        with naming(name):
+            found = as_dtype(dtype) or torch.get_default_dtype()
+            mode = Reuse.AUTO if reuse is None else Reuse.of(reuse)
     if type(name) is str and (initializer is None or callable(initializer)):
         variable = recall(run, name, shape, found, mode)
         if variable is not None:

@@ -26,7 +26,7 @@ class Settings(NamedTuple):
     inductor: bool  # whether to compile to machine code, too
 
 
-FULL = Settings(21, 0.02, 10_000, 7, 3, (10, 100, 1_000), inductor=True)
+FULL = Settings(11, 0.02, 10_000, 5, 2, (10, 100, 1_000), inductor=True)
 QUICK = Settings(3, 0.001, 1_000, 1, 1, (10,), inductor=False)
 
 
