@@ -49,7 +49,7 @@ class Bundle:
         self._read_index()
         self._index.close()
 
-    def describe(self, name: str) -> tuple[int, Shape]:
+    def describe(self, name: str) -> tuple[int, torch.Size]:
         """TensorFlow's number for the dtype, and the shape."""
         value, block = self.names[name]
         try:

@@ -21,7 +21,7 @@ class Reader(Protocol):
     @property
     def names(self) -> Collection[str]: ...
 
-    def describe(self, name: str) -> tuple[int, tuple[int, ...]]: ...
+    def describe(self, name: str) -> tuple[int, torch.Size]: ...
 
     def read(self, name: str, out: Tensor | None = None) -> Tensor | Any: ...
 
@@ -52,7 +52,7 @@ class Checkpoint(Mapping[str, "Tensor | Any"]):
         self._reader = reader
         self._names = reader.names
         self._closed = False
-        self._last: tuple[str | None, tuple[int, tuple[int, ...]]] = (None, (0, ()))
+        self._last: tuple[str | None, tuple[int, torch.Size]] = (None, (0, torch.Size()))
 
     def __getitem__(self, name: str) -> Tensor | Any:
         return self._read(self._reader.read, name)
@@ -119,7 +119,7 @@ class Checkpoint(Mapping[str, "Tensor | Any"]):
 
     def shape(self, name: str) -> torch.Size:
         """The shape of a variable, from the index; a partitioned one's is that of the whole."""
-        return torch.Size(self._describe(name)[1])
+        return self._describe(name)[1]
 
     def dtype(self, name: str) -> torch.dtype | str:
         """The dtype of a variable, from the index.
@@ -129,9 +129,9 @@ class Checkpoint(Mapping[str, "Tensor | Any"]):
         """
         return _dtypes.describe(self._describe(name)[0])
 
-    def _describe(self, name: str) -> tuple[int, tuple[int, ...]]:
+    def _describe(self, name: str) -> tuple[int, torch.Size]:
         last, description = self._last  # one is asked for its shape, then for its dtype
-        if last != name:
+        if last is not name:
             self._check(name)
             description = self._reader.describe(name)
             self._last = name, description

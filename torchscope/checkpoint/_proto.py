@@ -26,41 +26,48 @@ class Message:
     __slots__ = ("_data", "_numbers")
 
     def __init__(self, data: Buffer) -> None:
-        self._numbers: dict[int, int] = {}
-        self._data: dict[int, list[Buffer]] = {}
+        numbers: dict[int, int] = {}
+        parts: dict[int, list[Buffer]] = {}
+        self._numbers, self._data = numbers, parts
         most = _MOST_VIEWS if isinstance(data, memoryview) else len(data)
         end = len(data)
         at = 0
         while at < end:
-            # Most numbers take one byte; an index of 100,000 variables has a million of them.
+            # Most numbers take one byte, and an index of 100,000 variables has a million of them:
+            # hence no call for those here.
             tag = data[at]
             at += 1
             if tag > 127:
                 tag, at = varint(data, at - 1)
             field, kind = tag >> 3, tag & 7
-            if kind == 0:
-                value, at = varint(data, at)
-                if field <= _LAST_FIELD:
-                    self._numbers[field] = value
-                continue
-            if kind == 2:
-                size, at = varint(data, at)
+            if kind == 0 or kind == 2:
+                if at < end and data[at] < 128:
+                    value = data[at]
+                    at += 1
+                else:
+                    value, at = varint(data, at)
+                if kind == 0:
+                    if field <= _LAST_FIELD:
+                        numbers[field] = value
+                    continue
             elif kind == 1 or kind == 5:
-                size = 8 if kind == 1 else 4
+                value = 8 if kind == 1 else 4
             else:
                 raise MalformedError(f"a field has the wire type {kind}")
-            start, at = at, at + size
+            start, at = at, at + value
             if at > end:
                 raise MalformedError("a field runs past the end of its message")
             if field > _LAST_FIELD:
                 continue
-            if kind == 2:
-                found = self._data.setdefault(field, [])
+            if kind != 2:
+                numbers[field] = int.from_bytes(data[start:at], "little")
+            elif field not in parts:
+                parts[field] = [data[start:at]]
+            else:
+                found = parts[field]
                 found.append(data[start:at])
                 if len(found) > most:
                     raise MalformedError(f"field {field} comes more than {most} times")
-            else:
-                self._numbers[field] = int.from_bytes(data[start:at], "little")
 
     def number(self, field: int) -> int:
         """An unsigned number; the last, as protobuf says, if there are several."""

@@ -15,7 +15,7 @@ _MOST_RANK = 254  # TensorFlow's limit
 
 
 @functools.lru_cache(4096)
-def parse_shape(data: bytes) -> Shape:
+def parse_shape(data: bytes) -> torch.Size:
     """A TensorShapeProto; cached because a checkpoint has many variables and few shapes."""
     message = Message(data)
     shape = [Message(dimension).number(1) for dimension in message.all(2)]
@@ -23,7 +23,7 @@ def parse_shape(data: bytes) -> Shape:
         raise MalformedError("its shape is unknown")
     if len(shape) > _MOST_RANK or any(size >> 63 for size in shape):
         raise MalformedError(f"it has the impossible shape {[signed(size) for size in shape]}")
-    return tuple(shape)
+    return torch.Size(shape)
 
 
 def parse_slice(data: Buffer) -> Slice:

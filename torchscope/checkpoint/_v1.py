@@ -36,7 +36,7 @@ class _Saved(NamedTuple):
     """A SavedSliceMeta."""
 
     dtype: int
-    shape: Shape
+    shape: torch.Size
     slices: Sequence[Buffer]
 
 
@@ -50,7 +50,7 @@ class SingleFile:
         self.names: dict[str, _Saved] = {}
         self._read_description()
 
-    def describe(self, name: str) -> tuple[int, Shape]:
+    def describe(self, name: str) -> tuple[int, torch.Size]:
         """TensorFlow's number for the dtype, and the shape."""
         saved = self.names[name]
         return saved.dtype, saved.shape
