@@ -1,4 +1,4 @@
-"""The commands beside the tests: benchmarks/run.py and count_code.py. No time is asserted."""
+"""The commands beside the tests: benchmarks and count_code.py. No time is asserted."""
 
 import json
 import os
@@ -69,6 +69,29 @@ def test_the_picture_has_a_bar_for_each_ratio_with_a_limit(quick_run: tuple[str,
     picture = ElementTree.fromstring(drawn)
     bars = picture.findall("{http://www.w3.org/2000/svg}rect")[1:]  # The first is the background.
     assert len(bars) == len(limited) > 10
+
+
+def test_a_quick_run_reads_checkpoints_in_each_way_and_writes_the_same_as_json(
+    tmp_path: Path,
+) -> None:
+    printed = run("benchmarks/checkpoint.py", "--quick", "--json", str(tmp_path / "numbers.json"))
+    written = json.loads((tmp_path / "numbers.json").read_text())
+
+    assert {"torch", "cpu", "checksums", "data"} <= set(written["environment"])
+    assert [(row["contender"], row["ratio"] is None) for row in written["rows"]] == [
+        ("500 variables opened and listed", True),
+        ("torch.load(weights_only=True)", True),
+        ("mapped and verified", False),
+        ("copied and verified", False),
+        ("checkpoint.load into a built net", False),
+    ]
+    for row in written["rows"]:
+        spent, ratio = row["milliseconds"], row["ratio"]
+        assert 0 < spent["min"] <= spent["median"] <= spent["max"]
+        line = next(line for line in printed.splitlines() if f"  {row['contender']}  " in line)
+        assert f"{spent['median']:,.0f} ({spent['min']:,.0f}..{spent['max']:,.0f})" in line
+        if ratio:
+            assert f"{ratio['median']:.2f} ({ratio['min']:.2f}..{ratio['max']:.2f})" in line
 
 
 def test_the_count_leaves_out_comments_blanks_and_docstrings(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -696,3 +697,26 @@ def test_importing_torchscope_leaves_the_checkpoints_out():
         [sys.executable, "-c", words], env=HERE, capture_output=True, text=True, check=True
     )
     assert [n for n in eval(done.stdout) if n.startswith("torchscope")] == []
+
+
+# ---- the page ----------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "command-line.md"
+
+
+def test_the_page_shows_what_happens(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    monkeypatch.chdir(tmp_path)
+    shown = "".join(re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL))
+    happened = ""
+    answer = Answer(0, "", "")
+    for line in re.findall(r"^\$ .*\n", shown, re.MULTILINE):
+        if line == "$ echo $?\n":
+            happened += f"{line}{answer.code}\n"
+        else:
+            answer = run(*shlex.split(line)[2:])
+            happened += line + answer.out + answer.err
+    assert shown == happened

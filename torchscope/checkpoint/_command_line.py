@@ -108,6 +108,7 @@ def _warnings_in_one_line() -> Generator[None]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="torchscope",
+        allow_abbrev=False,
         description="Lists, compares and converts checkpoints: TensorFlow's, safetensors and .pt.",
         epilog=f"{_SOURCES}\nMore: torchscope list --help, and so on.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -143,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
 def _command(commands: Any, name: str, run: Any, help: str) -> argparse.ArgumentParser:
     one: argparse.ArgumentParser = commands.add_parser(
         name,
+        allow_abbrev=False,
         help=help,
         description=f"{help[0].upper()}{help[1:]}.",
         epilog=f"{_EXAMPLES[name]}\n{_SOURCES}",
