@@ -1,4 +1,6 @@
-"""Mutated checkpoints: whatever is done to the files, reading them gives CheckpointError or values.
+"""Mutated checkpoints: whatever is done to the files, they give CheckpointError or values.
+
+Loaded into a net, they leave it as it was if they do not fit.
 
 As a program it runs any part of the cases, in 1 GiB of address space, and says which one fails:
 
@@ -26,6 +28,7 @@ from checkpoint_writer import (
     write_v1,
 )
 
+import torchscope as ts
 from torchscope import CheckpointError, checkpoint
 from torchscope.checkpoint._file import File
 from torchscope.checkpoint._table import Table
@@ -146,10 +149,45 @@ def mutate_rows(random: random.Random, data: bytes) -> bytes:
     return table(rows, block_bytes=random.choice((1, 100, 1 << 18)), compress=compress)
 
 
-def run_case(seed: int, directory: Path) -> str:
-    """Mutate, open, list and read all; says how it went."""
+@functools.cache
+def built_nets() -> list[ts.ScopedModule]:
+    """For each of the corpus a net with the variables that it can have."""
+    nets: list[ts.ScopedModule] = []
+    for name, files in corpus():
+        with tempfile.TemporaryDirectory() as directory:
+            for one, data in files.items():
+                (Path(directory) / one).write_bytes(data)
+            with checkpoint.open(Path(directory) / name) as saved:
+                readable = [n for n in saved if not isinstance(saved.dtype(n), str)]
+                declared = {n: (saved.shape(n), saved.dtype(n)) for n in readable}
+        nets.append(ts.ScopedModule(functools.partial(declare, declared)).build())
+    return nets
+
+
+def declare(declared: dict[str, tuple[torch.Size, torch.dtype]]) -> None:
+    for name, (shape, dtype) in declared.items():
+        trainable = dtype.is_floating_point or dtype.is_complex
+        ts.get_variable(name, shape, dtype, initializer=ts.zeros_initializer(), trainable=trainable)
+
+
+def load_case(path: Path, net: ts.ScopedModule, strict: bool) -> str:
+    """Load into a net, which is as it was if that fails; says how it went."""
+    tensors = net.state_dict()
+    before = {name: tensor.view(-1).view(torch.uint8).clone() for name, tensor in tensors.items()}
+    try:
+        checkpoint.load(net, path, strict=strict)
+    except CheckpointError:
+        for name, tensor in tensors.items():
+            assert torch.equal(before[name], tensor.view(-1).view(torch.uint8)), name
+        return "nothing loaded"
+    return "loaded"
+
+
+def run_case(seed: int, directory: Path) -> tuple[str, str]:
+    """Mutate, open, list and read all, load into a net; says how both went."""
     chance = random.Random(seed)
-    name, files = chance.choice(corpus())
+    which = chance.randrange(len(corpus()))
+    name, files = corpus()[which]
     files = dict(files)
     tables = [
         one for one in files if one.endswith(".index") or files[one][-8:-4] == b"W\xfb\x80\x8b"
@@ -164,9 +202,15 @@ def run_case(seed: int, directory: Path) -> str:
         old.unlink()
     for one, data in files.items():
         (directory / one).write_bytes(data)
+    loaded = load_case(directory / name, built_nets()[which], strict=seed % 2 == 0)
     verify, mmap = chance.random() < 0.5, chance.random() < 0.5
+    return read_case(directory / name, verify=verify, mmap=mmap), loaded
+
+
+def read_case(path: Path, *, verify: bool, mmap: bool) -> str:
+    """Open, list and read all; says how it went."""
     try:
-        saved = checkpoint.open(directory / name, verify=verify, mmap=mmap)
+        saved = checkpoint.open(path, verify=verify, mmap=mmap)
     except CheckpointError:
         return "not opened"
     outcome = "read"
@@ -189,7 +233,7 @@ def run(first: int, count: int) -> Counter[str]:
     def hang(*_: object) -> None:
         raise TimeoutError(f"more than {SECONDS} seconds")
 
-    corpus()
+    built_nets()
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
     signal.signal(signal.SIGALRM, hang)
     outcomes: Counter[str] = Counter()
@@ -197,7 +241,7 @@ def run(first: int, count: int) -> Counter[str]:
         for seed in range(first, first + count):
             signal.alarm(SECONDS)
             try:
-                outcomes[run_case(seed, Path(directory))] += 1
+                outcomes.update(run_case(seed, Path(directory)))
             except BaseException:
                 print(f"case {seed}:", file=sys.stderr)
                 raise
@@ -210,8 +254,10 @@ def run_in_a_process(first: int, count: int) -> None:
     done = subprocess.run(program, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     outcomes = dict(line.split(": ") for line in done.stdout.splitlines())
-    assert sum(map(int, outcomes.values())) == count
-    assert int(outcomes["read"]) < count / 2  # or the mutations would be too tame
+    read, loaded = int(outcomes.pop("read")), int(outcomes.pop("loaded"))
+    assert sum(map(int, outcomes.values())) + read + loaded == 2 * count
+    assert 0 < loaded < count / 2  # or the mutations would be too tame
+    assert 0 < read < count / 2
 
 
 def test_mutated_checkpoints_give_errors_or_values_in_little_memory():
