@@ -1161,3 +1161,33 @@ def test_nothing_of_tensorflow_or_numpy_is_needed():
     )
     run = [sys.executable, "-W", "ignore", "-c", program]
     assert subprocess.run(run, check=True, capture_output=True, text=True).stdout == "323\n"
+
+
+# ---- an entry that is not as TensorFlow writes it ----------------------------------------------
+
+PLAIN = entry(1, (2, 3), shard=0, offset=200, size=24, crc=b"\n\x12\x08a")
+ENTRIES = {
+    "plain": PLAIN,
+    "scalar": entry(9, (), size=8),
+    "another shape behind": PLAIN + message(2, number(2, 0)),
+    "another dtype behind": PLAIN + number(1, 3),
+    "unknown fields": PLAIN + number(9, 300) + message(12, b"abc"),
+    "shape first": message(2, b"\x12\x02\x08\x05") + number(1, 2),
+    "a long number": number(1, 1 << 40) + message(2, b""),
+    "no shape": number(1, 1),
+    **{f"cut to {end}": PLAIN[:end] for end in range(len(PLAIN))},
+}
+
+
+@pytest.mark.parametrize("data", ENTRIES.values(), ids=ENTRIES)
+def test_dtype_and_shape_are_what_protobuf_says_whatever_the_order(tmp_path: Path, data: bytes):
+    write_raw(tmp_path / "m", [(b"", header()), (b"w", data)])
+    with checkpoint.open(tmp_path / "m") as saved:
+        try:
+            parsed = _proto.Message(data)
+            expected = parsed.number(1), _slices.parse_shape(bytes(parsed.data(2)))
+        except _proto.MalformedError:
+            with pytest.raises(CheckpointError, match="'w' is damaged"):
+                saved.shape("w")
+        else:
+            assert saved._reader.describe("w") == expected
