@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -283,9 +284,18 @@ def test_averaged_weights_are_loaded_by_a_pattern(built: bool):
         ({"old/": "nowhere/"}, ts.CheckpointError, "no scope 'nowhere/' here"),
         ({"old/kernel": "nowhere"}, ts.CheckpointError, "no variable 'nowhere' here"),
         ({"old/": "dense"}, ts.CheckpointError, "'old/': 'dense/'"),
-        ({"new/": "dense/"}, ts.CheckpointError, "missing: 'dense/kernel'"),
+        ({"old": "dense/"}, ts.CheckpointError, "'old/': 'dense/'"),
+        ({"old": "dense"}, ts.CheckpointError, "'old/': 'dense/'"),
+        (
+            {"new/": "dense/"},
+            ts.CheckpointError,
+            "missing: 'dense/kernel', which was to be 'new/kernel' there; .* has 'old/kernel'",
+        ),
         ({"old/kernel": 3}, TypeError, "'there/': 'here/'"),
+        ({"old/kernel": ONE}, TypeError, r"a Tensor: give its name, store\.name_of\(variable\)"),
         (["old/"], TypeError, "takes pairs"),
+        ("old/", TypeError, "mapping or pairs of names, not 'old/'"),
+        (False, TypeError, "mapping or pairs of names, not False"),
         ({re.compile("^old/.*"): "one"}, ts.CheckpointError, "Both 'old/kernel' and 'old/bias'"),
         ({re.compile("^old/"): r"\1"}, ts.CheckpointError, "cannot replace"),
     ],
@@ -301,6 +311,70 @@ def test_a_map_that_leads_nowhere_is_refused(assignment_map: Any, error: Any, ma
 def test_a_scope_that_an_unbuilt_net_is_to_take_must_be_there():
     with pytest.raises(ts.CheckpointError, match="nothing below 'new/' there"):
         checkpoint.load(build(dense, False), OLD, {"new/": "dense/"})
+
+
+@pytest.mark.parametrize(
+    ("assignment_map", "named"),
+    [({"old/": "new/"}, "'new/'"), ({"old/kernel": "new/w"}, "'new/w'")],
+)
+def test_a_name_here_that_the_first_pass_does_not_make_is_told(assignment_map: Any, named: str):
+    net = build(dense, False)
+    checkpoint.load(net, OLD, assignment_map)
+    with pytest.raises(ts.StateDictError, match=f"the first pass did not make: {named}"):
+        net(torch.ones(1, 2))
+
+
+@both
+def test_a_name_that_is_not_there_is_missing(built: bool):
+    net = build(dense, built)
+    pairs = {"old/kernl": "dense/kernel", "old/bias": "dense/bias"}
+    match = "missing: 'dense/kernel', which was to be 'old/kernl' there; .* has 'old/kernel'"
+    with pytest.raises(ts.CheckpointError, match=match):
+        checkpoint.load(net, OLD, pairs)
+    assert checkpoint.load(net, OLD, pairs, strict=False).missing == ["dense/kernel"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ts.ScopeWarning)  # The first pass tells of it once more.
+        assert after_a_call(net)["dense/bias"].tolist() == [1, 2, 3]
+
+
+def test_a_variable_is_not_asked_for_because_another_begins_like_it():
+    def model(_: Tensor) -> None:
+        ts.get_variable("w", [1])
+        ts.get_variable("w_2", [1])
+
+    net = build(model, False)
+    checkpoint.load(net, {"v": ONE}, {"v": "w"})
+    assert after_a_call(net)["w"] == 1
+
+
+def test_a_scope_may_be_a_block_with_a_dot_in_its_name():
+    def model(x: Tensor) -> Tensor:
+        return ts.get_module("h.0", lambda: ts.ScopedModule(dense))(x)
+
+    net = build(model, False)
+    checkpoint.load(net, {"old/dense/kernel": VALUES["dense/kernel"]}, {"old/": "h.0/"})
+    with pytest.raises(ts.StateDictError, match="first pass made: 'dense/bias', 'steps'"):
+        net(torch.ones(1, 2))
+
+
+def test_a_block_may_be_called_later_than_in_the_first_pass():
+    def model(x: Tensor, whole: bool = False) -> Tensor:
+        h = ts.get_module("h", lambda: ts.ScopedModule(dense))
+        return h(x) if whole else x
+
+    net = ts.ScopedModule(model)
+    checkpoint.load(net, {f"old/{name}": v for name, v in VALUES.items()}, {"old/": "h/"})
+    net(torch.ones(1, 2))
+    net(torch.ones(1, 2), whole=True)
+    assert same(after_a_call(net), {f"h/{name}": value for name, value in VALUES.items()})
+
+
+@both
+@pytest.mark.parametrize("pairs", [[("a", "w"), ("b", "w")], [("b", "w"), ("a", "w")]])
+def test_of_two_names_for_one_variable_the_last_by_the_alphabet_holds(pairs: Any, built: bool):
+    net = build(lambda _: ts.get_variable("w", [1]), built)
+    checkpoint.load(net, {"a": ONE, "b": ONE * 2}, pairs)
+    assert after_a_call(net)["w"] == 2
 
 
 # ---- optimizers ----------------------------------------------------------------------------------
@@ -326,6 +400,15 @@ def test_what_optimizers_keep_is_left_out_and_listed(built: bool):
     assert same(after_a_call(net), VALUES)
     assert sorted(report.left_out) == sorted(SLOTS)
     assert "not asked for: 10 (" in str(report)
+
+
+def test_an_optimizer_with_a_name_of_its_own_is_hinted_at():
+    source = VALUES | {"dense/bias/solver": ONE, "train/dense/bias/solver_1": ONE, "other/w": ONE}
+    cure = re.escape("assignment_map={re.compile('/(solver|solver_1)$'): None}")
+    with pytest.raises(ts.CheckpointError, match=f"2 of these lie beside variables.*{cure}"):
+        checkpoint.load(build(dense, True), source)
+    del source["other/w"]
+    checkpoint.load(build(dense, True), source, {re.compile("/(solver|solver_1)$"): None})
 
 
 @both
@@ -411,6 +494,16 @@ def test_a_source_that_does_not_fit_says_why_and_changes_nothing(source: Any, ma
     with pytest.raises(ts.CheckpointError, match=match):
         checkpoint.load(net, source)
     assert same(after_a_call(net), before)
+
+
+def test_what_does_not_fit_can_be_left_out_as_the_error_says():
+    net = build(dense, True)
+    source = changed(dense_bias=torch.ones(4))
+    cure = "assignment_map={re.compile('^dense/bias$'): None}, strict=False"
+    with pytest.raises(ts.CheckpointError, match=re.escape(cure)):
+        checkpoint.load(net, source)
+    report = checkpoint.load(net, source, {re.compile("^dense/bias$"): None}, strict=False)
+    assert report.missing == ["dense/bias"]
 
 
 def test_a_kernel_of_tensorflows_layout_is_hinted_at():
@@ -612,6 +705,8 @@ def test_without_the_package_a_safetensors_file_says_what_to_install(
     ("store", "source", "match"),
     [
         (nn.Linear(1, 1), VALUES, r"takes a ScopedModule or another VariableStore, not Linear"),
+        (nn.Sequential(ts.VariableStore()), VALUES, r"load\(module\.get_submodule\('0'\), path\)"),
+        (ts.VariableStore(), nn.Linear(1, 1), r"A module's is module\.state_dict\(\)"),
         (ts.VariableStore(), 3, "A source is a path"),
         (ts.VariableStore(), None, "A source is a path"),
     ],

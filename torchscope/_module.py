@@ -124,7 +124,11 @@ class ScopedModule(VariableStore, Generic[P, R]):
         optional = self._pending_terms.optional
         left = [repr(unescape(key)) for key in self._pending if key not in optional]
         lacking = [repr(name) for name in self._not_loaded or () if self._pending_strict]
+        made = [name for name, *_ in self._all()] + [f"{name}/" for name in self._made_modules]
+        idle = [] if self._not_loaded is None else [*map(repr, self._pending_terms.idle(made))]
         problems = ""
+        if idle:
+            problems += f" It was for names that the first pass did not make: {', '.join(idle)}."
         if left:
             problems += f" It holds names that the first pass did not ask for: {', '.join(left)}."
         if lacking:

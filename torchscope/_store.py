@@ -315,7 +315,7 @@ class VariableStore(VariableTable):
                 module.load_state_dict(values, self._pending_strict, self._pending_assign)
             if self._not_loaded is not None and isinstance(module, VariableStore):
                 # A block for which there is nothing lacks all of it.
-                below = self._pending_terms.below(slashed)
+                below = self._pending_terms.below(full_name)
                 module._hold({}, below, self._pending_strict, self._pending_assign)
         except RuntimeError as error:
             raise StateDictError(

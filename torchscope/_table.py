@@ -6,7 +6,7 @@ Knows how a state dict spells a name; nothing of passes, nor of how a variable i
 import difflib
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, cast
 from weakref import WeakValueDictionary
@@ -40,14 +40,31 @@ class Terms:
 
     def cover(self, name: str) -> bool:
         """Whether a variable ``name`` for which there is no value lacks one."""
-        return any(name == one or not one or name.startswith(one) for one in self.covers)
+        return any(_covers(one, name) for one in self.covers)
 
-    def below(self, prefix: str) -> "Terms":
-        """The same for what is kept under ``prefix``, which ends in a slash."""
+    def idle(self, names: Collection[str]) -> list[str]:
+        """The scopes and names that ``names`` have nothing to do with; modules' end in a slash."""
+        return [
+            one
+            for one in self.covers
+            if one and not any(_covers(one, name) or _covers(name, one) for name in names)
+        ]
+
+    def below(self, full_name: str) -> "Terms":
+        """The same for what is kept under ``full_name``."""
+        prefix = f"{full_name}/"
         covers = [one.removeprefix(prefix) for one in self.covers if one.startswith(prefix)]
         covers += [""] if self.cover(prefix) else []
+        prefix = prefix.replace(".", "%2E")  # as keys have it
         optional = {key.removeprefix(prefix) for key in self.optional if key.startswith(prefix)}
         return Terms(self.exact, frozenset(optional), tuple(covers))
+
+
+def _covers(scope_or_name: str, name: str) -> bool:
+    """Whether ``name`` is that name, or in that scope, which ends in a slash; "" is the root."""
+    return name == scope_or_name or (
+        name.startswith(scope_or_name) and scope_or_name[-1:] in ("", "/")
+    )
 
 
 class VariableTable(nn.ParameterDict):

@@ -1,10 +1,11 @@
 """From a source into a store, by name: check everything, then copy one tensor after the other."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchscope._declare import keeps_all
 from torchscope._errors import CheckpointError
@@ -84,7 +85,8 @@ def load(
     if not isinstance(store, VariableStore):
         raise TypeError(
             "checkpoint.load takes a ScopedModule or another VariableStore, not "
-            f"{type(store).__name__}. Where a module holds one: checkpoint.load(module.net, path)."
+            f"{type(store).__name__}. Where a module holds one: "
+            f"checkpoint.load({_store_in(store)}, path)."
         )
     with opened(source) as tensors, torch.inference_mode(False), torch.no_grad():
         plan = _Plan(store, tensors, assignment_map)
@@ -110,6 +112,13 @@ def _read_into(variable: Tensor, tensors: Source, there: str) -> None:
         tensors.read_into(variable, there)
     else:
         variable.copy_(like(variable, tensors[there]))
+
+
+def _store_in(module: Any) -> str:
+    """How to get at the store in what is around it: a compiled module, DDP, a bigger model."""
+    inside = cast("Any", module).named_modules() if isinstance(module, nn.Module) else ()
+    paths = [path for path, inner in inside if isinstance(inner, VariableStore)]
+    return f"module.get_submodule({paths[0]!r})" if paths else "module.net"
 
 
 class _Plan:
@@ -140,7 +149,7 @@ class _Plan:
             wanted = _names.by_pairs(pairs, self.here, lenient=not store.built)
             self.report.untouched.extend(name for name in self.here if name not in wanted)
         for name, there in wanted.items():
-            self._judge(name, spelt.get(there))
+            self._judge(name, there, spelt)
 
         used = {*self.report.loaded.values(), *(m.there for m in self.report.mismatched)}
         rest: list[str] = []
@@ -168,21 +177,25 @@ class _Plan:
                     self._wait(key, new, names[new])
             self.terms = Terms(True, frozenset(optional))
         else:
-            there = {name for name, old in spelt.items() if old in {names[new] for new in rest}}
+            unused = {names[new] for new in rest}
+            there = {name for name, old in spelt.items() if old in unused}
             targets = _names.by_pairs_reversed(pairs, there)
             for name, new in targets.items():
-                if name not in self.here:
+                if name not in self.here and new in spelt:
                     self._wait(escape(name), name, spelt[new])
+                elif name not in self.here:
+                    self._lack(name, new)
             # As in TensorFlow, what a scope there has and the scope here has not is passed over.
             covers = tuple("" if to == "/" else to for _, to in pairs)
             self.terms = Terms(True, frozenset(self.waiting), covers)
             taken = set(self.report.loaded.values())
             self.report.left_out.extend(names[new] for new in rest if names[new] not in taken)
 
-    def _judge(self, name: str, there: str | None) -> None:
+    def _judge(self, name: str, wanted: str, spelt: dict[str, str]) -> None:
         """Whether the variable ``name``, which is here, can take what is there."""
+        there = spelt.get(wanted)
         if there is None:
-            self.report.missing.append(name)
+            self._lack(name, wanted)
             return
         shape, shape_there = tuple(self.here[name].shape), tuple(self._tensors.shape(there))
         dtype, dtype_there = self._dtypes[name], self._tensors.dtype(there)
@@ -194,6 +207,11 @@ class _Plan:
             self.report.mismatched.append(
                 Mismatch(name, there, shape, shape_there, dtype, dtype_there)
             )
+
+    def _lack(self, name: str, wanted: str) -> None:
+        self.report.missing.append(name)
+        if wanted != name:
+            self.report.sought[name] = wanted
 
     def _wait(self, key: str, name: str, there: str) -> None:
         self.waiting[key] = self.report.loaded[name] = there
@@ -210,14 +228,32 @@ class _Plan:
                 )
         cures: list[str] = []
         if report.mismatched:
-            cures.append("Give the variables these shapes, or leave names out of the source.")
+            pattern = f"^{re.escape(report.mismatched[0].there)}$"
+            cures.append(
+                "Change the variables or the values, or leave one out: "
+                f"assignment_map={{re.compile({pattern!r}): None}}, strict=False."
+            )
         if strict and (report.missing or report.unexpected):
+            cures += _hint_at_slots(report)
             cures.append("To load what fits by name: strict=False.")
         elif not cures and not report.loaded:
             cures.append("No name fits: give an assignment_map.")
         if cures:
             lines = [f"{report.source} does not fit; nothing was loaded.", *report.rest(), *cures]
             raise _DoesNotFitError(None, report, "\n".join(lines))
+
+
+def _hint_at_slots(report: Report) -> list[str]:
+    """How to leave out what an optimizer keeps that its user has given a name of his own."""
+    variables = set(report.loaded.values())
+    beside = [name for name in report.unexpected if _names.is_beside(name, variables)]
+    if not beside:
+        return []
+    words = sorted({re.escape(name.rpartition("/")[2]) for name in beside})
+    return [
+        f"{len(beside)} of these lie beside variables, as what an optimizer keeps does. To leave "
+        f"them out: assignment_map={{re.compile('/({'|'.join(words)})$'): None}}."
+    ]
 
 
 def _variables(store: VariableStore) -> tuple[dict[str, Tensor], dict[str, torch.dtype]]:

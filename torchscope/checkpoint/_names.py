@@ -27,15 +27,16 @@ def is_slot(name: str, names: Collection[str]) -> bool:
     """Whether ``name`` is kept beside another of ``names`` by an optimizer or a moving average."""
     if _OBJECTS.search(name):  # TensorFlow 2's
         return True
-    variable, _, last = name.rpartition("/")
-    if not variable or not _SLOT.search(last):
-        return False
+    return bool(_SLOT.search(name.rpartition("/")[2])) and is_beside(name, names)
+
+
+def is_beside(name: str, names: Collection[str]) -> bool:
+    """Whether ``name`` begins with another of ``names``, as what is kept beside a variable does."""
+    variable = name.rpartition("/")[0]
     # Applied inside a scope, an optimizer puts that in front: train/dense/w/Adam.
-    while variable not in names:
-        _, slash, variable = variable.partition("/")
-        if not slash:
-            return False
-    return True
+    while variable and variable not in names:
+        variable = variable.partition("/")[2]
+    return bool(variable)
 
 
 def is_bookkeeping(name: str) -> bool:
@@ -50,6 +51,8 @@ def split(assignment_map: AssignmentMap | None) -> tuple[list[Pair] | None, list
     given: Any = assignment_map
     if isinstance(assignment_map, Mapping):
         given = cast("Mapping[Any, Any]", assignment_map).items()
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"assignment_map is a mapping or pairs of names, not {given!r}.")
     pairs: list[Pair] = []
     patterns: list[tuple[re.Pattern[str], str | None]] = []
     for pair in cast("Iterable[Any]", given):
@@ -59,19 +62,28 @@ def split(assignment_map: AssignmentMap | None) -> tuple[list[Pair] | None, list
         if isinstance(there, re.Pattern) and (here is None or isinstance(here, str)):
             patterns.append((cast("re.Pattern[str]", there), here))
         elif isinstance(there, str) and isinstance(here, str):
-            if there.endswith("/") and not here.endswith("/"):
-                raise CheckpointError(
-                    None,
-                    f"assignment_map has a scope for a variable: {there!r}: {here!r}. A scope is "
-                    f"mapped to a scope: {there!r}: {here + '/'!r}.",
-                )
+            if there.endswith("/") != here.endswith("/"):
+                problem = f"assignment_map has a scope for a variable: {there!r}: {here!r}."
+                raise CheckpointError(None, f"{problem} {_scope_to_scope(there, here)}")
             pairs.append((there, here))
         else:
             raise TypeError(
                 "assignment_map maps names to names, 'there/': 'here/' or 'there/w': 'here/w', and "
-                f"re.compile(pattern) to a replacement or None, not {there!r} to {here!r}."
+                f"re.compile(pattern) to a replacement or None, not {there!r} to {_said(here)}."
             )
+    pairs.sort(key=lambda pair: pair[0])  # as TensorFlow does: where two meet, the later one holds
     return (pairs or None) if patterns else pairs, patterns
+
+
+def _scope_to_scope(there: str, here: str) -> str:
+    return f"A scope is mapped to a scope: {there.rstrip('/') + '/'!r}: {here.rstrip('/') + '/'!r}."
+
+
+def _said(value: Any) -> str:
+    """``value`` for people; a variable would be all its numbers."""
+    if hasattr(value, "shape"):
+        return f"a {type(value).__name__}: give its name, store.name_of(variable)"
+    return repr(value)
 
 
 def renamed(names: Iterable[str], patterns: list[Any]) -> dict[str, str | None]:
@@ -125,10 +137,10 @@ def by_pairs(pairs: list[Pair], here: Iterable[str], *, lenient: bool) -> dict[s
                 result[target] = there
             if target in names or lenient:
                 continue
-            raise CheckpointError(
-                target,
-                f"assignment_map: there is no variable {target!r} here to take {there!r}.",
-            )
+            problem = f"assignment_map: there is no variable {target!r} here to take {there!r}."
+            if any(name.startswith(target + "/") for name in names):
+                problem += f" {_scope_to_scope(there, target)}"
+            raise CheckpointError(target, problem)
         scope = "" if target == "/" else target
         below = [name for name in names if name.startswith(scope)]
         if not below and not lenient:

@@ -70,6 +70,7 @@ class Report:
         left_out: names in the source that are an optimizer's, the global step and the like, or
             that ``assignment_map`` did not ask for.
         untouched: variables of the store that ``assignment_map`` did not ask for.
+        sought: of those missing, what ``assignment_map`` has for them there, if not their name.
         waiting: whether the values wait for the first call, the store not being built yet.
     """
 
@@ -80,6 +81,7 @@ class Report:
     mismatched: list[Mismatch] = field(default_factory=list[Mismatch])
     left_out: list[str] = field(default_factory=list[str])
     untouched: list[str] = field(default_factory=list[str])
+    sought: dict[str, str] = field(default_factory=dict[str, str])
     waiting: bool = False
 
     def __str__(self) -> str:
@@ -103,7 +105,14 @@ class Report:
         return [*lines, f"  {prefix}"] if prefix else lines
 
     def _listed(self, what: str, names: Sequence[str], others: Sequence[str]) -> list[str]:
-        lines = [f"  {what}: {name!r}{_nearest(name, others)}" for name in names[:_SHOWN]]
+        lines: list[str] = []
+        for name in names[:_SHOWN]:
+            there = self.sought.get(name)
+            if there is None:
+                lines.append(f"  {what}: {name!r}{_nearest(name, others)}")
+            else:
+                nearest = _nearest(there, self.left_out)
+                lines.append(f"  {what}: {name!r}, which was to be {there!r} there{nearest}")
         more = len(names) - _SHOWN
         return (
             [*lines, f"  {what}: and {more} more ({_first(names[_SHOWN:])})"] if more > 0 else lines

@@ -166,7 +166,7 @@ class opened:  # noqa: N801  - reads as a function: with opened(source) as tenso
         else:
             raise TypeError(
                 "A source is a path, an open Checkpoint or a mapping from names to tensors, not "
-                f"{type(source).__name__}."
+                f"{type(source).__name__}. A module's is module.state_dict()."
             )
 
     def __enter__(self) -> Source:
