@@ -152,6 +152,24 @@ def test_values_are_copied_into_the_variables_that_are_there():
     assert all(variable is before[name] for name, variable in net.named_variables())
 
 
+def test_variables_of_one_store_may_be_exchanged():
+    def model(_: Tensor) -> None:
+        ts.get_variable("a", [1])
+        ts.get_variable("b", [1])
+
+    net = build(model, True)
+    checkpoint.load(net, {"a": ONE, "b": ONE * 2})
+    checkpoint.load(net, net.state_dict(), {"a": "b", "b": "a"})
+    assert same(after_a_call(net), {"a": ONE * 2, "b": ONE})
+
+
+def test_a_copy_of_a_store_that_waits_is_as_exact():
+    store = ts.VariableStore()
+    checkpoint.load(store, {"w": ONE.double()})
+    with store.copy(), pytest.raises(ts.VariableMismatchError, match="loaded as torch"):
+        ts.get_variable("w", [1])
+
+
 def test_a_store_without_a_function_is_loaded_too():
     store = ts.VariableStore()
     checkpoint.load(store, VALUES)
@@ -486,6 +504,10 @@ def changed(**changes: Tensor | None) -> dict[str, Tensor]:
         ),
         ({"dense/bias": {"a": ONE}}, r"'dense/bias' is a dict itself"),
         ({"dense/bias": object()}, r"'dense/bias' is no tensor but a object"),
+        (changed(dense_bias=torch.ones(3, device="meta")), "'dense/bias' is on the meta device"),
+        (changed(dense_bias=torch.ones(3).to_sparse()), r"saved\['dense/bias'\]\.to_dense\(\)"),
+        (VALUES | {"dense/bias": np.ones(3, ">f4")}, r"'dense/bias' cannot be a tensor\. .*order"),
+        ({0: ONE}, "The mapping is no state dict: 0 in it is no name"),
     ],
 )
 def test_a_source_that_does_not_fit_says_why_and_changes_nothing(source: Any, match: str):
@@ -665,6 +687,12 @@ def test_a_file_that_is_none_is_an_error(tmp_path: Path, name: str, content: Any
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ts.CheckpointError, match=match):
         checkpoint.load(build(dense, True), tmp_path / name)
+
+
+@pytest.mark.parametrize("path", ["~/no such/model.ckpt", "~/no such/model.pt"])
+def test_a_path_that_a_shell_would_expand_says_how_python_does(path: str):
+    with pytest.raises(ts.CheckpointError, match=re.escape(f"os.path.expanduser({path!r})")):
+        checkpoint.load(build(dense, True), path)
 
 
 class Evil:

@@ -578,7 +578,10 @@ class VariableStore(VariableTable):
         other = VariableStore(self._seed)
         for declaration in self._declared.values():
             other._register(replace(declaration), self._writable(declaration))
-        other._pending.update(self._pending)
+        if self._pending:
+            other._hold(
+                self._pending, self._pending_terms, self._pending_strict, self._pending_assign
+            )
         return other
 
 

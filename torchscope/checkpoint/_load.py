@@ -19,7 +19,7 @@ from ._mapping import Checkpoint
 from ._names import AssignmentMap
 from ._open import PathLike
 from ._report import Mismatch, Report
-from ._sources import Source, opened
+from ._sources import Source, Tensors, opened
 
 
 class _DoesNotFitError(CheckpointError):
@@ -93,6 +93,8 @@ def load(
         plan.check(strict)
         for there in plan.report.loaded.values():
             tensors.verify(there)
+        if isinstance(tensors, Tensors):
+            tensors.keep(plan.crossing(tensors))
         # In memory of their own: variables will be made of these.
         held: dict[str, Tensor] = {}
         for key, there in plan.waiting.items():
@@ -216,6 +218,17 @@ class _Plan:
     def _wait(self, key: str, name: str, there: str) -> None:
         self.waiting[key] = self.report.loaded[name] = there
 
+    def crossing(self, tensors: Tensors) -> set[str]:
+        """Names there whose memory is another variable's here: in a state dict of this store."""
+        written: dict[int, set[str]] = {}
+        for name in self.into:
+            written.setdefault(_memory(self.here[name]), set()).add(name)
+        return {
+            there
+            for name, there in self.report.loaded.items()
+            if written.get(_memory(tensors[there]), {name}) != {name}
+        }
+
     def check(self, strict: bool) -> None:
         """Raise if something does not fit."""
         report = self.report
@@ -254,6 +267,13 @@ def _hint_at_slots(report: Report) -> list[str]:
         f"{len(beside)} of these lie beside variables, as what an optimizer keeps does. To leave "
         f"them out: assignment_map={{re.compile('/({'|'.join(words)})$'): None}}."
     ]
+
+
+def _memory(tensor: Tensor) -> int:
+    """Where its numbers are, if it is no subclass, which may have none of its own."""
+    if type(tensor) in (Tensor, nn.Parameter):
+        return tensor.untyped_storage().data_ptr()
+    return id(tensor)
 
 
 def _variables(store: VariableStore) -> tuple[dict[str, Tensor], dict[str, torch.dtype]]:

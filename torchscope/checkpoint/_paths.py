@@ -39,12 +39,19 @@ def explain_missing(path: Path) -> str:
         return f"{problem} {others(path, '')}"
     prefix = prefix_of(path)
     if not is_directory(prefix.parent):
-        return f"No checkpoint at {path}: there is no directory {prefix.parent}."
+        return f"No checkpoint at {path}: there is no directory {prefix.parent}.{home_hint(path)}"
     problem = f"No checkpoint at {path}: there is neither {index_of(prefix).name!r}, the index of "
     problem += f"the V2 format, nor a file {prefix.name!r}, which the V1 format would have."
     if is_file(prefix.parent / f"{prefix.name}.data-00000-of-00001"):
         return f"{problem} Its data is there, but cannot be read without the index."
     return f"{problem} {others(prefix.parent, prefix.name)}"
+
+
+def home_hint(path: Path) -> str:
+    """What to write where a shell would have put the home directory for ``~``."""
+    if not str(path).startswith("~"):
+        return ""
+    return f" Python leaves '~' as it is: os.path.expanduser({str(path)!r})."
 
 
 def others(directory: Path, name: str) -> str:

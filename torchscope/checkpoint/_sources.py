@@ -1,7 +1,7 @@
 """Whatever holds tensors by name, seen as one kind of thing; knows no store and no map of names."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, cast, runtime_checkable
@@ -14,7 +14,7 @@ from torchscope._errors import CheckpointError
 from ._file import is_file
 from ._mapping import Checkpoint
 from ._open import PathLike, open
-from ._paths import index_of
+from ._paths import home_hint, index_of
 
 TORCH_ENDINGS = (".pt", ".pth", ".bin")
 
@@ -42,9 +42,13 @@ class Source(Protocol):
 class Tensors:
     """A mapping that is in memory, such as a state dict; or a file that torch has read."""
 
-    def __init__(self, tensors: Mapping[str, Any], path: Path | None = None) -> None:
+    def __init__(self, tensors: Mapping[Any, Any], path: Path | None = None) -> None:
         self.path = path
         self._tensors: Mapping[str, Any] = tensors
+        odd = [name for name in tensors if not isinstance(name, str)]
+        if odd:
+            what = path or "The mapping"
+            raise CheckpointError(None, f"{what} is no state dict: {odd[0]!r} in it is no name.")
 
     def __iter__(self) -> Iterator[str]:
         return iter([name for name in self._tensors if not name.endswith("_extra_state")])
@@ -62,6 +66,8 @@ class Tensors:
                 problem = f"{name!r} is a dict itself. If it is the one to load, pass that: {cure}"
             else:
                 problem = f"{name!r} is no tensor but a {type(value).__name__}. Leave it out"
+                if hasattr(value, "shape"):
+                    problem = f"{name!r} cannot be a tensor. {str(error).rstrip('.')}"
             raise CheckpointError(name, f"{where}{problem}.") from error
 
     def shape(self, name: str) -> torch.Size:
@@ -71,8 +77,17 @@ class Tensors:
         return self[name].dtype
 
     def verify(self, name: str) -> None:
-        """Nothing to verify: it was read already."""
-        self[name]
+        """Raise if copying it would."""
+        value = self[name]
+        if value.is_meta:
+            raise CheckpointError(name, f"{name!r} is on the meta device, which holds no values.")
+        if value.layout != torch.strided:
+            cure = f"saved[{name!r}].to_dense()"
+            raise CheckpointError(name, f"{name!r} has the layout {value.layout}. Pass {cure}.")
+
+    def keep(self, names: Collection[str]) -> None:
+        """Hold copies of these, which are about to be written to."""
+        self._tensors = {**self._tensors, **{name: self[name].clone() for name in names}}
 
     def close(self) -> None:
         self._tensors = {}
@@ -188,7 +203,7 @@ def _from_path(given: PathLike, *, verify: bool, mmap: bool) -> Source:
     if ending not in (".safetensors", *TORCH_ENDINGS) and not _is_zip(path):
         return open(path, verify=verify, mmap=mmap)
     if not is_file(path):
-        raise CheckpointError(None, f"{path} is missing, or is no regular file.")
+        raise CheckpointError(None, f"{path} is missing, or is no regular file.{home_hint(path)}")
     return Safetensors(path) if ending == ".safetensors" else Tensors(_torch_load(path), path)
 
 
