@@ -238,6 +238,30 @@ def test_the_map_reaches_into_blocks(built: bool):
     assert same(after_a_call(net), NESTED)
 
 
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(3, 2)
+        self.head = nn.Linear(2, 3, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x)
+
+
+@both
+@pytest.mark.parametrize("left_out", ["none", "m.head.weight", "m.embedding.weight"])
+def test_a_module_that_uses_a_parameter_twice_takes_either_name(left_out: str, built: bool):
+    def model(x: Tensor) -> Tensor:
+        return ts.get_module("m", Tied)(x)
+
+    source = {f"m.{name}.weight": torch.ones(3, 2) for name in ("embedding", "head")}
+    source.pop(left_out, None)
+    net = build(model, built)
+    checkpoint.load(net, source, strict=built)  # torch's own loading wants both.
+    assert same(after_a_call(net), {"m/embedding/weight": torch.ones(3, 2)})
+
+
 # ---- maps of names -------------------------------------------------------------------------------
 
 OLD = {f"old/{name.removeprefix('dense/')}": value for name, value in VALUES.items()}

@@ -44,10 +44,11 @@ class Terms:
 
     def idle(self, names: Collection[str]) -> list[str]:
         """The scopes and names that ``names`` have nothing to do with; modules' end in a slash."""
+        there = {"", *names}
         return [
             one
             for one in self.covers
-            if one and not any(_covers(one, name) or _covers(name, one) for name in names)
+            if one not in there and not any(_covers(one, n) or _covers(n, one) for n in names)
         ]
 
     def below(self, full_name: str) -> "Terms":

@@ -51,7 +51,8 @@ def load(
     and the global step are left out unless the store has variables of those names.
 
     A store that was not built yet keeps the values, and each variable takes its own when it is
-    made; at the end of a ``ScopedModule``'s first pass, names that nobody asked for raise.
+    made; at the end of a ``ScopedModule``'s first pass, names that nobody asked for raise. Where
+    a model itself has variables like ``w/ExponentialMovingAverage``, build it before.
 
     >>> import torch, torchscope as ts
     >>> from torchscope import checkpoint
@@ -130,7 +131,7 @@ class _Plan:
         self, store: VariableStore, tensors: Source, assignment_map: AssignmentMap | None
     ) -> None:
         self._tensors = tensors
-        self.here, self._dtypes = _variables(store)
+        self.here, self._dtypes, tied = _variables(store)
         self.into: dict[str, str] = {}  # variables that are there already
         self.waiting: dict[str, str] = {}  # state-dict keys of those that are still to be made
         self.terms = Terms(exact=True)
@@ -145,6 +146,12 @@ class _Plan:
         spelt = names
         if not of_tensorflow:
             spelt = {name: names[key] for name, key in _names.spelt_as_keys(names).items()}
+        again = {spelt[other] for other in tied if other in spelt}
+        # A file may have any one name of a tied parameter.
+        spelt = {
+            **{first: spelt[other] for other, first in tied.items() if other in spelt},
+            **spelt,
+        }
 
         wanted = {name: name for name in self.here}
         if pairs is not None:
@@ -159,7 +166,7 @@ class _Plan:
             if old in used:
                 continue
             unreadable = isinstance(tensors.dtype(old), str)
-            ours = unreadable or _names.is_slot(new, names)
+            ours = unreadable or old in again or _names.is_slot(new, names)
             ours = ours or (store.built and (pairs is not None or _names.is_bookkeeping(new)))
             if ours:
                 self.report.left_out.append(old)
@@ -276,8 +283,13 @@ def _memory(tensor: Tensor) -> int:
     return id(tensor)
 
 
-def _variables(store: VariableStore) -> tuple[dict[str, Tensor], dict[str, torch.dtype]]:
-    """The variables that a checkpoint has, and what they were declared as."""
+def _variables(
+    store: VariableStore,
+) -> tuple[dict[str, Tensor], dict[str, torch.dtype], dict[str, str]]:
+    """The variables that a checkpoint has, what they were declared as, and further names of some.
+
+    A module that is kept in the store may use a parameter of its own twice.
+    """
     here: dict[str, Tensor] = {}
     dtypes: dict[str, torch.dtype] = {}
     for name, tensor, owner, own_name in store._all():
@@ -285,4 +297,11 @@ def _variables(store: VariableStore) -> tuple[dict[str, Tensor], dict[str, torch
         if declaration is None or declaration.persistent:
             here[name] = tensor
             dtypes[name] = tensor.dtype if declaration is None else declaration.dtype
-    return here, dtypes
+    firsts = {id(tensor): name for name, tensor in here.items()}
+    tied: dict[str, str] = {}
+    for module, prefix in store._walk(store, ""):
+        for own_name, tensor, _, _ in store._own(module):
+            name = prefix + own_name
+            if firsts.get(id(tensor), name) != name:
+                tied[name] = firsts[id(tensor)]
+    return here, dtypes, tied
