@@ -1,4 +1,4 @@
-"""The commands beside the tests: benchmarks and count_code.py. No time is asserted."""
+"""The commands beside the tests: benchmarks/*.py and count_code.py. No time is asserted."""
 
 import json
 import os
@@ -92,6 +92,16 @@ def test_a_quick_run_reads_checkpoints_in_each_way_and_writes_the_same_as_json(
         assert f"{spent['median']:,.0f} ({spent['min']:,.0f}..{spent['max']:,.0f})" in line
         if ratio:
             assert f"{ratio['median']:.2f} ({ratio['min']:.2f}..{ratio['max']:.2f})" in line
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_the_scaling_of_variables_and_ranks_is_printed_as_tables() -> None:
+    printed = run("benchmarks/scaling.py", "--variables", "100", "200", "--ranks", "2")
+    tables = [line for line in printed.splitlines() if line.startswith("|")]
+    rows = {line.split("|")[1].strip(): line.count("|") for line in tables}
+    assert rows["variables"] == rows["build"] == rows["pass"] == rows["memory"] == 5
+    assert rows["ranks"] == rows["a check of ten variables"] == 3
+    assert "ESTIMATE, not measured: 200 variables on 1,000 ranks" in printed
 
 
 def test_the_count_leaves_out_comments_blanks_and_docstrings(tmp_path: Path) -> None:
