@@ -435,6 +435,22 @@ def test_shared_and_transposed_tensors_of_a_pt_file_are_converted(run: Run, tmp_
     }
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [torch.eye(2).to_sparse(), torch.ones(2, device="meta")],
+    ids=["sparse", "without data"],
+)
+@pytest.mark.parametrize("target", ["m.safetensors", "m.pt"])
+def test_what_is_no_plain_tensor_is_not_converted(
+    run: Run, tmp_path: Path, odd: torch.Tensor, target: str
+):
+    torch.save({"a": torch.ones(1), "odd": odd}, tmp_path / "in.pt")
+    code, _, err = run("convert", tmp_path / "in.pt", tmp_path / target)
+    assert code == 2
+    assert "'odd' is no plain tensor" in err
+    assert not (tmp_path / target).exists()
+
+
 def test_a_name_that_is_no_utf8_is_kept_in_a_pt_file(run: Run, tmp_path: Path):
     writer = BundleWriter()
     writer.add(b"w\xff", torch.ones(1))
@@ -536,7 +552,7 @@ def test_a_conversion_that_stops_midway_leaves_nothing(
     code, _, err = run("convert", GPT2, tmp_path / target, "--force")
     if isinstance(error, OSError):
         assert (code, err.count("\n")) == (2, 1)
-        assert "No space left" in err
+        assert f"{target} cannot be written: No space left on device." in err
     else:
         assert (code, err) == (130, "")
     assert [path.name for path in tmp_path.iterdir()] == [target]

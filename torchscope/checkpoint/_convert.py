@@ -150,14 +150,16 @@ def write(source: Source, rows: dict[str, Row], target: Path, done: Callable[[in
 def _replacing(target: Path) -> Generator[Any]:
     """A new file that becomes ``target`` if all goes well, and disappears if not."""
     temporary = target.with_name(f".torchscope-{secrets.token_hex(6)}.tmp")
-    with temporary.open("xb", buffering=0) as file:
-        try:
+    try:
+        with temporary.open("xb", buffering=0) as file:
             yield file
             os.fsync(file.fileno())
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        temporary.replace(target)
+    except OSError as error:
+        problem = f"{target} cannot be written: {error.strerror or error}."
+        raise CheckpointError(None, problem) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class _Counted(RawIOBase):
