@@ -54,6 +54,8 @@ CASES = {
     "gpt2_tiny/model.ckpt": "gpt2_tiny/ckpt_sha256.json",
     "dcgan_tiny/model.ckpt": "dcgan_tiny/ckpt_sha256.json",
     "tf_facts/model.ckpt": "tf_facts/ckpt_sha256.json",
+    "tf_slots/optimizers.ckpt": "tf_slots/optimizers.ckpt.sha256.json",
+    "tf_slots/averages.ckpt": "tf_slots/averages.ckpt.sha256.json",
 }
 
 

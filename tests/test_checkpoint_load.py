@@ -453,6 +453,54 @@ def test_an_optimizer_with_a_name_of_its_own_is_hinted_at():
     checkpoint.load(build(dense, True), source, {re.compile("/(solver|solver_1)$"): None})
 
 
+# Written by TensorFlow 2.21: two layers under eight optimizers, two of them under names of their
+# own and one in a scope; a convolution with batch normalization and three moving averages.
+SAVED_WITH = {
+    "optimizers.ckpt": (
+        {"l1/kernel": (3, 5), "l1/bias": (5,), "l2/kernel": (5, 2), "l2/bias": (2,)},
+        "/(D_solver|generator|generator_1)$",
+    ),
+    "averages.ckpt": (
+        {"net/conv/kernel": (3, 3, 3, 4)}
+        | {f"net/bn/{name}": (4,) for name in ("moving_mean", "moving_variance", "gamma", "beta")},
+        "/(shadow|deb)$",
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize("file", SAVED_WITH)
+def test_what_tensorflow_saves_beside_variables_is_left_out(file: str, built: bool):
+    shapes, own_names = SAVED_WITH[file]
+
+    def model(_: Tensor) -> None:
+        for name, shape in shapes.items():
+            ts.get_variable(name, shape)
+
+    net = build(model, built)
+    with checkpoint.open(CASES / "tf_slots" / file) as saved:
+        report = checkpoint.load(net, saved, {re.compile(own_names): None})
+        assert same(after_a_call(net), {name: saved[name] for name in shapes})
+        assert len(report.left_out) == len(saved) - len(shapes)
+
+
+@both
+def test_tensorflows_averaged_weights_are_loaded_by_a_pattern(built: bool):
+    shapes, own_names = SAVED_WITH["averages.ckpt"]
+    average = "/ExponentialMovingAverage"
+
+    def model(_: Tensor) -> None:
+        for name, shape in shapes.items():
+            ts.get_variable(name, shape)
+
+    net = build(model, built)
+    with checkpoint.open(CASES / "tf_slots" / "averages.ckpt") as saved:
+        checkpoint.load(net, saved, {re.compile(f"{average}$"): "", re.compile(own_names): None})
+        kept = {name: name + average if name + average in saved else name for name in shapes}
+        assert same(after_a_call(net), {name: saved[there] for name, there in kept.items()})
+        assert sum(there.endswith(average) for there in kept.values()) == 3
+
+
 @both
 def test_a_variable_that_the_model_has_is_never_left_out(built: bool):
     def model(x: Tensor) -> Tensor:

@@ -161,12 +161,13 @@ class _Plan:
             self._judge(name, there, spelt)
 
         used = {*self.report.loaded.values(), *(m.there for m in self.report.mismatched)}
+        all_names = {*names, *renamed}  # also what is left out may have slots
         rest: list[str] = []
         for new, old in names.items():
             if old in used:
                 continue
             unreadable = isinstance(tensors.dtype(old), str)
-            ours = unreadable or old in again or _names.is_slot(new, names)
+            ours = unreadable or old in again or _names.is_slot(new, all_names)
             ours = ours or (store.built and (pairs is not None or _names.is_bookkeeping(new)))
             if ours:
                 self.report.left_out.append(old)
