@@ -70,6 +70,11 @@ def _origin(file: str, line: int) -> Origin:
     return Origin(file, line)
 
 
+@functools.lru_cache
+def _alike(kind: Callable[[Any], Initializer], dtype: torch.dtype | None) -> Initializer:
+    return kind(dtype)
+
+
 @functools.lru_cache(4096)
 def _shape(shape: Shape) -> tuple[Shape, list[int]]:
     return shape, list(shape)
@@ -119,6 +124,8 @@ class Declaration:
         """From now on it has this shape and dtype."""
         self.shape, self.sizes = _shape(tuple(shape))
         self.dtype = dtype
+        if type(self.initializer) in (zeros, ones):  # Written at each get, they are all alike.
+            self.initializer = _alike(type(self.initializer), self.initializer.dtype)
 
     @property
     def by_value(self) -> bool:
