@@ -1,7 +1,7 @@
 """Compiled code: graphs, guards, the time of a dispatch and of the first compile."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -25,8 +25,9 @@ class Backend:
         return lambda *given: (X,)
 
 
-def compiled(settings: Settings) -> list[Measure]:
-    return [measure for count in settings.compiled for measure in compiled_at(count, settings)]
+def compiled(settings: Settings) -> Iterator[Measure]:
+    for count in settings.compiled:
+        yield from compiled_at(count, settings)
 
 
 def compiled_at(count: int, settings: Settings) -> list[Measure]:
@@ -66,16 +67,13 @@ def compiled_at(count: int, settings: Settings) -> list[Measure]:
 
 
 def guards_of(net: nn.Module) -> int:
-    """How many guards Dynamo checks on a call, leaves of its tree."""
+    """How many guards Dynamo checks on a call: the lines of its tree that are no branches."""
     from torch._dynamo.eval_frame import _debug_get_cache_entry_list
 
     forward = net.forward
     entries = _debug_get_cache_entry_list(getattr(forward, "__func__", forward).__code__)
-    return sum(leaves(entry.guard_manager.root) for entry in entries)
-
-
-def leaves(manager: Any) -> int:
-    return len(manager.get_leaf_guards()) + sum(map(leaves, manager.get_child_managers()))
+    lines = [line for entry in entries for line in str(entry.guard_manager).splitlines()]
+    return sum("+- " in line and "GuardManager" not in line for line in lines)
 
 
 def compiled_training(settings: Settings) -> list[Measure]:

@@ -17,7 +17,7 @@ import datetime
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ from timing import FULL, QUICK, Measure, Settings, Spread
 
 import torchscope as ts
 
-MEASURES: dict[str, Callable[[Settings], Measure | list[Measure]]] = {
+MEASURES: dict[str, Callable[[Settings], Measure | Iterable[Measure]]] = {
     "get": eager.get_under_reuse,
     "scope": eager.scope,
     "naming": eager.naming,
@@ -189,7 +189,7 @@ def main() -> None:
     rows: list[Row] = []
     for key in only:
         found = MEASURES[key](settings)
-        for measure in found if isinstance(found, list) else [found]:
+        for measure in [found] if isinstance(found, Measure) else found:
             if measure.samples:
                 rows += (new := rows_of(measure))
                 print_rows(new)
