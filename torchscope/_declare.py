@@ -125,7 +125,8 @@ class Declaration:
         self.shape, self.sizes = _shape(tuple(shape))
         self.dtype = dtype
         if type(self.initializer) in (zeros, ones):  # Written at each get, they are all alike.
-            self.initializer = _alike(type(self.initializer), self.initializer.dtype)
+            kind = cast("Callable[[Any], Initializer]", type(self.initializer))
+            self.initializer = _alike(kind, self.initializer.dtype)
 
     @property
     def by_value(self) -> bool:
