@@ -36,13 +36,13 @@ def compiled_at(count: int, settings: Settings) -> list[Measure]:
         MODULE: Chain(count),
     }
     torch.compile(nn.Identity(), backend=Backend(), fullgraph=True)(X)  # Imports Dynamo.
+    torch._dynamo.reset()
     statements: dict[str, Statement] = {}
     graphs: dict[str, list[float]] = {}
     guards: dict[str, list[float]] = {}
     seconds: dict[str, list[float]] = {}
     for name, net in nets.items():
         backend = Backend()
-        torch._dynamo.reset()
         fast: Any = torch.compile(net, backend=backend, fullgraph=True)
         begun = time.perf_counter()
         fast(X)
