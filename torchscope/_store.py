@@ -183,9 +183,9 @@ class VariableStore(VariableTable):
         if key is None:
             value = first_value(request, self._seed)
             dtype = value.dtype
-            covered = self._pending_terms.cover(request.name)
-            if self._not_loaded is not None and request.persistent and covered:
-                self._not_loaded.append(request.name)
+            lacking = self._not_loaded if request.persistent else None
+            if lacking is not None and self._pending_terms.cover(request.name):
+                lacking.append(request.name)
         else:
             value = self._pending[key]
             brought = first_value(request, self._seed) if request.shapeless else None
