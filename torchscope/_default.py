@@ -8,6 +8,11 @@ from ._store import VariableStore, making
 class _DefaultStore(VariableStore):
     """A store with one endless pass: entered, it goes on where it was left."""
 
+    @property
+    def built(self) -> bool:
+        """Whether it holds variables: its only pass never ends."""
+        return bool(self._declared)
+
     def _new_pass(self) -> Pass:
         return _endless_pass() if self is _default.store else super()._new_pass()
 

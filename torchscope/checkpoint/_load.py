@@ -136,7 +136,7 @@ class _Plan:
         self.waiting: dict[str, str] = {}  # state-dict keys of those that are still to be made
         self.terms = Terms(exact=True)
         label = "a mapping" if tensors.path is None else str(tensors.path)
-        self.report = Report(label, waiting=not store.built)
+        self.report = Report(label)
 
         pairs, patterns = _names.split(assignment_map)
         renamed = _names.renamed(tensors, patterns)
@@ -225,6 +225,7 @@ class _Plan:
 
     def _wait(self, key: str, name: str, there: str) -> None:
         self.waiting[key] = self.report.loaded[name] = there
+        self.report.waiting.append(name)
 
     def crossing(self, tensors: Tensors) -> set[str]:
         """Names there whose memory is another variable's here: in a state dict of this store."""

@@ -71,7 +71,7 @@ class Report:
             that ``assignment_map`` did not ask for.
         untouched: variables of the store that ``assignment_map`` did not ask for.
         sought: of those missing, what ``assignment_map`` has for them there, if not their name.
-        waiting: whether the values wait for the first call, the store not being built yet.
+        waiting: of those loaded, what waits to be made, the store not being built yet.
     """
 
     source: str
@@ -82,11 +82,19 @@ class Report:
     left_out: list[str] = field(default_factory=list[str])
     untouched: list[str] = field(default_factory=list[str])
     sought: dict[str, str] = field(default_factory=dict[str, str])
-    waiting: bool = False
+    waiting: list[str] = field(default_factory=list[str])
 
     def __str__(self) -> str:
-        verb = "wait for the first call" if self.waiting else "loaded"
-        return "\n".join([f"{len(self.loaded)} variables {verb}, from {self.source}", *self.rest()])
+        waiting = len(self.waiting)
+        done = f"{len(self.loaded) - waiting} variables loaded"
+        if waiting:
+            done = (
+                f"{done}, {waiting} wait"
+                if waiting < len(self.loaded)
+                else f"{waiting} variables wait"
+            )
+            done += " for the first call"
+        return "\n".join([f"{done}, from {self.source}", *self.rest()])
 
     def rest(self) -> list[str]:
         """A line for each kind of names that were not loaded."""
