@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from run import CLOCK, Spread, environment, one_core, shown_ratio
+from run import environment, shown
+from timing import CLOCK, Spread, one_core
 from torch import Tensor
 
 import torchscope as ts
@@ -188,8 +189,8 @@ def main() -> None:
     print(f"\n{settings.rounds} rounds: median (least..greatest)\n")
     print(f"  {'':<38}{'ms':>26}{'x torch.load':>24}")
     for contender, spent, ratio in rows:
-        shown = f"{spent.median:,.0f} ({spent.min:,.0f}..{spent.max:,.0f})"
-        print(f"  {contender:<38}{shown:>26}{shown_ratio(ratio):>24}")
+        took = f"{spent.median:,.0f} ({spent.min:,.0f}..{spent.max:,.0f})"
+        print(f"  {contender:<38}{took:>26}{shown(ratio) if ratio else '':>24}")
     if args.json:
         written = [
             {
