@@ -116,16 +116,19 @@ class ScopedModule(VariableStore, Generic[P, R]):
         self._settle_pending()
         with making:  # Another thread may be adding to them.
             self.__dict__["_parameters"] = dict(self._parameters)
-            keep_structure(self)
+            made = list(self._declared.values())
+        keep_structure(self, made)
         super()._pass_ended()
 
     def _settle_pending(self) -> None:
         """Say what was loaded for nobody, and who got nothing."""
+        if self._not_loaded is None and not self._pending:
+            return  # Nothing was loaded.
         optional = self._pending_terms.optional
         left = [repr(unescape(key)) for key in self._pending if key not in optional]
         lacking = [repr(name) for name in self._not_loaded or () if self._pending_strict]
         made = [name for name, *_ in self._all()] + [f"{name}/" for name in self._made_modules]
-        idle = [] if self._not_loaded is None else [*map(repr, self._pending_terms.idle(made))]
+        idle = [repr(name) for name in self._pending_terms.idle(made)]
         problems = ""
         if idle:
             problems += f" It was for names that the first pass did not make: {', '.join(idle)}."

@@ -86,11 +86,13 @@ def _recall_compiled(
         return None
     if shape is not None and (type(shape) not in (list, tuple) or tuple(shape) != sizes):
         return None
+    found = run.store._parameters.get(key)
+    if found is None and full_name not in run.declared:  # Made later, in a store like this.
+        return None
     if run.traced:
         if reuse is _NO and full_name in run.met:
             return None
         run.met[full_name] = None
-    found = run.store._parameters.get(key)
     return run.store._at(key) if found is None else found
 
 

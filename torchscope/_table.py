@@ -403,11 +403,11 @@ def key_in(module: nn.Module, name: str) -> str:
 _alike: WeakValueDictionary[str, VariableTable] = WeakValueDictionary()
 
 
-def keep_structure(table: VariableTable) -> None:
-    """From now on ``as_built`` knows the variables that there are."""
+def keep_structure(table: VariableTable, made: Iterable[Declaration]) -> None:
+    """From now on ``as_built`` knows the variables that were made."""
     digest = hashlib.blake2b()
-    for made in table._declared.values():
-        digest.update(f"{made.name} {made.shape} {made.dtype}\n".encode())
+    for one in made:
+        digest.update(f"{one.name} {one.shape} {one.dtype}\n".encode())
     table._structure = digest.hexdigest()
     _alike[table._structure] = table
 
