@@ -634,9 +634,9 @@ def test_a_kernel_of_tensorflows_layout_is_hinted_at():
 
 
 def test_the_error_has_the_report():
-    with pytest.raises(ts.CheckpointError) as caught:
+    with pytest.raises(checkpoint.CheckpointMismatchError) as caught:
         checkpoint.load(build(dense, True), changed(dense_bias=torch.ones(4), more=ONE))
-    report = caught.value.report  # type: ignore[attr-defined]
+    report = caught.value.report
     assert [(m.name, m.shape, m.shape_there) for m in report.mismatched] == [
         ("dense/bias", (3,), (4,))
     ]

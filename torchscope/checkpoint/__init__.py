@@ -6,7 +6,7 @@ V2 (an index with shards of data, TensorFlow 2's object checkpoints among them) 
 before TensorFlow 0.12).
 """
 
-from ._load import load
+from ._load import CheckpointMismatchError, load
 from ._mapping import Checkpoint
 from ._open import list_variables, load_variable, open
 from ._report import Mismatch, Report
@@ -14,6 +14,7 @@ from ._state import latest_checkpoint
 
 __all__ = [
     "Checkpoint",
+    "CheckpointMismatchError",
     "Mismatch",
     "Report",
     "latest_checkpoint",

@@ -22,13 +22,19 @@ from ._report import Mismatch, Report
 from ._sources import Source, Tensors, opened
 
 
-class _DoesNotFitError(CheckpointError):
-    """Says why nothing was loaded, and has the report."""
+class CheckpointMismatchError(CheckpointError):
+    """A source does not fit a store; nothing was loaded.
+
+    Attributes:
+        report: the `Report` of what was found.
+    """
 
     @property
     def report(self) -> Report:
-        """What was found."""
         return self.args[1]
+
+
+CheckpointMismatchError.__module__ = "torchscope.checkpoint"
 
 
 def load(
@@ -81,7 +87,8 @@ def load(
         A `Report` of what was loaded and what was not; ``print`` it.
 
     Raises:
-        CheckpointError: the source cannot be read, or does not fit; the report is its ``.report``.
+        CheckpointError: the source cannot be read.
+        CheckpointMismatchError: one of those; it does not fit, and has a ``.report``.
     """
     if not isinstance(store, VariableStore):
         raise TypeError(
@@ -262,7 +269,7 @@ class _Plan:
             cures.append("No name fits: give an assignment_map.")
         if cures:
             lines = [f"{report.source} does not fit; nothing was loaded.", *report.rest(), *cures]
-            raise _DoesNotFitError(None, report, "\n".join(lines))
+            raise CheckpointMismatchError(None, report, "\n".join(lines))
 
 
 def _hint_at_slots(report: Report) -> list[str]:
