@@ -563,3 +563,25 @@ def test_inductor_trains_as_eager_does():
     net, eager = twin_nets(collections)
     compiled = torch.compile(net, fullgraph=True)
     assert train(compiled, net) == pytest.approx(train(eager, eager), rel=1e-4)
+
+
+@pytest.mark.parametrize("change", ["declared anew", "made later"])
+def test_a_store_that_changed_since_its_build_speaks_for_no_store_built_alike(change: str):
+    def model(x: torch.Tensor, name: str, size: int) -> torch.Tensor:
+        return x * ts.get_variable(name, [size], initializer=ts.ones_initializer()).sum()
+
+    one, other = (ts.ScopedModule(model).build(X, "w", 3) for _ in range(2))
+    name = "w"
+    if change == "declared anew":
+        other["w"] = torch.nn.Parameter(torch.ones(4))
+    else:
+        name = "late"
+        with pytest.warns(ts.ScopeWarning, match="made after the net was built"):
+            one(X, name, 3)
+        with pytest.warns(ts.ScopeWarning, match="made after the net was built"):
+            other(X, name, 4)
+    with pytest.raises(ts.VariableMismatchError, match=r"has shape \(3,\)"):
+        one(X, name, 4)
+    compiled = torch.compile(one, backend="eager")
+    with pytest.raises(Exception, match=r"has shape \(3,\)"):
+        compiled(X, name, 4)

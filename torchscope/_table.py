@@ -111,7 +111,10 @@ class VariableTable(nn.ParameterDict):
     def _register(self, declaration: Declaration, value: torch.Tensor) -> None:
         """Keep ``value`` as the variable declared so; a Parameter as it is."""
         key, old = declaration.key, self._declared.get(declaration.name)
-        if old is not None and (old.shape, old.dtype) != (declaration.shape, declaration.dtype):
+        if old is None:
+            self._stand_for_itself()
+        elif (old.shape, old.dtype) != (declaration.shape, declaration.dtype):
+            self._stand_for_itself()
             self._structure = ""
         if old is not None and old.buffer != declaration.buffer:
             delattr(self, key)
@@ -141,6 +144,11 @@ class VariableTable(nn.ParameterDict):
         if self._pending:
             self._pending.pop(self._pending_key(declaration.name) or "", None)
         self._declared[declaration.name] = declaration
+
+    def _stand_for_itself(self) -> None:
+        """No longer tell, in ``as_built``, what stores hold that were built alike: it differs."""
+        if self._structure and _alike.get(self._structure) is self:
+            del _alike[self._structure]
 
     def _has(self, key: str) -> bool:
         """Whether something is kept under a key with a slash; hasattr takes ten times as long."""
@@ -208,6 +216,7 @@ class VariableTable(nn.ParameterDict):
         if name in self._declared:
             self._writable(self._declared[name])
             delattr(self, self._declared.pop(name).key)
+            self._stand_for_itself()
             self._structure = ""
         if key is not None:
             del self._pending[key]
