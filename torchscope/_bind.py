@@ -9,7 +9,7 @@ from typing_extensions import ParamSpec
 
 from ._default import current_pass
 from ._here import Pass
-from ._scope import get_variable_scope
+from ._scope import innermost
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,13 +51,18 @@ def bind(fn: Callable[..., Any] | None = None, /) -> Any:
     return bound
 
 
+class _BoundPass(Pass):
+    __slots__ = ("begun_in",)
+
+    again = True
+
+
 class _Snapshot:
     """The scopes as they stood, and the pass as it stands at the first run, to begin from again."""
 
     def __init__(self, run: Pass) -> None:
-        get_variable_scope()  # Makes the root, if nothing has asked for it yet.
         self.origin = run
-        self.scopes = [scope.copy() for scope in run.scopes]
+        self.scope = innermost(run).with_outer_ones()
         self.first = True
 
     def begin(self) -> Pass:
@@ -65,12 +70,11 @@ class _Snapshot:
         if self.first:  # What others met since the binding is met, or they would share unawares.
             self.met, self.opened = dict(origin.met), dict(origin.opened)
             self.templates, self.by_path = dict(origin.templates), origin.by_path
-        run = Pass(origin.store)
-        run.scopes = [scope.copy() for scope in self.scopes]
+        run = _BoundPass(origin.store)
+        run.scope = run.begun_in = self.scope.with_outer_ones()
         run.met, run.opened = dict(self.met), dict(self.opened)
         run.templates, run.by_path = dict(self.templates), self.by_path
         run.values = origin.values if self.first else {}
-        run.depth, run.again = len(run.scopes), True
         return run
 
     def end(self, run: Pass) -> None:

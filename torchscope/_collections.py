@@ -34,7 +34,7 @@ def add_to_collection(key: str, value: Any) -> None:
     store: VariableStore = run.store
     if isinstance(value, torch.Tensor) and store._add_to_collection(key, value):
         return
-    scope_name = run.scopes[-1].name if run.scopes else ""
+    scope_name = "" if run.scope is None else run.scope.name
     run.values.setdefault(key, []).append((f"{scope_name}/", value))
 
 

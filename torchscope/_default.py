@@ -17,6 +17,12 @@ class _DefaultStore(VariableStore):
         return _endless_pass() if self is _default.store else super()._new_pass()
 
 
+class _EndlessPass(Pass):
+    __slots__ = ()
+
+    endless = True
+
+
 class _Default:
     store: _DefaultStore | None = None
     run: Pass | None = None  # its pass; each thread has its own share
@@ -49,7 +55,7 @@ def reset_default_store() -> None:
     """
     run = here.endless
     if run is not None and run.store is _default.store and len(run.scopes) > 1:
-        name = run.scopes[-1].name
+        name = run.scope.name
         raise ScopeOrderError(
             name,
             f"The default store cannot be reset inside the scope {name!r}. Leave the scope first.",
@@ -69,8 +75,7 @@ def _endless_pass() -> Pass:
     run = here.endless
     if run is None or run.store is not store:
         with making:
-            run = Pass(store, shares=_default.run)
-            run.endless = True
+            run = _EndlessPass(store, shares=_default.run)
             run.task, run.graph_task = None, -1  # It is no task's and began in no backward pass.
             _default.run = _default.run or run
         here.endless = run

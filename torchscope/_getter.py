@@ -1,6 +1,7 @@
 """What a get asks for: the scope's defaults filled in, the custom getters called; makes nothing."""
 
-import functools
+from __future__ import annotations  # else evaluated at each get, inside _true_getter
+
 import inspect
 from collections.abc import Callable
 from typing import Any, cast
@@ -21,7 +22,7 @@ from ._declare import (
 )
 from ._errors import ScopeError, naming
 from ._here import Pass
-from ._reuse import Reuse, find_or_make, recall
+from ._reuse import AUTO_REUSE, Reuse, find_or_make, recall
 from .regularizers import Regularizer
 
 CustomGetter = Callable[..., Any]
@@ -85,10 +86,7 @@ def ask(
         custom_getter = defaults.custom_getter
     trainable = trainable is not False
     if custom_getter is None:
-        mode = scope.mode
-        if reuse is not None:
-            with naming(full_name):
-                mode = Reuse.of(reuse)
+        mode = scope.mode if reuse is None else _mode(full_name, reuse)
         settings = initializer, regularizer, trainable, collections, constraint, device
         return find_or_make(run, _request(full_name, shape, dtype, *settings, said), mode)
     if not callable(custom_getter):
@@ -97,20 +95,19 @@ def ask(
             f"Variable {full_name!r}: custom_getter is a function f(getter, name, *args, "
             f"**kwargs), not {custom_getter!r}.",
         )
-    getter: CustomGetter = functools.partial(_true_getter, run, device, said)
     # TensorFlow spares a getter `constraint`, which came late, unless it takes it.
-    if _takes_constraint(custom_getter):
+    own = custom_getter is not defaults.custom_getter
+    if takes_constraint(custom_getter) if own else defaults.takes_constraint:
         graph_only = {**graph_only, "constraint": constraint}
-    else:
-        getter = functools.partial(getter, constraint=constraint)
+        constraint = None
     return custom_getter(
-        getter=getter,
+        getter=_true_getter(run, device, said, constraint),
         name=full_name,
         shape=shape,
         dtype=dtype,
         initializer=initializer,
         regularizer=regularizer,
-        reuse=scope.reuse if reuse is None else reuse,
+        reuse=scope.mode.plain if reuse is None else reuse,
         trainable=trainable,
         collections=collections,
         **graph_only,
@@ -133,7 +130,8 @@ def _explicit(full_name: str, dtype: DTypeLike, initializer: Any) -> torch.dtype
     return dtype
 
 
-def _takes_constraint(custom_getter: CustomGetter) -> bool:
+def takes_constraint(custom_getter: CustomGetter) -> bool:
+    """Whether ``custom_getter`` has a parameter ``constraint``, or takes any keyword."""
     code = getattr(custom_getter, "__code__", None)
     if code is None:  # Chained, or an object: told by its signature, which Dynamo cannot read.
         return is_dynamo_compiling() or _accepts_constraint(parameters_of(custom_getter))
@@ -146,35 +144,47 @@ def _accepts_constraint(takes: dict[str, inspect.Parameter]) -> bool:
 
 
 def _true_getter(
-    run: Pass,
-    device: Any,
-    said: bool,
-    /,
-    name: str,
-    shape: ShapeLike = None,
-    dtype: DTypeLike = None,
-    initializer: Any = None,
-    regularizer: Regularizer | None = None,
-    reuse: Any = None,
-    trainable: bool | None = None,
-    collections: Any = None,
-    constraint: Constraint | None = None,
-    **graph_only: Any,
-) -> torch.Tensor:
+    run: Pass, device: Any, said: bool, constraint_given: Constraint | None
+) -> CustomGetter:
     """What a custom getter is given as ``getter``; without ``reuse`` it makes or returns."""
-    drop_graph_only("getter", graph_only)
-    found, mode = dtype, reuse
-    if type(dtype) is not torch.dtype or type(reuse) is not Reuse:
-        with naming(name):
-            found = as_dtype(dtype) or torch.get_default_dtype()
-            mode = Reuse.AUTO if reuse is None else Reuse.of(reuse)
-    if type(name) is str and (initializer is None or callable(initializer)):
-        variable = recall(run, name, shape, found, mode)
-        if variable is not None:
-            return variable
-    trainable = trainable is not False
-    settings = initializer, regularizer, trainable, collections, constraint, device
-    return find_or_make(run, _request(name, shape, found, *settings, said), mode)
+
+    def getter(
+        name: str,
+        shape: ShapeLike = None,
+        dtype: DTypeLike = None,
+        initializer: Any = None,
+        regularizer: Regularizer | None = None,
+        reuse: Any = None,
+        trainable: bool | None = None,
+        collections: Any = None,
+        caching_device: Any = None,
+        partitioner: Any = None,
+        validate_shape: Any = True,
+        use_resource: Any = None,
+        synchronization: Any = None,
+        aggregation: Any = None,
+        constraint: Constraint | None = constraint_given,
+    ) -> torch.Tensor:
+        found = dtype
+        if type(dtype) is not torch.dtype:
+            with naming(name):
+                found = as_dtype(dtype) or torch.get_default_dtype()
+        mode = AUTO_REUSE if reuse is None else _mode(name, reuse)
+        if type(name) is str and (initializer is None or callable(initializer)):
+            variable = recall(run, name, shape, found, mode)
+            if variable is not None:
+                return variable
+        settings = initializer, regularizer, trainable is not False, collections, constraint, device
+        return find_or_make(run, _request(name, shape, found, *settings, said), mode)
+
+    return getter
+
+
+def _mode(full_name: str, reuse: Any) -> Reuse:
+    try:
+        return Reuse.of(reuse)
+    except ScopeError as error:
+        raise ScopeError(full_name, f"Variable {full_name!r}: {error}") from None
 
 
 def _request(

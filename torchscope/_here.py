@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import types
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.compiler import is_dynamo_compiling
@@ -22,31 +22,45 @@ class Pass:
     """
 
     __slots__ = (
-        *("again", "attributes", "by_path", "declared", "depth", "endless", "graph_task", "met"),
-        *("opened", "scopes", "store", "task", "templates", "traced", "values"),
+        *("attributes", "by_path", "declared", "graph_task", "met", "opened", "scope", "store"),
+        *("task", "templates", "traced", "values"),
     )
 
+    again = False  # whether it runs again what another pass has run
+    endless = False  # whether it is the default store's, which no leaving ends
+    begun_in: Any = None  # the scope in which it begins and has to end, if it is not the root
+
     def __init__(self, store: Any, shares: "Pass | None" = None) -> None:
-        self.traced = is_dynamo_compiling()
+        traced = self.traced = is_dynamo_compiling()
         self.store = store
         # What a get reads: not through nn.Module's own attributes, which take thrice as long.
         self.declared = store._declared
-        self.attributes: dict[str, Any] = {} if self.traced else store.__dict__
-        # The open scopes, innermost last. The root is made when first asked for.
-        self.scopes: list[Any] = []
-        self.depth = 1  # how many scopes are open where the pass begins and has to end
+        self.attributes: dict[str, Any] = {} if traced else store.__dict__
+        self.scope: Any = None  # the innermost; the root is made when first asked for
         # The names of scopes opened: TensorFlow counts them, but asks only whether there are any.
-        self.opened: dict[str, None] = {}
+        # A name that numbers were added to has the last of them.
+        self.opened: dict[str, int | None] = {}
         self.by_path = False  # whether one was opened elsewhere than directly below the current
-        # Names met, in order; what was put into collections; templates' calls. The default store's
-        # pass is many threads', each with scopes and counts of its own.
-        self.met: dict[str, None] = {} if shares is None else shares.met
-        self.values: dict[Any, list[tuple[str, Any]]] = {} if shares is None else shares.values
-        self.templates: dict[Any, Any] = {} if shares is None else shares.templates
-        self.task = None if self.traced or running_loop() is None else running_task()
-        self.graph_task = -1 if self.traced else graph_task()
-        self.endless = False  # whether it is the default store's, which no leaving ends
-        self.again = False  # whether it runs again what another pass has run
+        if shares is None:
+            # Names met, in order; what was put into collections; templates' calls.
+            self.met: dict[str, None] = {}
+            self.values: dict[Any, list[tuple[str, Any]]] = {}
+            self.templates: dict[Any, Any] = {}
+        else:  # The default store's pass is many threads', each with scopes and counts of its own.
+            self.met, self.values = shares.met, shares.values
+            self.templates = shares.templates
+        self.task = None if traced or running_loop() is None else running_task()
+        self.graph_task = -1 if traced else graph_task()
+
+    @property
+    def scopes(self) -> list[Any]:
+        """The open scopes, innermost last."""
+        scopes: list[Any] = []
+        scope = self.scope
+        while scope is not None:
+            scopes.append(scope)
+            scope = scope.outer
+        return scopes[::-1]
 
     def __enter__(self) -> "Pass":
         """Make this the current pass; one that is current already may be entered again."""
@@ -72,11 +86,11 @@ class Pass:
             )
         passes.pop()
         if error is None and not self.endless and self not in passes:
-            if len(self.scopes) > self.depth:
-                name = self.scopes[-1].name
+            scope = self.scope
+            if scope is not self.begun_in and scope.outer is not None:
                 raise ScopeOrderError(
-                    name,
-                    f"The pass ended inside the scope {name!r}. Did a generator enter it and "
+                    scope.name,
+                    f"The pass ended inside the scope {scope.name!r}. Did a generator enter it and "
                     "pause? Keep `with variable_scope(...)` around code without yield.",
                 )
             if not self.again:
@@ -105,25 +119,29 @@ class Pass:
                 "Leave the scope before you await, or enter a store of its own in each task.",
             )
 
-    def close(self, name: str, count: int) -> None:
+    def close(self, name: str, count: int | None) -> None:
         """Start the counts below ``name`` again, as TensorFlow does when a scope is left.
 
-        ``count`` names had been opened when it was.
+        ``count`` names had been opened before one was in it; None if none was.
         """
         if self.by_path:
             below = name + "/"
             for opened in [opened for opened in self.opened if opened.startswith(below)]:
                 del self.opened[opened]
-        while len(self.opened) > count and not self.by_path:  # All since then were below it.
-            self.opened.popitem()
+        elif count is not None:
+            while len(self.opened) > count:  # All since then were below it.
+                self.opened.popitem()
 
     def unused(self, name: str) -> str:
         """``name``, or the first of ``name_1``, ``name_2``, ... that no scope was opened by."""
-        candidate, number = name, 0
-        while candidate in self.opened:
+        opened = self.opened
+        if name not in opened:
+            return name
+        number = (opened[name] or 0) + 1
+        while (numbered := f"{name}_{number}") in opened:
             number += 1
-            candidate = f"{name}_{number}"
-        return candidate
+        opened[name] = number
+        return numbered
 
 
 class _Here(threading.local):
@@ -144,9 +162,9 @@ _LATER = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
 
 def whole(result: Any) -> Any:
     """``result``, unless it has yet to run: after its pass, it would fill another store."""
-    if isinstance(result, _LATER):
-        kind = type(cast("object", result)).__name__
-        if isinstance(result, types.CoroutineType):
+    if type(result) in _LATER:
+        kind = type(result).__name__
+        if kind == "coroutine":
             result.close()  # Else Python complains that nobody awaited it.
         raise ScopeOrderError(
             None,
@@ -163,7 +181,10 @@ def running_task() -> Any:
 
 def entered(store: Any) -> Pass | None:
     """The innermost pass in which this thread is in ``store`` now, or None."""
-    for run in reversed(here.passes):
+    passes = here.passes
+    if passes and passes[-1].store is store:  # Nearly always, where it is asked by leaving.
+        return passes[-1]
+    for run in reversed(passes):
         if run.store is store:
             return run
     return None

@@ -30,22 +30,24 @@ class Reuse(enum.Enum):
     @classmethod
     def of(cls, reuse: Any) -> "Reuse":
         """The mode that an argument ``reuse=`` stands for; False and None are one."""
-        if reuse is None or reuse is False:
-            return cls.NO
-        if reuse is not True and reuse is not cls.AUTO:
+        if reuse is AUTO_REUSE:
+            return AUTO_REUSE
+        if reuse is True:
+            return _YES
+        if reuse is not None and reuse is not False:
             raise ScopeError(
                 None, f"reuse is True, False, None or AUTO_REUSE, not {reuse!r}: reuse=True."
             )
-        return cls.YES if reuse is True else cls.AUTO
+        return _NO
 
     @property
     def plain(self) -> "bool | Reuse":
         """The mode as users write it: False, True or AUTO_REUSE."""
-        return self if self is Reuse.AUTO else self is Reuse.YES
+        return self if self is AUTO_REUSE else self is _YES
 
 
-AUTO_REUSE = Reuse.AUTO
-_NO = Reuse.NO  # Reading a member off the class takes longer than the test it is read for.
+# Reading a member off the class takes longer than the test it is read for.
+_NO, _YES, AUTO_REUSE = Reuse.NO, Reuse.YES, Reuse.AUTO
 
 
 def recall(run: Pass, full_name: str, shape: Any, dtype: Any, reuse: Reuse) -> torch.Tensor | None:

@@ -15,7 +15,7 @@ from ._collections import get_collection
 from ._declare import Constraint, DTypeLike, GraphKeys, ShapeLike, as_dtype
 from ._default import current_pass
 from ._errors import ScopeError, ScopeOrderError
-from ._getter import GRAPH_ONLY, CustomGetter, ask, drop_graph_only
+from ._getter import GRAPH_ONLY, CustomGetter, ask, drop_graph_only, takes_constraint
 from ._here import Pass, here, running_loop, running_task
 from ._reuse import Reuse
 from .regularizers import Regularizer
@@ -65,10 +65,14 @@ class Defaults:
     def __post_init__(self) -> None:
         # Whether no getter, and no value for an initializer, changes what a get asks for.
         value = self.initializer is not None and not callable(self.initializer)
-        self.plain = self.custom_getter is None and not value
+        getter = self.custom_getter
+        self.plain = getter is None and not value
+        self.takes_constraint = callable(getter) and takes_constraint(getter)
 
     def over(self, outer: "Defaults") -> "Defaults":
         """These, and ``outer``'s where there is none; custom getters chain, these called first."""
+        if self is _NO_DEFAULTS:
+            return outer
         getter = self.custom_getter
         if getter is not None and outer.custom_getter is not None:
             getter = functools.partial(_chained, getter, outer.custom_getter)
@@ -82,6 +86,7 @@ class Defaults:
 
 _NO_DEFAULTS = Defaults()
 _NO = Reuse.NO
+_NOTHING_SPECIAL = None, _NO_DEFAULTS, None
 
 
 def _chained(
@@ -98,15 +103,16 @@ class VariableScope:
     scope`` or ``get_variable_scope()``; entered again by ``with variable_scope(scope):``.
     """
 
-    __slots__ = ("constraint", "count", "defaults", "mode", "opener", "place", "undo")
+    __slots__ = ("constraint", "count", "defaults", "mode", "outer", "place", "undo")
 
     place: Place
     mode: Reuse
     defaults: Defaults
     constraint: Constraint | None  # for variables directly in this scope, as in TensorFlow
-    # While it is open: by what, how many names had been opened, and what else is to be put back.
-    opener: "Opening | None"
-    count: int
+    # While it is open: the scope around it; how many names had been opened before one was in it;
+    # and what else than usual is to be put back.
+    outer: "VariableScope | None"
+    count: int | None
     undo: Any
 
     # No __init__, which would be called at each opening: see Opening.__enter__.
@@ -120,23 +126,20 @@ class VariableScope:
         constraint: Constraint | None = None,
     ) -> "VariableScope":
         """A scope that nobody has opened."""
-        scope = cls()
-        scope.place, scope.mode, scope.defaults, scope.constraint = (
-            place,
-            mode,
-            defaults,
-            constraint,
-        )
-        scope.opener = scope.undo = None
-        scope.count = 0
+        scope = VariableScope()
+        scope.place, scope.mode, scope.defaults = place, mode, defaults
+        scope.constraint = constraint
+        scope.outer = scope.count = scope.undo = None
         return scope
 
     def __reduce__(self) -> Any:
         return VariableScope.at, (self.place, self.mode, self.defaults, self.constraint)
 
-    def copy(self) -> "VariableScope":
-        """A scope like this one; what is set on either does not reach the other."""
-        return VariableScope.at(self.place, self.mode, self.defaults, self.constraint)
+    def with_outer_ones(self) -> "VariableScope":
+        """A copy, in copies of the scopes around it; what is set on either stays there."""
+        scope = VariableScope.at(self.place, self.mode, self.defaults, self.constraint)
+        scope.outer = None if self.outer is None else self.outer.with_outer_ones()
+        return scope
 
     @property
     def name(self) -> str:
@@ -246,100 +249,98 @@ class VariableScope:
 class Opening:
     """What ``variable_scope(...)`` returns: ``with`` it, the scope is open."""
 
-    __slots__ = (
-        *("_constraint", "_default_name", "_defaults", "_entered", "_fresh", "_mode", "_run"),
-        "_target",
-    )
+    __slots__ = ("_asked", "_found", "_run", "_scope", "_settled", "_special", "_target")
 
     _target: Any  # a name, a scope or None
-    _default_name: str | None
-    _mode: Reuse
-    _defaults: Defaults
-    _constraint: Constraint | None
-    _fresh: bool  # whether it has a name and perhaps a mode, nothing else, and was never entered
-    _run: Pass | None  # in which it is open
-    # What the first entry in a pass settles for later ones, as in TensorFlow: the pass (by its
-    # table of names, which holds no graph), the name or scope, and the mode.
-    _entered: tuple[Any, str | VariableScope, Reuse] | None
+    _asked: Reuse
+    _special: tuple[str | None, Defaults, Constraint | None] | None  # with a default name first
+    _run: Pass | None  # in which it was opened last
+    _scope: VariableScope | None  # while it is open
+    # What an opening settles for later ones in the pass, as in TensorFlow: the mode; and, if the
+    # target is no name, the name or scope.
+    _found: Reuse
+    _settled: Any
 
     def __enter__(self) -> VariableScope:
         passes = here.passes
         run = passes[-1] if passes else current_pass()
-        scopes = run.scopes
-        outer = scopes[-1] if scopes else innermost(run)
+        outer = run.scope or innermost(run)
         # Nearly always it is a name that was opened here before.
-        if self._fresh and not is_dynamo_compiling() and running_loop() is None:
-            place = outer.place.below.get(self._target)
+        if (
+            self._special is None
+            and self._run is None
+            and not is_dynamo_compiling()
+            and running_loop() is None
+        ):
+            try:
+                place = outer.place.below.get(self._target)
+            except TypeError:  # It is no name.
+                place = None
             if place is not None:
-                mode = self._mode
-                if mode is _NO:
-                    mode = outer.mode
                 scope = VariableScope()
                 scope.place = place
-                scope.mode = mode
+                mode = self._asked
+                if mode is _NO:
+                    mode = outer.mode
+                scope.mode = self._found = mode
                 scope.defaults = outer.defaults
-                scope.constraint = scope.undo = None
-                scope.opener = self
+                scope.constraint = scope.count = scope.undo = None
+                scope.outer = outer
                 opened = run.opened
+                if outer.count is None:
+                    outer.count = len(opened)
                 opened[place.name] = None
-                scope.count = len(opened)
-                scopes.append(scope)
                 self._run = run
-                self._fresh = False
-                self._entered = run.met, self._target, mode
+                self._scope = run.scope = scope
                 return scope
         return self._open(run, outer)
 
     def _open(self, run: Pass, outer: VariableScope) -> VariableScope:
+        """The same for what is less usual: a new or a default name, a scope, settings, tasks."""
         compiling = is_dynamo_compiling()
         in_a_task = not compiling and running_loop() is not None
         if in_a_task:
             run.check_task(str(self._target))
-        target, mode = self._target, self._mode
-        opened: dict[str, None] | None = None
-        by_path = run.by_path
-        before = self._entered
-        if before is not None and before[0] is run.met:
-            _, target, mode = before
+        default_name, defaults, constraint = self._special or _NOTHING_SPECIAL
+        target, mode, settled = self._target, self._asked, None
+        before, opened, by_path = self._run, None, run.by_path
+        if before is not None and before.met is run.met:
+            mode = self._found
+            if type(target) is not str:
+                target = settled = self._settled
         elif target is None:
-            target = self._unused_name(run, outer)
+            target = settled = _unused_name(run, outer, default_name, mode)
+        if outer.count is None:
+            outer.count = len(run.opened)
         if isinstance(target, VariableScope):
-            scope = target if target is not self._target else self._again(target)
-            target = scope  # One copy serves all entries.
-            by_path = by_path or scope.name not in run.opened
-            run.opened[scope.name] = None
-            run.by_path = True
-            opened = dict(run.opened)  # Numbers used inside are given back when it is left.
+            # One copy serves all openings in a pass.
+            scope = settled = target if settled else _copy(target, mode, defaults, constraint)
+            by_path, opened = _count_scope(run, outer, scope.place.name)
         else:
-            below = outer.place.below
-            place = below.get(target) if type(target) is str and not compiling else None
+            known = type(target) is str and not compiling
+            place = outer.place.below.get(target) if known else None
             if place is None:
-                name = _checked(run, target)
-                if "/" in name:
-                    run.by_path = by_path = True
-                place = Place(outer.prefix + name)
-                if not compiling and _names.is_plain(name) and len(below) < KEPT:
-                    below[name] = place
+                place = _place_below(run, outer, target)
+                by_path = run.by_path
             if mode is _NO:  # And once it was entered under reuse, it reuses.
                 mode = outer.mode
-            defaults = outer.defaults
-            if self._defaults is not _NO_DEFAULTS:
-                defaults = self._defaults.over(defaults)
-            scope = VariableScope.at(place, mode, defaults, self._constraint)
-            run.opened[scope.name] = None
-        if opened is not None or in_a_task or self._run is not None:
-            scope.undo = opened, by_path, run.task, self._run, scope.undo
-        scope.opener = self
-        scope.count = len(run.opened)
-        run.scopes.append(scope)
-        self._run, self._fresh, self._entered = run, False, (run.met, target, mode)
+            scope = VariableScope.at(place, mode, defaults.over(outer.defaults), constraint)
+            run.opened[place.name] = None
+        is_open = before is not None and self._scope is not None
+        if opened is not None or in_a_task or is_open:
+            then = (before, self._scope) if is_open else (run, None)
+            links = scope.outer, scope.count, scope.undo
+            scope.undo = opened, by_path, run.task, then, links
+        scope.outer, scope.count = outer, None
+        self._run, self._scope, self._found, self._settled = run, scope, mode, settled
+        run.scope = scope
         if in_a_task:
             run.task = running_task()
         return scope
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         run = self._run
-        if run is None or not run.scopes or run.scopes[-1].opener is not self:
+        if run is None or self._scope is None or run.scope is not self._scope:
             inside = innermost(current_pass()).name
             raise ScopeOrderError(
                 inside,
@@ -347,36 +348,66 @@ class Opening:
                 "Did a generator or a coroutine enter one and pause? Keep "
                 "`with variable_scope(...)` around code without yield and await.",
             )
-        scope = run.scopes.pop()
-        undo = scope.undo
-        if undo is None:
-            self._run = scope.opener = None
+        scope = self._scope
+        run.scope = scope.outer
+        if scope.undo is None:
+            self._scope = scope.outer = None
+            if scope.count is None and not run.by_path:
+                return
+            count, scope.count = scope.count, None
         else:
-            opened, by_path, run.task, self._run, scope.undo = undo
-            if scope.undo is None:
-                scope.opener = None
+            count = scope.count
+            opened, by_path, run.task, (self._run, self._scope), links = scope.undo
+            scope.outer, scope.count, scope.undo = links
             if opened is not None:
                 run.opened, run.by_path = opened, by_path
                 return
-        if run.by_path or len(run.opened) != scope.count:
-            run.close(scope.place.name, scope.count)
+        run.close(scope.place.name, count)
 
-    def _unused_name(self, run: Pass, outer: VariableScope) -> str:
-        if self._mode is not _NO:
-            raise ScopeError(
-                None,
-                "reuse needs a name: variable_scope(None, default_name) takes a name not used yet. "
-                f"Give it one: variable_scope({self._default_name!r}, reuse=True).",
-            )
-        default_name = _checked(run, self._default_name)
-        return run.unused(_names.join(outer.name, default_name)).removeprefix(outer.prefix)
 
-    def _again(self, original: VariableScope) -> VariableScope:
-        """A scope entered again depends on nothing around it, and is a copy."""
-        _names.check_scope(original.name.rpartition("/")[2], at_root=False)
-        mode = original.mode if self._mode is _NO else self._mode
-        defaults = self._defaults.over(original.defaults)
-        return VariableScope.at(original.place, mode, defaults, self._constraint)
+def _unused_name(run: Pass, outer: VariableScope, default_name: Any, mode: Reuse) -> str:
+    if mode is not _NO:
+        raise ScopeError(
+            None,
+            "reuse needs a name: variable_scope(None, default_name) takes a name not used yet. "
+            f"Give it one: variable_scope({default_name!r}, reuse=True).",
+        )
+    prefix = outer.place.prefix
+    return run.unused(prefix + _checked(run, default_name))[len(prefix) :]
+
+
+def _place_below(run: Pass, outer: VariableScope, name: Any) -> Place:
+    """The place of a scope not opened in ``outer`` before, remembered if that can be."""
+    if "/" in _checked(run, name):
+        run.by_path = True
+    place = Place(outer.place.prefix + name)
+    below = outer.place.below
+    if not is_dynamo_compiling() and _names.is_plain(name) and len(below) < KEPT:
+        below[name] = place
+    return place
+
+
+def _count_scope(
+    run: Pass, outer: VariableScope | None, name: str
+) -> tuple[bool, dict[str, int | None]]:
+    """Count the opening of a scope that there was before; returns what leaving it puts back."""
+    opened, by_path = run.opened, run.by_path
+    if name not in opened:
+        opened[name] = None
+        by_path = by_path or outer is None or name.rpartition("/")[0] != outer.name
+    run.by_path = by_path
+    while outer is not None and not run.by_path:
+        run.by_path, outer = outer.place.name == name, outer.outer
+    return by_path, opened.copy()
+
+
+def _copy(
+    original: VariableScope, mode: Reuse, defaults: Defaults, constraint: Constraint | None
+) -> VariableScope:
+    """A scope entered again depends on nothing around it, and is a copy."""
+    if mode is _NO:
+        mode = original.mode
+    return VariableScope.at(original.place, mode, defaults.over(original.defaults), constraint)
 
 
 def variable_scope(
@@ -439,16 +470,14 @@ def variable_scope(
     # No __init__ either: a function is called faster than a class with arguments.
     opening = Opening()
     opening._target = name_or_scope
-    opening._default_name = default_name
-    opening._mode = _NO if reuse is None else Reuse.of(reuse)
-    opening._defaults = _NO_DEFAULTS
-    if not (initializer is regularizer is dtype is custom_getter is None):
-        opening._defaults = Defaults(initializer, regularizer, as_dtype(dtype), custom_getter)
-    opening._constraint = constraint
-    opening._entered = opening._run = None
-    opening._fresh = (
-        type(name_or_scope) is str and opening._defaults is _NO_DEFAULTS and constraint is None
-    )
+    opening._asked = _NO if reuse is None else Reuse.of(reuse)
+    opening._special = opening._run = None
+    plain = initializer is regularizer is dtype is custom_getter is None
+    if not (plain and constraint is default_name is None):
+        defaults = _NO_DEFAULTS
+        if not plain:
+            defaults = Defaults(initializer, regularizer, as_dtype(dtype), custom_getter)
+        opening._special = default_name, defaults, constraint
     return opening
 
 
@@ -462,9 +491,9 @@ def _checked(run: Pass, name: Any) -> str:
 
 def innermost(run: Pass) -> VariableScope:
     """The current scope of ``run``; its root is made when first asked for."""
-    if not run.scopes:
-        run.scopes.append(VariableScope.at(ROOT))
-    return run.scopes[-1]
+    if run.scope is None:
+        run.scope = VariableScope.at(ROOT)
+    return run.scope
 
 
 def get_variable_scope() -> VariableScope:

@@ -58,36 +58,39 @@ class Template(Generic[P, R]):
             name = run.unused(name)
         run.by_path = True
         run.opened[name] = None
-        run.close(name, 0)
+        run.close(name, None)
         # As in TensorFlow, a scope made now inherits everything but the dtype.
         defaults = Defaults(custom_getter=self._custom_getter).over(outer.defaults)
         return VariableScope.at(Place(name), outer.mode, replace(defaults, dtype=None))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        calls = self._calls(current_pass())
+        run = current_pass()
+        calls = run.templates.get(self) or self._calls(run)
         scope = self._fixed_scope or calls.scope
         if scope is not None:
-            with variable_scope(scope, reuse=calls.completed):
-                return self._run(calls, *args, **kwargs)
-        with variable_scope(
-            self._unique_name, self._name, custom_getter=self._custom_getter
-        ) as calls.scope:  # Fixed from here on, also if the call fails.
-            return self._run(calls, *args, **kwargs)
+            if scope is self._fixed_scope:
+                _names.check_scope(scope.name.rpartition("/")[2], at_root=False)
+            opening = variable_scope(scope, reuse=calls.completed)
+        else:
+            opening = variable_scope(
+                self._unique_name, self._name, custom_getter=self._custom_getter
+            )
+        with opening as opened:
+            if scope is None:
+                calls.scope = opened  # Fixed from here on, also if the call fails.
+            known = len(run.met)
+            result = self._func(*args, **kwargs)
+            if not calls.completed:
+                calls.completed = True
+            elif len(run.met) > known:
+                _refuse_new_trainable(run, known, self._name)
+            return result
 
     def _calls(self, run: Pass) -> _Calls:
         calls = run.templates.get(self)
         if calls is None:
             calls = run.templates[self] = _Calls()
         return calls
-
-    def _run(self, calls: _Calls, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        run = current_pass()
-        known = len(run.met)
-        result = self._func(*args, **kwargs)
-        if calls.completed:
-            _refuse_new_trainable(run, known, self._name)
-        calls.completed = True
-        return result
 
     def __repr__(self) -> str:
         return f"<template {self._name!r} of {self._func!r}>"

@@ -87,8 +87,7 @@ def get_variable(
     """
     passes = here.passes
     run = passes[-1] if passes else current_pass()
-    scopes = run.scopes
-    scope = scopes[-1] if scopes else innermost(run)
+    scope = run.scope or innermost(run)
     defaults = scope.defaults
     # Nearly every get is of a variable that is there and fits: then nothing has to be resolved.
     if defaults.plain and custom_getter is None and (initializer is None or callable(initializer)):
@@ -104,9 +103,14 @@ def get_variable(
             except (KeyError, TypeError):
                 full_name = place.full_name(name, run.declared)
             made = run.declared.get(full_name)
+            asked = dtype or defaults.dtype
             if (
                 made is not None
-                and (dtype or defaults.dtype or get_default_dtype()) is made.dtype
+                and (
+                    (made.default_dtype or made.dtype is get_default_dtype())
+                    if asked is None
+                    else asked is made.dtype
+                )
                 and (
                     (type(shape) is list and shape == made.sizes)
                     or shape is None
@@ -117,8 +121,10 @@ def get_variable(
                 if run.graph_task != graph_task() or run.task is not None:
                     run.check(full_name)
                 run.met[full_name] = None
-                variable = run.attributes["_parameters"].get(made.key)
-                return run.store._fetch(made) if variable is None else variable
+                try:
+                    return run.attributes["_parameters"][made.key]
+                except KeyError:  # A buffer, or computed from others.
+                    return run.store._fetch(made)
     graph_only = GRAPH_ONLY
     if custom_getter is not None or not defaults.plain:  # Nobody else sees them.
         graph_only = {
