@@ -2,6 +2,7 @@
 
 import functools
 import re
+import sys
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -42,7 +43,7 @@ class Place:
             raise TypeError(f"A variable's name is a string, not {name!r}.")
         full_name = self.prefix + name
         if full_name in made and len(self.full_names) < KEPT:
-            self.full_names[name] = full_name
+            full_name = self.full_names[name] = sys.intern(full_name)
         return full_name
 
     def __reduce__(self) -> Any:
@@ -85,7 +86,7 @@ class Defaults:
 
 
 _NO_DEFAULTS = Defaults()
-_NO = Reuse.NO
+_NO, _YES = Reuse.NO, Reuse.YES
 _NOTHING_SPECIAL = None, _NO_DEFAULTS, None
 
 
@@ -184,7 +185,7 @@ class VariableScope:
 
     def reuse_variables(self) -> None:
         """From now on, and in scopes opened in this one, only return what is there."""
-        self.mode = Reuse.YES
+        self.mode = _YES
 
     def set_initializer(self, initializer: Any) -> None:
         """Set the default initializer, None for none."""

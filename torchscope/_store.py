@@ -163,7 +163,8 @@ class VariableStore(VariableTable):
         self._check_can_make("Variable", request.name)
         if request.device is None:
             request.device = self._device or default_device()
-        request.key = _names.escape(request.name)
+        request.name = sys.intern(request.name)
+        request.key = sys.intern(_names.escape(request.name))
         request.origin = Origin.here()
         request.shapeless = request.initializer is not None and not request.complete
         request.shapeless = request.shapeless and callable(request.initializer)
