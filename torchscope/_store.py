@@ -351,19 +351,27 @@ class VariableStore(VariableTable):
 
     def _own(self, module: nn.Module) -> Iterator[tuple[str, torch.Tensor, "VariableStore", str]]:
         """What ``module`` itself holds; lists, since another thread may be making variables."""
-        tensors = dict([*_items(module._parameters), *_items(module._buffers)])
+        parameters, buffers = module._parameters, module._buffers
+        left = len(parameters) + len(buffers)
         store = module if isinstance(module, VariableStore) else self
-        if isinstance(module, VariableStore):
-            for name, declaration in _items(module._declared):
-                tensor = tensors.pop(declaration.key, None)
-                if tensor is None:
-                    tensor = module.__dict__.get(declaration.key)
-                # What parametrize or prune computes from others is no leaf, or no attribute.
-                if tensor is not None and (tensor.is_leaf or isinstance(tensor, nn.Parameter)):
-                    yield name, tensor, store, name
-        for key, tensor in tensors.items():
-            if tensor is not None and key not in module._non_persistent_buffers_set:
-                yield _names.unescape(key) if store is module else key, tensor, store, ""
+        declared = _items(module._declared) if isinstance(module, VariableStore) else []
+        for name, declaration in declared:
+            tensor = parameters.get(declaration.key)
+            if tensor is None:
+                tensor = buffers.get(declaration.key)
+            if tensor is not None:
+                left -= 1
+            else:
+                tensor = module.__dict__.get(declaration.key)
+            # What parametrize or prune computes from others is no leaf, or no attribute.
+            if isinstance(tensor, nn.Parameter) or (tensor is not None and tensor.is_leaf):
+                yield name, tensor, store, name
+        if left:
+            ours = {declaration.key for _, declaration in declared}
+            for key, tensor in [*_items(parameters), *_items(buffers)]:
+                kept = tensor is not None and key not in module._non_persistent_buffers_set
+                if kept and key not in ours:
+                    yield _names.unescape(key) if store is module else key, tensor, store, ""
 
     def _walk(self, module: nn.Module, prefix: str) -> Iterator[tuple[nn.Module, str]]:
         """Each module from here down, with what the names in it begin with."""
