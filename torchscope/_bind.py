@@ -73,8 +73,8 @@ class _Snapshot:
         run = _BoundPass(origin.store)
         run.scope = run.begun_in = self.scope.with_outer_ones()
         run.met, run.opened = dict(self.met), dict(self.opened)
-        run.templates, run.by_path = dict(self.templates), self.by_path
-        run.values = origin.values if self.first else {}
+        run._templates, run.by_path = dict(self.templates), self.by_path
+        run._values = origin.values if self.first else {}
         return run
 
     def end(self, run: Pass) -> None:

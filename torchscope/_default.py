@@ -18,9 +18,17 @@ class _DefaultStore(VariableStore):
 
 
 class _EndlessPass(Pass):
+    """Many threads', each with scopes and counts of its own."""
+
     __slots__ = ()
 
     endless = True
+
+    def __init__(self, store: VariableStore, shares: Pass | None) -> None:
+        super().__init__(store)
+        self.task, self.graph_task = None, -1  # It is no task's and began in no backward pass.
+        if shares is not None:
+            self.met, self._values, self._templates = shares.met, shares.values, shares.templates
 
 
 class _Default:
@@ -76,7 +84,6 @@ def _endless_pass() -> Pass:
     if run is None or run.store is not store:
         with making:
             run = _EndlessPass(store, shares=_default.run)
-            run.task, run.graph_task = None, -1  # It is no task's and began in no backward pass.
             _default.run = _default.run or run
         here.endless = run
     return run

@@ -22,15 +22,15 @@ class Pass:
     """
 
     __slots__ = (
-        *("attributes", "by_path", "declared", "graph_task", "met", "opened", "scope", "store"),
-        *("task", "templates", "traced", "values"),
+        *("_templates", "_values", "attributes", "by_path", "declared", "graph_task", "met"),
+        *("opened", "scope", "store", "task", "traced"),
     )
 
     again = False  # whether it runs again what another pass has run
     endless = False  # whether it is the default store's, which no leaving ends
     begun_in: Any = None  # the scope in which it begins and has to end, if it is not the root
 
-    def __init__(self, store: Any, shares: "Pass | None" = None) -> None:
+    def __init__(self, store: Any) -> None:
         traced = self.traced = is_dynamo_compiling()
         self.store = store
         # What a get reads: not through nn.Module's own attributes, which take thrice as long.
@@ -41,16 +41,24 @@ class Pass:
         # A name that numbers were added to has the last of them.
         self.opened: dict[str, int | None] = {}
         self.by_path = False  # whether one was opened elsewhere than directly below the current
-        if shares is None:
-            # Names met, in order; what was put into collections; templates' calls.
-            self.met: dict[str, None] = {}
-            self.values: dict[Any, list[tuple[str, Any]]] = {}
-            self.templates: dict[Any, Any] = {}
-        else:  # The default store's pass is many threads', each with scopes and counts of its own.
-            self.met, self.values = shares.met, shares.values
-            self.templates = shares.templates
+        self.met: dict[str, None] = {}  # the names met, in order
+        self._values = self._templates = None
         self.task = None if traced or running_loop() is None else running_task()
         self.graph_task = -1 if traced else graph_task()
+
+    @property
+    def values(self) -> dict[Any, list[tuple[str, Any]]]:
+        """What was put into collections, with the scope's name; few passes have any."""
+        if self._values is None:
+            self._values: dict[Any, list[tuple[str, Any]]] | None = {}
+        return self._values
+
+    @property
+    def templates(self) -> dict[Any, Any]:
+        """What templates' calls left."""
+        if self._templates is None:
+            self._templates: dict[Any, Any] | None = {}
+        return self._templates
 
     @property
     def scopes(self) -> list[Any]:
@@ -94,7 +102,8 @@ class Pass:
                     "pause? Keep `with variable_scope(...)` around code without yield.",
                 )
             if not self.again:
-                self.values.clear()  # A bound function may keep the pass; not the step's graph.
+                if self._values:  # A bound function may keep the pass; not the step's graph.
+                    self._values.clear()
                 if not self.attributes.get("_built"):
                     self.store._pass_ended()
 

@@ -369,8 +369,8 @@ class VariableStore(VariableTable):
         if left:
             ours = {declaration.key for _, declaration in declared}
             for key, tensor in [*_items(parameters), *_items(buffers)]:
-                kept = tensor is not None and key not in module._non_persistent_buffers_set
-                if kept and key not in ours:
+                kept = key not in ours and key not in module._non_persistent_buffers_set
+                if kept and tensor is not None:
                     yield _names.unescape(key) if store is module else key, tensor, store, ""
 
     def _walk(self, module: nn.Module, prefix: str) -> Iterator[tuple[nn.Module, str]]:
