@@ -150,7 +150,7 @@ class ones(_Initializer):
         return torch.ones(shape, dtype=dtype)
 
 
-@dataclass(eq=False, repr=False, slots=True)
+@dataclass(init=False, eq=False, repr=False, slots=True)
 class constant(_Initializer):
     """The values given, row by row; if they are too few, the last one fills the rest.
 
@@ -169,17 +169,21 @@ class constant(_Initializer):
         ValueError: at the call: there are more values than the shape has room for, or none.
     """
 
-    value: Any = 0
-    dtype: torch.dtype | None = None
-    verify_shape: bool = False
+    value: Any
+    dtype: torch.dtype | None
+    verify_shape: bool
 
-    def __post_init__(self) -> None:
-        if type(self.value) in (float, int):  # It nearly always is, and asking takes long.
-            return
-        if not (isinstance(self.value, Number | list | tuple) or hasattr(self.value, "__array__")):
-            raise TypeError(
-                f"constant takes a number, a list, a tuple or an array, not {self.value!r}."
-            )
+    # Written out, here and for normal distributions: many models make these anew at each get.
+    def __init__(
+        self, value: Any = 0, dtype: torch.dtype | None = None, verify_shape: bool = False
+    ) -> None:
+        if type(value) is not float and not (
+            isinstance(value, Number | list | tuple) or hasattr(value, "__array__")
+        ):
+            raise TypeError(f"constant takes a number, a list, a tuple or an array, not {value!r}.")
+        self.value = value
+        self.dtype = dtype
+        self.verify_shape = verify_shape
 
     def _make(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         room = math.prod(shape)
@@ -210,7 +214,7 @@ class constant(_Initializer):
         return torch.tensor(self.value, dtype=dtype)
 
 
-@dataclass(eq=False, repr=False, slots=True)
+@dataclass(init=False, eq=False, repr=False, slots=True)
 class random_normal(_FloatInitializer):
     """Values of a normal distribution.
 
@@ -227,17 +231,31 @@ class random_normal(_FloatInitializer):
         ValueError: ``dtype``, here or at the call, is not a floating one.
     """
 
-    mean: float = 0.0
-    stddev: float = 1.0
-    seed: int | None = None
-    dtype: torch.dtype | None = None
+    mean: float
+    stddev: float
+    seed: int | None
+    dtype: torch.dtype | None
+
+    def __init__(
+        self,
+        mean: float = 0.0,
+        stddev: float = 1.0,
+        seed: int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if dtype is not None:
+            self._check(dtype)
+        self.mean = mean
+        self.stddev = stddev
+        self.seed = seed
+        self.dtype = dtype
 
     def _floats(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         values = _draw("untruncated_normal", shape, dtype, self.seed)
         return values.mul_(self.stddev).add_(self.mean)
 
 
-@dataclass(eq=False, repr=False, slots=True)
+@dataclass(init=False, eq=False, repr=False, slots=True)
 class truncated_normal(_FloatInitializer):
     """Values of a normal distribution; those beyond two standard deviations are drawn again.
 
@@ -257,10 +275,24 @@ class truncated_normal(_FloatInitializer):
         ValueError: ``dtype``, here or at the call, is not a floating one.
     """
 
-    mean: float = 0.0
-    stddev: float = 1.0
-    seed: int | None = None
-    dtype: torch.dtype | None = None
+    mean: float
+    stddev: float
+    seed: int | None
+    dtype: torch.dtype | None
+
+    def __init__(
+        self,
+        mean: float = 0.0,
+        stddev: float = 1.0,
+        seed: int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if dtype is not None:
+            self._check(dtype)
+        self.mean = mean
+        self.stddev = stddev
+        self.seed = seed
+        self.dtype = dtype
 
     def _floats(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         values = _draw("truncated_normal", shape, dtype, self.seed)
