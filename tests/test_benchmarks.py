@@ -14,8 +14,9 @@ TESTS = Path(__file__).parent
 HERE = {**os.environ, "PYTHONPATH": str(TESTS.parent)}  # This tree's torchscope.
 
 MEASURES = {
-    *("get", "scope", "naming", "forward", "training", "transformer", "gets", "parts", "threads"),
-    *("making", "memory", "making once", "fetching", "state_dict", "load_state_dict", "deepcopy"),
+    *("get", "scope", "naming", "forward", "shares", "training", "transformer", "gets", "parts"),
+    *("threads", "making", "memory", "making once", "fetching", "state_dict", "load_state_dict"),
+    "deepcopy",
     *("named_variables", "get_collection", "name_of", "import"),
     *("graphs 10", "guards 10", "compile 10", "dispatch 10"),
 }

@@ -1,6 +1,7 @@
 """A get, a scope, whole passes and training steps, without compiling; knows nothing of tables."""
 
 import asyncio
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -16,8 +17,10 @@ from models import (
     HandWrittenModel,
     Layer,
     Transformer,
+    by_gets_only,
     calculate,
     dict_model,
+    in_scopes_only,
     leave_out,
     make_dict,
     scoped_model,
@@ -108,6 +111,29 @@ def forward(settings: Settings) -> Measure:
     title = "a pass of the tutorial's model, tiny images"
     samples = passes(calculate, settings)
     return Measure("forward", title, "ns", samples, bars={SCOPED_MODULE: 0.95})
+
+
+def shares(settings: Settings) -> Measure:
+    """What each part of naming takes where the processor's caches are full of arithmetic."""
+    store = ts.VariableStore()
+    store(scoped_model(calculate), IMAGE, IMAGE)
+    params = dict(store.items())
+    by_hand = dict_model(calculate, params)
+    images = {"a": IMAGE, "b": IMAGE}
+    by_store = {
+        "the store called, no name asked for": by_hand,
+        "scopes, no get in them": in_scopes_only(calculate, params),
+        "gets by full names, no scope": by_gets_only(calculate),
+        "all, as the tutorial has it": scoped_model(calculate),
+    }
+    nets: dict[str, Callable[..., Any]] = {
+        "a dict": by_hand,
+        **{name: functools.partial(store, model) for name, model in by_store.items()},
+        MODULE: HandWrittenModel(calculate),
+    }
+    statements = {name: Statement("net(a, b)", images | {"net": net}) for name, net in nets.items()}
+    title = "that pass, with a part of the naming: what is left out comes from a dict"
+    return Measure("shares", title, "ns", race(statements, settings))
 
 
 def training(settings: Settings) -> Measure:

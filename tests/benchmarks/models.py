@@ -1,6 +1,6 @@
 """The models that are timed, each by names and by hand; knows nothing of timing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -92,7 +92,7 @@ def variables_by_name(module: nn.Module) -> nn.ParameterDict:
 
 
 def dict_model(
-    layer: Layer, params: nn.ParameterDict
+    layer: Layer, params: Mapping[str, Tensor]
 ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """The same model as a function over an nn.ParameterDict."""
 
@@ -104,6 +104,42 @@ def dict_model(
 
     def model(image1: Tensor, image2: Tensor) -> tuple[Tensor, Tensor]:
         return my_image_filter(image1, "model"), my_image_filter(image2, "model")
+
+    return model
+
+
+def in_scopes_only(
+    layer: Layer, params: Mapping[str, Tensor]
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The same model in its scopes, but with no get in them."""
+
+    def my_image_filter(images: Tensor) -> Tensor:
+        with ts.variable_scope("conv1"):
+            x = layer(images, params["model/conv1/weights"], params["model/conv1/biases"])
+        with ts.variable_scope("conv2"):
+            return layer(x, params["model/conv2/weights"], params["model/conv2/biases"])
+
+    def model(image1: Tensor, image2: Tensor) -> tuple[Tensor, Tensor]:
+        with ts.variable_scope("model"):
+            return my_image_filter(image1), my_image_filter(image2)
+
+    return model
+
+
+def by_gets_only(layer: Layer) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The same model by full names, in no scope."""
+    get = ts.get_variable
+
+    def my_image_filter(images: Tensor) -> Tensor:
+        weights, biases = get("model/conv1/weights", [2, 1, 3, 3]), get("model/conv1/biases", [2])
+        x = layer(images, weights, biases)
+        weights, biases = get("model/conv2/weights", [2, 2, 3, 3]), get("model/conv2/biases", [2])
+        return layer(x, weights, biases)
+
+    def model(image1: Tensor, image2: Tensor) -> tuple[Tensor, Tensor]:
+        y1 = my_image_filter(image1)
+        ts.get_variable_scope().reuse_variables()
+        return y1, my_image_filter(image2)
 
     return model
 

@@ -35,6 +35,7 @@ MEASURES: dict[str, Callable[[Settings], Measure | Iterable[Measure]]] = {
     "scope": eager.scope,
     "naming": eager.naming,
     "forward": eager.forward,
+    "shares": eager.shares,
     "training": eager.training,
     "transformer": eager.transformers,
     "gets": eager.gets,
