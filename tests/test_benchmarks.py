@@ -53,11 +53,11 @@ def test_the_table_shows_what_is_written_as_json(quick_run: tuple[str, Any, str]
     for row in written["rows"]:
         assert row["title"] in lines
         value, ratio = row["value"], row["ratio"]
-        assert value["min"] <= value["median"] <= value["max"]
+        assert value["low"] <= value["median"] <= value["high"]
         shown = [line for line in lines if line.startswith(f"  {row['contender']:<34}")]
         assert shown
         if ratio:
-            spread = f"{ratio['median']:.2f} ({ratio['min']:.2f}..{ratio['max']:.2f})"
+            spread = f"{ratio['median']:.2f} ({ratio['low']:.2f}..{ratio['high']:.2f})"
             assert any(spread in line for line in shown)
             if row["bar"]:
                 held = "held" if ratio["median"] <= row["bar"] else "MISSED"
@@ -88,11 +88,11 @@ def test_a_quick_run_reads_checkpoints_in_each_way_and_writes_the_same_as_json(
     ]
     for row in written["rows"]:
         spent, ratio = row["milliseconds"], row["ratio"]
-        assert 0 < spent["min"] <= spent["median"] <= spent["max"]
+        assert 0 < spent["low"] <= spent["median"] <= spent["high"]
         line = next(line for line in printed.splitlines() if f"  {row['contender']}  " in line)
-        assert f"{spent['median']:,.0f} ({spent['min']:,.0f}..{spent['max']:,.0f})" in line
+        assert f"{spent['median']:,.0f} ({spent['low']:,.0f}..{spent['high']:,.0f})" in line
         if ratio:
-            assert f"{ratio['median']:.2f} ({ratio['min']:.2f}..{ratio['max']:.2f})" in line
+            assert f"{ratio['median']:.2f} ({ratio['low']:.2f}..{ratio['high']:.2f})" in line
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")

@@ -186,10 +186,10 @@ def main() -> None:
         print(f"{what:<12}{value}")
     with tempfile.TemporaryDirectory() as directory:
         rows = measure(settings, Path(directory))
-    print(f"\n{settings.rounds} rounds: median (least..greatest)\n")
+    print(f"\n{settings.rounds} rounds: median (lower..upper quartile)\n")
     print(f"  {'':<38}{'ms':>26}{'x torch.load':>24}")
     for contender, spent, ratio in rows:
-        took = f"{spent.median:,.0f} ({spent.min:,.0f}..{spent.max:,.0f})"
+        took = f"{spent.median:,.0f} ({spent.low:,.0f}..{spent.high:,.0f})"
         print(f"  {contender:<38}{took:>26}{shown(ratio) if ratio else '':>24}")
     if args.json:
         written = [

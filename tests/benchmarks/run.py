@@ -5,7 +5,7 @@
 All of it on one core and one thread, in processor time: what else runs on the machine is left out.
 Each round times every contender once, in turn, and ratios are taken within a round, so that what
 slows the machine falls on all of them alike. The table shows the median of the rounds, and in
-brackets the least and the greatest; a bar is what the median ratio is to be at most.
+brackets the quartiles; a bar is what the median ratio is to be at most.
 
 The extra `bench` brings libraries to compare with; those that are not installed are left out.
 `--large` makes a million variables, which takes minutes and 4 GB. To add a row, add a contender to
@@ -119,7 +119,7 @@ def print_rows(rows: list[Row]) -> None:
 
 
 def shown(ratio: Spread) -> str:
-    return f"{ratio.median:.2f} ({ratio.min:.2f}..{ratio.max:.2f})"
+    return f"{ratio.median:.2f} ({ratio.low:.2f}..{ratio.high:.2f})"
 
 
 def write_json(path: Path, rows: list[Row]) -> None:
@@ -186,7 +186,7 @@ def main() -> None:
     only = args.only or MEASURES
     if args.large:
         settings, only = settings._replace(variables=1_000_000), args.only or ["life"]
-    print("\nmedians; ratios within a round: median (least..greatest)")
+    print("\nmedians; ratios within a round: median (lower..upper quartile)")
     rows: list[Row] = []
     for key in only:
         found = MEASURES[key](settings)

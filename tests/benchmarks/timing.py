@@ -26,7 +26,7 @@ class Settings(NamedTuple):
     inductor: bool  # whether to compile to machine code, too
 
 
-FULL = Settings(11, 0.02, 10_000, 5, 2, (10, 100, 1_000), inductor=True)
+FULL = Settings(33, 0.006, 10_000, 5, 2, (10, 100, 1_000), inductor=True)
 QUICK = Settings(3, 0.001, 1_000, 1, 1, (10,), inductor=False)
 
 
@@ -51,15 +51,21 @@ class Statement(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """The median of some rounds, the least and the greatest."""
+    """The median of some rounds, and its quartiles: half of them lie from low to high.
+
+    Not the least and the greatest: a machine that others use, too, changes its speed in a round.
+    """
 
     median: float
-    min: float
-    max: float
+    low: float
+    high: float
 
     @classmethod
     def of(cls, values: list[float]) -> "Spread":
-        return cls(statistics.median(values), min(values), max(values))
+        if len(values) == 1:
+            return cls(*values * 3)
+        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(median, low, high)
 
 
 @contextmanager
