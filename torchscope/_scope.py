@@ -303,7 +303,8 @@ class Opening:
         if in_a_task:
             run.check_task(str(self._target))
         default_name, defaults, constraint = self._special or _NOTHING_SPECIAL
-        target, mode, settled = self._target, self._asked, None
+        target, mode = self._target, self._asked
+        settled: Any = None
         before, opened, by_path = self._run, None, run.by_path
         if before is not None and before.met is run.met:
             mode = self._found
@@ -314,19 +315,24 @@ class Opening:
         if outer.count is None:
             outer.count = len(run.opened)
         if isinstance(target, VariableScope):
-            # One copy serves all openings in a pass.
-            scope = settled = target if settled else _copy(target, mode, defaults, constraint)
-            by_path, opened = _count_scope(run, outer, scope.place.name)
+            source, place = target, target.place
+            by_path, opened = _count_scope(run, outer, place.name)
         else:
             known = type(target) is str and not compiling
+            source = outer
             place = outer.place.below.get(target) if known else None
             if place is None:
                 place = _place_below(run, outer, target)
                 by_path = run.by_path
-            if mode is _NO:  # And once it was entered under reuse, it reuses.
-                mode = outer.mode
-            scope = VariableScope.at(place, mode, defaults.over(outer.defaults), constraint)
             run.opened[place.name] = None
+        if source is settled:  # One copy serves all openings of a scope in a pass.
+            scope = settled
+        else:
+            if mode is _NO:  # And once it was entered under reuse, it reuses.
+                mode = source.mode
+            scope = VariableScope.at(place, mode, defaults.over(source.defaults), constraint)
+            if source is target:
+                settled = scope
         is_open = before is not None and self._scope is not None
         if opened is not None or in_a_task or is_open:
             then = (before, self._scope) if is_open else (run, None)
@@ -400,15 +406,6 @@ def _count_scope(
     while outer is not None and not run.by_path:
         run.by_path, outer = outer.place.name == name, outer.outer
     return by_path, opened.copy()
-
-
-def _copy(
-    original: VariableScope, mode: Reuse, defaults: Defaults, constraint: Constraint | None
-) -> VariableScope:
-    """A scope entered again depends on nothing around it, and is a copy."""
-    if mode is _NO:
-        mode = original.mode
-    return VariableScope.at(original.place, mode, defaults.over(original.defaults), constraint)
 
 
 def variable_scope(
