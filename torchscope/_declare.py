@@ -54,14 +54,18 @@ class Origin:
         """The first frame outside torchscope and torch."""
         frame = sys._getframe(1)
         while frame is not None:
-            module = frame.f_globals.get("__name__", "") + "."
-            if not module.startswith(("torchscope.", "torch.")):
+            if not _is_inside(frame.f_globals.get("__name__")):
                 return _origin(frame.f_code.co_filename, frame.f_lineno)
             frame = frame.f_back
         return cls()
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.file else "an unknown place"
+
+
+@functools.lru_cache(4096)
+def _is_inside(module: str | None) -> bool:
+    return f"{module}.".startswith(("torchscope.", "torch."))
 
 
 # What many variables have in common is kept once.
@@ -77,7 +81,7 @@ def _alike(kind: Callable[[Any], Initializer], dtype: torch.dtype | None) -> Ini
 
 @functools.lru_cache(4096)
 def _shape(shape: Shape) -> tuple[Shape, list[int]]:
-    return shape, list(shape)
+    return tuple(shape), list(shape)
 
 
 def warn(origin: Origin, message: str) -> None:
@@ -120,9 +124,9 @@ class Declaration:
         for name, value in state.items():
             setattr(self, name, value)
 
-    def settle(self, shape: Iterable[int], dtype: torch.dtype) -> None:
+    def settle(self, shape: Shape, dtype: torch.dtype) -> None:
         """From now on it has this shape and dtype."""
-        self.shape, self.sizes = _shape(tuple(shape))
+        self.shape, self.sizes = _shape(shape)
         self.dtype = dtype
         if type(self.initializer) in (zeros, ones):  # Written at each get, they are all alike.
             kind = cast("Callable[[Any], Initializer]", type(self.initializer))
@@ -313,7 +317,6 @@ def _is_plain(initializer: Any, request: Declaration) -> bool:
         and None not in request.shape
         and request.device == _CPU
         and _function_modes() == 0
-        and not torch.is_autocast_enabled("cpu")
     )
 
 

@@ -194,8 +194,11 @@ def _request(
     if collections is not None:
         members = members_of(full_name, collections)
         local = GraphKeys.LOCAL_VARIABLES in members and GraphKeys.GLOBAL_VARIABLES not in members
-    with naming(full_name):
+    try:
         shape = as_shape(shape)
+    except (ScopeError, TypeError):
+        with naming(full_name):
+            raise
     if device is not None:
         device = torch.device(device)
     return Declaration(

@@ -7,13 +7,13 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import nn
-from torch.compiler import is_dynamo_compiling
+from torch import is_inference_mode_enabled as is_inferring
+from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils._python_dispatch import _disable_current_modes
 from typing_extensions import ParamSpec, Self
@@ -160,21 +160,26 @@ class VariableStore(VariableTable):
 
     def _make(self, request: Declaration) -> torch.Tensor:
         """Make the variable that ``request`` asks for, or take the value loaded for it."""
-        self._check_can_make("Variable", request.name)
+        if is_inferring():  # A tensor made then could never be trained.
+            with torch.inference_mode(False):
+                return self._make(request)
+        name = request.name
+        self._check_can_make("Variable", name)
         if request.device is None:
             request.device = self._device or default_device()
-        request.key = _names.escape(request.name)
+        request.key = _names.escape(name)
         request.origin = Origin.here()
-        request.shapeless = request.initializer is not None and not request.complete
-        request.shapeless = request.shapeless and callable(request.initializer)
-        with not_inferring():
-            value = self._value(request)
-            request.default_dtype &= request.dtype == torch.get_default_dtype()
-            self._check_late("Variable", request.name, request.origin)
-            self._register(request, value)
-        variable = self._fetch(request)  # Read again: hooks on registration may have replaced it.
-        if here.kept is not None and not variable.requires_grad:
-            here.kept.append((variable, variable.detach().clone()))
+        if not request.complete and callable(request.initializer):
+            request.shapeless = True
+        value = self._value(request)
+        if request.default_dtype:
+            request.default_dtype = request.dtype is torch.get_default_dtype()
+        self._check_late("Variable", name, request.origin)
+        self._register(request, value)
+        variable = self._at(request.key)  # Hooks on registration may have replaced it.
+        kept = here.kept
+        if kept is not None and not variable.requires_grad:
+            kept.append((variable, variable.detach().clone()))
         return variable
 
     def _value(self, request: Declaration) -> torch.Tensor:
@@ -222,9 +227,9 @@ class VariableStore(VariableTable):
 
     def _check_can_make(self, what: str, name: str) -> None:
         advice = "Build the model before: net.build(*example)."
-        if _traced():
+        if is_traced():
             problem = "would have to be made while the model is traced (compiled or exported)."
-        elif torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore
+        elif _transform() is not None:
             problem = "would have to be made inside a function transform, and be lost with it."
             advice = "Ask for it outside the transform first, or build: net.build(*example)."
         elif self.__dict__.get("_is_replica"):
@@ -246,12 +251,14 @@ class VariableStore(VariableTable):
                     "Use another name.",
                 )
 
-    def _check_given_up(self, name: str) -> None:
+    def _tell_given_up(self, name: str) -> None:
         """Warn where torch.compile had to leave code to Python because it makes a variable."""
-        if is_dynamo_compiling():  # Raised, this too is left to Python, where it can be told.
-            raise NotBuiltError(name, f"{name!r} is not made in compiled code.")
-        if callable(cast("Any", torch._C)._dynamo.eval_frame.get_eval_frame_callback()):
-            uncompiled(_tell_given_up)(name)
+        warn(
+            Origin.here(),
+            f"{name!r} is made by code that torch.compile was to compile, and which it now leaves "
+            "to Python for good. Run it once before compiling it, or use ts.ScopedModule(fn), "
+            "which does so by itself.",
+        )
 
     def _note_reading(self) -> None:
         """For ScopedModule: nothing is missing yet in a store that does not know its function."""
@@ -282,7 +289,10 @@ class VariableStore(VariableTable):
                     f"Module {full_name!r} would take the name of {name!r}, made at "
                     f"{self.origin(name)}. Use another name.",
                 )
-        with not_inferring(), own_random_stream(self._seed, full_name):
+        if is_inferring():
+            with torch.inference_mode(False):
+                return self._make_module(full_name, factory)
+        with own_random_stream(self._seed, full_name):
             module = None if isinstance(factory, nn.Module) else factory()
         if not isinstance(module, nn.Module):
             problem = f"gave {type(module).__name__}, not an nn.Module"
@@ -294,10 +304,9 @@ class VariableStore(VariableTable):
                 f"get_module({last!r}, lambda: nn.Linear(3, 4))."
             )
         device = self._device or default_device()
-        with not_inferring():
-            if self._device is not None or device.type != "cpu":
-                module.to(device)
-            module.to(self._float_dtype).train(self.training)
+        if self._device is not None or device.type != "cpu":
+            module.to(device)
+        module.to(self._float_dtype).train(self.training)
         key = _names.escape(full_name)
         # A state dict spells what is below the module with a dot, a checkpoint with a slash.
         dotted, slashed = f"{key}.", f"{full_name}/".replace(".", "%2E")
@@ -613,33 +622,33 @@ def uncompiled(fn: Callable[P, R]) -> Callable[P, R]:
     return fn if dynamo is None else dynamo.disable(fn)
 
 
-def not_inferring() -> AbstractContextManager[Any]:
-    """Out of inference mode: a tensor made under it could never be trained."""
-    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else _AS_IT_IS
-
-
-_AS_IT_IS = nullcontext()
-
-
-def _tell_given_up(name: str) -> None:
-    warn(
-        Origin.here(),
-        f"{name!r} is made by code that torch.compile was to compile, and which it now leaves to "
-        "Python for good. Run it once before compiling it, or use ts.ScopedModule(fn), which does "
-        "so by itself.",
-    )
-
-
 def _run(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
     with Pass(store):
         return whole(fn(*args, **kwargs))
 
 
-def _traced() -> bool:
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
+def is_dynamo_on() -> bool:
+    """Whether Dynamo is to compile what Python calls from here."""
+    return callable(_dynamo_callback())
+
+
+def is_traced() -> bool:
+    """Whether what is computed now is recorded, to be computed again without this code."""
+    if is_compiling() or _is_tracing():
         return True
+    if _dispatch_modes() == 0 and not _is_included(_PRE_DISPATCH):
+        return False  # Nearly always; only a mode on one of the two stacks traces.
     fx = sys.modules.get("torch.fx.experimental.proxy_tensor")
     return fx is not None and fx.get_proxy_mode() is not None
+
+
+# What is asked before each making, of torch itself: its public functions ask more, or take longer.
+_C = cast("Any", torch._C)
+_is_tracing = _C._is_tracing
+_transform = _C._functorch.peek_interpreter_stack
+_dynamo_callback = _C._dynamo.eval_frame.get_eval_frame_callback
+_dispatch_modes = _C._len_torch_dispatch_stack
+_is_included, _PRE_DISPATCH = _C._dispatch_tls_is_dispatch_key_included, _C.DispatchKey.PreDispatch
 
 
 def _drawn_seed() -> int:

@@ -113,23 +113,12 @@ class VariableTable(nn.ParameterDict):
         key, old = declaration.key, self._declared.get(declaration.name)
         if old is None:
             self._stand_for_itself()
+            self._check_free(declaration)
         elif (old.shape, old.dtype) != (declaration.shape, declaration.dtype):
             self._stand_for_itself()
             self._structure = ""
         if old is not None and old.buffer != declaration.buffer:
             delattr(self, key)
-        elif old is None and "/" in key and self._has(key):
-            raise NotBuiltError(
-                declaration.name,
-                f"Variable {declaration.name!r} was put in from outside (by functional_call, "
-                "perhaps) before it was made. Build the module first: net.build(*example).",
-            )
-        elif old is None and "/" not in key and hasattr(self, key):
-            raise VariableNameError(
-                declaration.name,
-                f"Variable {declaration.name!r} cannot be kept: {type(self).__name__} has an "
-                "attribute of that name. Use another name, or a scope: variable_scope('model').",
-            )
         if not declaration.buffer and (
             type(value) is torch.Tensor or not isinstance(value, nn.Parameter)
         ):
@@ -139,6 +128,10 @@ class VariableTable(nn.ParameterDict):
             setattr(self, key, value)  # Where it was in the order.
         elif declaration.buffer:
             self.register_buffer(key, value, persistent=declaration.persistent)
+        elif old is None and type(self).register_parameter is _register and not _hooks:
+            # What it would do, but for asking once more whether the name is free, which takes
+            # longer than all else.
+            self._parameters[key] = cast("nn.Parameter", value)
         else:
             self.register_parameter(key, cast("nn.Parameter", value))
         if self._pending:
@@ -150,11 +143,27 @@ class VariableTable(nn.ParameterDict):
         if self._structure and _alike.get(self._structure) is self:
             del _alike[self._structure]
 
-    def _has(self, key: str) -> bool:
-        """Whether something is kept under a key with a slash; hasattr takes ten times as long."""
-        own = self.__dict__
-        tables = own["_parameters"], own["_buffers"], own["_modules"], own
-        return any(key in table for table in tables)
+    def _check_free(self, new: Declaration) -> None:
+        """Raise if something else than a variable is kept already where ``new`` is to be."""
+        key, own = new.key, self.__dict__
+        if "/" not in key:
+            if hasattr(self, key):
+                raise VariableNameError(
+                    new.name,
+                    f"Variable {new.name!r} cannot be kept: {type(self).__name__} has an attribute "
+                    "of that name. Use another name, or a scope: variable_scope('model').",
+                )
+        elif (  # No class has such an attribute, and to ask for one takes ten times as long.
+            key in own["_parameters"]
+            or key in own
+            or key in own["_buffers"]
+            or key in own["_modules"]
+        ):
+            raise NotBuiltError(
+                new.name,
+                f"Variable {new.name!r} was put in from outside (by functional_call, perhaps) "
+                "before it was made. Build the module first: net.build(*example).",
+            )
 
     # ---- the mapping -----------------------------------------------------------------------
 
@@ -408,6 +417,10 @@ def key_in(module: nn.Module, name: str) -> str:
             return f"{key}.{key_in(child, name.removeprefix(below))}"
     return _names.escape(name) if isinstance(module, VariableTable) else name
 
+
+# Some libraries exchange the one (accelerate), others are called by the other.
+_register = nn.Module.register_parameter
+_hooks = cast("Any", nn.modules.module)._global_parameter_registration_hooks
 
 _alike: WeakValueDictionary[str, VariableTable] = WeakValueDictionary()
 
