@@ -50,9 +50,12 @@ class Origin:
     line: int = 0
 
     @classmethod
-    def here(cls) -> "Origin":
-        """The first frame outside torchscope and torch."""
-        frame = sys._getframe(1)
+    def here(cls, inside: int = 0) -> "Origin":
+        """The first frame outside torchscope and torch; the ``inside`` innermost calls are in it.
+
+        To look at a frame takes long.
+        """
+        frame = sys._getframe(1 + inside)
         while frame is not None:
             if not _is_inside(frame.f_globals.get("__name__")):
                 return _origin(frame.f_code.co_filename, frame.f_lineno)
@@ -63,13 +66,13 @@ class Origin:
         return f"{self.file}:{self.line}" if self.file else "an unknown place"
 
 
-@functools.lru_cache(4096)
+@functools.cache
 def _is_inside(module: str | None) -> bool:
     return f"{module}.".startswith(("torchscope.", "torch."))
 
 
 # What many variables have in common is kept once.
-@functools.lru_cache(4096)
+@functools.cache
 def _origin(file: str, line: int) -> Origin:
     return Origin(file, line)
 
@@ -79,7 +82,7 @@ def _alike(kind: Callable[[Any], Initializer], dtype: torch.dtype | None) -> Ini
     return kind(dtype)
 
 
-@functools.lru_cache(4096)
+@functools.cache
 def _shape(shape: Shape) -> tuple[Shape, list[int]]:
     return tuple(shape), list(shape)
 
@@ -108,11 +111,11 @@ class Declaration:
     device: torch.device | None = None
     buffer: bool = False
     persistent: bool = True
+    default_dtype: bool = False  # nobody said one: it is, or was when made, torch's default
     origin: Any = None  # an Origin, once it is made
     key: str = ""  # in the state dict
     shapeless: bool = False  # the initializer takes no arguments and brings the shape
     sizes: Sequence[int | None] | None = None  # the shape as a list, which most code asks with
-    default_dtype: bool = False  # nobody said one: it is, or was when made, torch's default
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Declaration":
         return self
@@ -128,8 +131,8 @@ class Declaration:
         """From now on it has this shape and dtype."""
         self.shape, self.sizes = _shape(shape)
         self.dtype = dtype
-        if type(self.initializer) in (zeros, ones):  # Written at each get, they are all alike.
-            kind = cast("Callable[[Any], Initializer]", type(self.initializer))
+        kind: Any = type(self.initializer)
+        if kind is zeros or kind is ones:  # Written at each get, they are all alike.
             self.initializer = _alike(kind, self.initializer.dtype)
 
     @property
@@ -174,7 +177,14 @@ def as_shape(shape: ShapeLike) -> tuple[int | None, ...] | None:
     """``shape`` as a tuple; a lone int is one dimension, None is no shape at all."""
     if shape is None:
         return None
-    if not isinstance(shape, (list, tuple)):
+    if isinstance(shape, (list, tuple)):
+        try:
+            known = tuple(map(operator.index, shape))
+        except TypeError:  # One is None, perhaps.
+            known = (-1,)
+        if not known or min(known) >= 0:
+            return known
+    else:
         try:
             return (_as_size(operator.index(shape)),)
         except TypeError:
@@ -182,12 +192,7 @@ def as_shape(shape: ShapeLike) -> tuple[int | None, ...] | None:
                 raise TypeError(
                     f"A shape is a list of sizes such as [3, 4], not {shape!r}."
                 ) from None
-    sizes = tuple(cast("Iterable[Any]", shape))
-    for size in sizes:
-        if type(size) is not int or size < 0:
-            break
-    else:  # Nearly always.
-        return sizes
+    sizes = cast("Iterable[Any]", shape)
     return tuple(None if size is None else _as_size(size) for size in sizes)
 
 
@@ -288,8 +293,15 @@ def first_value(request: Declaration, seed: int) -> torch.Tensor:
         VariableMismatchError: the initializer gave another shape, dtype or device, or None.
     """
     initializer = request.initializer
-    if _is_plain(initializer, request):
-        return initializer(request.shape, request.dtype)
+    kind, shape = type(initializer), request.shape
+    if (
+        (kind is zeros or kind is ones)
+        and shape is not None
+        and None not in shape
+        and request.device == _CPU
+        and function_modes() == 0
+    ):  # Then it is known to give what is asked for, and nothing has to be kept from it.
+        return initializer._make(shape, request.dtype)
     if request.by_value:
         with naming(request.name):
             return as_value(request.initializer, request.dtype).detach().clone(**_DENSE)
@@ -307,17 +319,6 @@ def first_value(request: Declaration, seed: int) -> torch.Tensor:
         return torch.empty(_sizes(request), dtype=request.dtype, device="meta")
     with own_random_stream(seed, request.name, initializer):
         return _checked(request, _call(initializer, request))
-
-
-def _is_plain(initializer: Any, request: Declaration) -> bool:
-    """Whether calling it is known to give what is asked for, and nothing has to be kept from it."""
-    return (
-        type(initializer) in (zeros, ones)
-        and request.shape is not None
-        and None not in request.shape
-        and request.device == _CPU
-        and _function_modes() == 0
-    )
 
 
 def _default_initializer(request: Declaration) -> Initializer:
@@ -413,11 +414,11 @@ def _last(full_name: str) -> str:
 
 def default_device() -> torch.device:
     """Torch's default device; nearly always nothing has set one, and asking takes long."""
-    return _CPU if _function_modes() == 0 else torch.get_default_device()
+    return _CPU if function_modes() == 0 else torch.get_default_device()
 
 
 _CPU = torch.device("cpu")
-_function_modes: Callable[[], int] = cast("Any", torch._C)._len_torch_function_stack
+function_modes: Callable[[], int] = cast("Any", torch._C)._len_torch_function_stack
 
 
 class own_random_stream:  # noqa: N801  - reads as a function: with own_random_stream(...):

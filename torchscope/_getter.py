@@ -89,8 +89,19 @@ def ask(
         if reuse is not None:
             with naming(full_name):
                 mode = Reuse.of(reuse)
-        settings = initializer, regularizer, trainable, collections, constraint, device
-        return find_or_make(run, _request(full_name, shape, dtype, *settings, said), mode)
+        request = _request(
+            full_name,
+            shape,
+            dtype,
+            initializer,
+            regularizer,
+            trainable,
+            collections,
+            constraint,
+            device,
+            said,
+        )
+        return find_or_make(run, request, mode)
     if not callable(custom_getter):
         raise ScopeError(
             full_name,
@@ -202,9 +213,18 @@ def _request(
     if device is not None:
         device = torch.device(device)
     return Declaration(
-        *(full_name, shape, dtype, initializer, regularizer, trainable, members, constraint),
-        *(device, local, not local),
-        default_dtype=not said,
+        full_name,
+        shape,
+        dtype,
+        initializer,
+        regularizer,
+        trainable,
+        members,
+        constraint,
+        device,
+        local,
+        not local,
+        not said,
     )
 
 

@@ -27,6 +27,7 @@ from ._declare import (
     default_device,
     first_value,
     fits,
+    function_modes,
     keeps_all,
     own_random_stream,
     picklable,
@@ -168,15 +169,18 @@ class VariableStore(VariableTable):
         if request.device is None:
             request.device = self._device or default_device()
         request.key = _names.escape(name)
-        request.origin = Origin.here()
-        if not request.complete and callable(request.initializer):
+        request.origin = Origin.here(inside=4)  # _made, find_or_make, ask or the like, its caller
+        shape = request.shape
+        if (shape is None or None in shape) and callable(request.initializer):
             request.shapeless = True
         value = self._value(request)
         if request.default_dtype:
             request.default_dtype = request.dtype is torch.get_default_dtype()
         self._check_late("Variable", name, request.origin)
         self._register(request, value)
-        variable = self._at(request.key)  # Hooks on registration may have replaced it.
+        variable = self._parameters.get(request.key)  # Hooks on registration may have replaced it.
+        if variable is None:
+            variable = self._at(request.key)
         kept = here.kept
         if kept is not None and not variable.requires_grad:
             kept.append((variable, variable.detach().clone()))
@@ -187,37 +191,15 @@ class VariableStore(VariableTable):
         key = self._pending_key(request.name) if self._pending else None
         if key is None:
             value = first_value(request, self._seed)
-            dtype = value.dtype
-            lacking = self._not_loaded if request.persistent else None
-            if lacking is not None and self._pending_terms.cover(request.name):
-                lacking.append(request.name)
+            request.settle(value.shape, value.dtype)
+            lacking = self._not_loaded
+            if lacking is not None and request.persistent:
+                if self._pending_terms.cover(request.name):
+                    lacking.append(request.name)
         else:
-            value = self._pending[key]
-            brought = first_value(request, self._seed) if request.shapeless else None
-            shape, dtype = brings(request) if brought is None else (brought.shape, brought.dtype)
-            if not fits(shape, tuple(value.shape)):
-                raise VariableMismatchError(
-                    request.name,
-                    f"Variable {request.name!r} is asked for with shape {shape}, but was loaded "
-                    f"with {tuple(value.shape)}. Load a state dict that fits, or drop the value: "
-                    f"del store[{request.name!r}].",
-                )
-            if self._pending_terms.exact and not keeps_all(value.dtype, dtype or value.dtype):
-                raise VariableMismatchError(
-                    request.name,
-                    f"Variable {request.name!r} is asked for with dtype {dtype}, but was loaded as "
-                    f"{value.dtype}. Convert the value before it is loaded, or drop it: "
-                    f"del store[{request.name!r}].",
-                )
-        request.settle(value.shape, dtype or request.dtype)
-        if key is not None and self._pending_assign:
-            return value.detach()
-        if key is not None and request.device is not None and request.device.type == "meta":
-            warn(
-                request.origin,
-                f"The value loaded for {request.name!r} is lost: the variable is made on the meta "
-                "device. Load with load_state_dict(state_dict, assign=True).",
-            )
+            value = self._loaded(request, self._pending[key])
+            if self._pending_assign:
+                return value.detach()
         dtype = request.dtype
         if self._float_dtype is not None and dtype.is_floating_point:
             dtype = self._float_dtype
@@ -225,11 +207,39 @@ class VariableStore(VariableTable):
             return value
         return value.to(request.device, dtype)
 
+    def _loaded(self, request: Declaration, value: torch.Tensor) -> torch.Tensor:
+        """The value that was loaded for ``request``, if it fits."""
+        brought = first_value(request, self._seed) if request.shapeless else None
+        shape, dtype = brings(request) if brought is None else (brought.shape, brought.dtype)
+        if not fits(shape, tuple(value.shape)):
+            raise VariableMismatchError(
+                request.name,
+                f"Variable {request.name!r} is asked for with shape {shape}, but was loaded "
+                f"with {tuple(value.shape)}. Load a state dict that fits, or drop the value: "
+                f"del store[{request.name!r}].",
+            )
+        if self._pending_terms.exact and not keeps_all(value.dtype, dtype or value.dtype):
+            raise VariableMismatchError(
+                request.name,
+                f"Variable {request.name!r} is asked for with dtype {dtype}, but was loaded as "
+                f"{value.dtype}. Convert the value before it is loaded, or drop it: "
+                f"del store[{request.name!r}].",
+            )
+        request.settle(value.shape, dtype or request.dtype)
+        on_meta = request.device is not None and request.device.type == "meta"
+        if on_meta and not self._pending_assign:
+            warn(
+                request.origin,
+                f"The value loaded for {request.name!r} is lost: the variable is made on the meta "
+                "device. Load with load_state_dict(state_dict, assign=True).",
+            )
+        return value
+
     def _check_can_make(self, what: str, name: str) -> None:
         advice = "Build the model before: net.build(*example)."
         if is_traced():
             problem = "would have to be made while the model is traced (compiled or exported)."
-        elif _transform() is not None:
+        elif is_transforming():
             problem = "would have to be made inside a function transform, and be lost with it."
             advice = "Ask for it outside the transform first, or build: net.build(*example)."
         elif self.__dict__.get("_is_replica"):
@@ -237,13 +247,11 @@ class VariableStore(VariableTable):
         elif self._finalized:
             problem = f"is new, but the store is finalized.{self._nearest(name)}"
         else:
-            return self._check_name(what, name)
-        raise NotBuiltError(name, f"{what} {name!r} {problem} {advice}")
-
-    def _check_name(self, what: str, name: str) -> None:
-        """Refuse a name that TensorFlow would, and one that a module's parameters would share."""
+            problem = ""
+        if problem:
+            raise NotBuiltError(name, f"{what} {name!r} {problem} {advice}")
         _names.check_variable(name)
-        for other, made in self._made_modules.items():
+        for other, made in self._made_modules.items():  # A module's parameters have such names.
             if f"{name}/".startswith(f"{other}/"):
                 raise VariableExistsError(
                     name,
@@ -636,8 +644,8 @@ def is_traced() -> bool:
     """Whether what is computed now is recorded, to be computed again without this code."""
     if is_compiling() or _is_tracing():
         return True
-    if _dispatch_modes() == 0 and not _is_included(_PRE_DISPATCH):
-        return False  # Nearly always; only a mode on one of the two stacks traces.
+    if _dispatch_modes() == 0 and function_modes() == 0:
+        return False  # What traces puts a mode on either, before dispatch on the second.
     fx = sys.modules.get("torch.fx.experimental.proxy_tensor")
     return fx is not None and fx.get_proxy_mode() is not None
 
@@ -645,10 +653,9 @@ def is_traced() -> bool:
 # What is asked before each making, of torch itself: its public functions ask more, or take longer.
 _C = cast("Any", torch._C)
 _is_tracing = _C._is_tracing
-_transform = _C._functorch.peek_interpreter_stack
+is_transforming = _C._are_functorch_transforms_active
 _dynamo_callback = _C._dynamo.eval_frame.get_eval_frame_callback
 _dispatch_modes = _C._len_torch_dispatch_stack
-_is_included, _PRE_DISPATCH = _C._dispatch_tls_is_dispatch_key_included, _C.DispatchKey.PreDispatch
 
 
 def _drawn_seed() -> int:

@@ -112,13 +112,15 @@ class VariableTable(nn.ParameterDict):
         """Keep ``value`` as the variable declared so; a Parameter as it is."""
         key, old = declaration.key, self._declared.get(declaration.name)
         if old is None:
-            self._stand_for_itself()
+            if self._structure:
+                self._stand_for_itself()
             self._check_free(declaration)
-        elif (old.shape, old.dtype) != (declaration.shape, declaration.dtype):
-            self._stand_for_itself()
-            self._structure = ""
-        if old is not None and old.buffer != declaration.buffer:
-            delattr(self, key)
+        else:
+            if (old.shape, old.dtype) != (declaration.shape, declaration.dtype):
+                self._stand_for_itself()
+                self._structure = ""
+            if old.buffer != declaration.buffer:
+                delattr(self, key)
         if not declaration.buffer and (
             type(value) is torch.Tensor or not isinstance(value, nn.Parameter)
         ):
@@ -131,7 +133,7 @@ class VariableTable(nn.ParameterDict):
         elif old is None and type(self).register_parameter is _register and not _hooks:
             # What it would do, but for asking once more whether the name is free, which takes
             # longer than all else.
-            self._parameters[key] = cast("nn.Parameter", value)
+            self.__dict__["_parameters"][key] = value
         else:
             self.register_parameter(key, cast("nn.Parameter", value))
         if self._pending:

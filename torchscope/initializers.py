@@ -130,7 +130,8 @@ class zeros(_Initializer):
     dtype: torch.dtype | None = None
 
     def _make(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        return torch.zeros(shape, dtype=dtype)
+        # Torch reads sizes one by one in less time than a tuple.
+        return torch.zeros(*shape, dtype=dtype) if shape else torch.zeros(shape, dtype=dtype)
 
 
 @dataclass(eq=False, repr=False, slots=True)
@@ -147,7 +148,8 @@ class ones(_Initializer):
     dtype: torch.dtype | None = None
 
     def _make(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        return torch.ones(shape, dtype=dtype)
+        # Torch reads sizes one by one in less time than a tuple.
+        return torch.ones(*shape, dtype=dtype) if shape else torch.ones(shape, dtype=dtype)
 
 
 @dataclass(eq=False, repr=False, slots=True)
