@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -177,14 +178,7 @@ def as_shape(shape: ShapeLike) -> tuple[int | None, ...] | None:
     """``shape`` as a tuple; a lone int is one dimension, None is no shape at all."""
     if shape is None:
         return None
-    if isinstance(shape, (list, tuple)):
-        try:
-            known = tuple(map(operator.index, shape))
-        except TypeError:  # One is None, perhaps.
-            known = (-1,)
-        if not known or min(known) >= 0:
-            return known
-    else:
+    if not isinstance(shape, (list, tuple)):
         try:
             return (_as_size(operator.index(shape)),)
         except TypeError:
@@ -192,8 +186,11 @@ def as_shape(shape: ShapeLike) -> tuple[int | None, ...] | None:
                 raise TypeError(
                     f"A shape is a list of sizes such as [3, 4], not {shape!r}."
                 ) from None
-    sizes = cast("Iterable[Any]", shape)
-    return tuple(None if size is None else _as_size(size) for size in sizes)
+    sizes: tuple[Any, ...] = tuple(shape)
+    for size in sizes:
+        if type(size) is not int or size < 0:
+            return tuple(None if size is None else _as_size(size) for size in sizes)
+    return sizes
 
 
 def _as_size(size: Any) -> int:
@@ -339,7 +336,7 @@ def _call(initializer: Any, request: Declaration) -> Any:
     if _fills_in_place(initializer):
         return initializer(torch.empty(shape, dtype=request.dtype))
     arguments: dict[str, Any] = {"dtype": request.dtype}
-    if not _is_ours(initializer) and "partition_info" in parameters_of(initializer):
+    if not _is_ours(initializer) and _takes_partition_info(initializer):
         arguments["partition_info"] = None
     try:
         return initializer(list(shape), **arguments)
@@ -356,6 +353,9 @@ def _call(initializer: Any, request: Declaration) -> Any:
 def _checked(request: Declaration, value: Any) -> torch.Tensor:
     """What an initializer returned, as a tensor that nobody else holds, if it is what was asked."""
     asked = request.dtype if request.complete else None
+    if asked is not None and _is_ours(request.initializer):
+        dense = value.is_contiguous() and not value.requires_grad
+        return value if dense else value.detach().contiguous()
     if not isinstance(value, torch.Tensor) and value is not None:
         value = torch.as_tensor(value, dtype=asked)  # TensorFlow converts arrays, but no tensors.
     if value is None:
@@ -367,9 +367,6 @@ def _checked(request: Declaration, value: Any) -> torch.Tensor:
     elif value.device.type not in ("cpu", (request.device or value.device).type):
         problem = f"returned a tensor on {value.device}. Make it on the CPU; the store moves it."
     else:
-        if _is_ours(request.initializer):
-            dense = value.is_contiguous() and not value.requires_grad
-            return value if dense else value.detach().contiguous()
         return value.detach().clone(**_DENSE)
     raise VariableMismatchError(request.name, f"The initializer of {request.name!r} {problem}")
 
@@ -385,6 +382,14 @@ def _fills_in_place(initializer: Any) -> bool:
     while isinstance(initializer, functools.partial):
         initializer = initializer.func
     return getattr(initializer, "__module__", None) == "torch.nn.init"
+
+
+def _takes_partition_info(initializer: Any) -> bool:
+    name = "partition_info"
+    if type(initializer) is FunctionType and name not in initializer.__code__.co_varnames:
+        if not initializer.__dict__:  # Nothing is wrapped: so it has no such argument.
+            return False
+    return name in parameters_of(initializer)
 
 
 def _needs_no_arguments(initializer: Any) -> bool:
@@ -448,8 +453,8 @@ class own_random_stream:  # noqa: N801  - reads as a function: with own_random_s
             digest = hashlib.blake2b(key, digest_size=8).digest()
             seed = int.from_bytes(digest, "little") >> 1
             if self._ours:
-                self._outer, stream.generator = stream.generator, torch.Generator()
-                stream.generator.manual_seed(seed)
+                self._outer, stream.generator = stream.generator, stream.own
+                stream.own.manual_seed(seed)
             else:
                 self._outer, stream.generator = stream.generator, None
                 self._state = torch.default_generator.get_state()

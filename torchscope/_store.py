@@ -236,8 +236,26 @@ class VariableStore(VariableTable):
         return value
 
     def _check_can_make(self, what: str, name: str) -> None:
+        if (
+            is_compiling()
+            or _is_tracing()
+            or is_transforming()
+            or (_dispatch_modes() or function_modes())
+            or (self._finalized or "_is_replica" in self.__dict__)
+        ):  # Nearly never; then it is to be said what it is, unless the modes are harmless.
+            self._check_surroundings(what, name)
+        _names.check_variable(name)
+        for other, made in self._made_modules.items():  # A module's parameters have such names.
+            if f"{name}/".startswith(f"{other}/"):
+                raise VariableExistsError(
+                    name,
+                    f"{what} {name!r} would lie in the module {other!r}, made at {made.origin}. "
+                    "Use another name.",
+                )
+
+    def _check_surroundings(self, what: str, name: str) -> None:
         advice = "Build the model before: net.build(*example)."
-        if is_traced():
+        if is_compiling() or _is_tracing() or _is_fx_tracing():
             problem = "would have to be made while the model is traced (compiled or exported)."
         elif is_transforming():
             problem = "would have to be made inside a function transform, and be lost with it."
@@ -247,17 +265,8 @@ class VariableStore(VariableTable):
         elif self._finalized:
             problem = f"is new, but the store is finalized.{self._nearest(name)}"
         else:
-            problem = ""
-        if problem:
-            raise NotBuiltError(name, f"{what} {name!r} {problem} {advice}")
-        _names.check_variable(name)
-        for other, made in self._made_modules.items():  # A module's parameters have such names.
-            if f"{name}/".startswith(f"{other}/"):
-                raise VariableExistsError(
-                    name,
-                    f"{what} {name!r} would lie in the module {other!r}, made at {made.origin}. "
-                    "Use another name.",
-                )
+            return
+        raise NotBuiltError(name, f"{what} {name!r} {problem} {advice}")
 
     def _tell_given_up(self, name: str) -> None:
         """Warn where torch.compile had to leave code to Python because it makes a variable."""
@@ -640,12 +649,8 @@ def is_dynamo_on() -> bool:
     return callable(_dynamo_callback())
 
 
-def is_traced() -> bool:
-    """Whether what is computed now is recorded, to be computed again without this code."""
-    if is_compiling() or _is_tracing():
-        return True
-    if _dispatch_modes() == 0 and function_modes() == 0:
-        return False  # What traces puts a mode on either, before dispatch on the second.
+def _is_fx_tracing() -> bool:
+    # It puts a mode on one of torch's two stacks, on that of functions if it traces pre-dispatch.
     fx = sys.modules.get("torch.fx.experimental.proxy_tensor")
     return fx is not None and fx.get_proxy_mode() is not None
 

@@ -110,7 +110,8 @@ class VariableTable(nn.ParameterDict):
 
     def _register(self, declaration: Declaration, value: torch.Tensor) -> None:
         """Keep ``value`` as the variable declared so; a Parameter as it is."""
-        key, old = declaration.key, self._declared.get(declaration.name)
+        name, key, own = declaration.name, declaration.key, self.__dict__
+        old = self._declared.get(name)
         if old is None:
             if self._structure:
                 self._stand_for_itself()
@@ -133,12 +134,12 @@ class VariableTable(nn.ParameterDict):
         elif old is None and type(self).register_parameter is _register and not _hooks:
             # What it would do, but for asking once more whether the name is free, which takes
             # longer than all else.
-            self.__dict__["_parameters"][key] = value
+            own["_parameters"][key] = value
         else:
             self.register_parameter(key, cast("nn.Parameter", value))
         if self._pending:
             self._pending.pop(self._pending_key(declaration.name) or "", None)
-        self._declared[declaration.name] = declaration
+        self._declared[name] = declaration
 
     def _stand_for_itself(self) -> None:
         """No longer tell, in ``as_built``, what stores hold that were built alike: it differs."""
