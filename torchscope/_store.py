@@ -595,9 +595,10 @@ class VariableStore(VariableTable):
 
     def _load_from_state_dict(self, *args: Any) -> None:  # pyright: ignore
         super()._load_from_state_dict(*args)
-        lying = {tensor.device for tensor in self._parameters.values() if tensor is not None}
-        if self._device is not None and self._device.type == "meta" and len(lying) == 1:
-            self._device = lying.pop()  # Assigned, they take later variables with them.
+        if self._device is not None and self._device.type == "meta":
+            lying = {tensor.device for tensor in self._parameters.values() if tensor is not None}
+            if len(lying) == 1:
+                self._device = lying.pop()  # Assigned, they take later variables with them.
 
     def copy(self) -> "VariableStore":
         """Another store of the same variables; modules kept here stay here."""

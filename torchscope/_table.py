@@ -354,12 +354,14 @@ class VariableTable(nn.ParameterDict):
                     yield f"{_names.unescape(key)!r} is missing{_like(key, given, expected)}"
             elif (
                 isinstance(value, torch.Tensor)
-                and tuple(value.shape) != tuple(tensor.shape)
+                and value.shape != tensor.shape
                 and (tensor.ndim, value.ndim) != (0, 1)
             ):
                 shapes = f"{tuple(tensor.shape)} here, {tuple(value.shape)} in the state dict"
                 yield f"{_names.unescape(key)!r} has shape {shapes}"
         for key, value in given.items():
+            if key in expected and isinstance(value, torch.Tensor):
+                continue
             path = key.rpartition(".")[0]
             while path not in modules:
                 path = path.rpartition(".")[0]
