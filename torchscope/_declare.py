@@ -132,7 +132,7 @@ class Declaration:
         """From now on it has this shape and dtype."""
         self.shape, self.sizes = _shape(shape)
         self.dtype = dtype
-        kind: Any = type(self.initializer)
+        kind = self.initializer.__class__
         if kind is zeros or kind is ones:  # Written at each get, they are all alike.
             self.initializer = _alike(kind, self.initializer.dtype)
 
@@ -186,7 +186,7 @@ def as_shape(shape: ShapeLike) -> tuple[int | None, ...] | None:
                 raise TypeError(
                     f"A shape is a list of sizes such as [3, 4], not {shape!r}."
                 ) from None
-    sizes: tuple[Any, ...] = tuple(shape)
+    sizes = tuple(cast("Iterable[Any]", shape))
     for size in sizes:
         if type(size) is not int or size < 0:
             return tuple(None if size is None else _as_size(size) for size in sizes)
@@ -290,7 +290,8 @@ def first_value(request: Declaration, seed: int) -> torch.Tensor:
         VariableMismatchError: the initializer gave another shape, dtype or device, or None.
     """
     initializer = request.initializer
-    kind, shape = type(initializer), request.shape
+    kind = initializer.__class__
+    shape = request.shape
     if (
         (kind is zeros or kind is ones)
         and shape is not None
@@ -385,11 +386,10 @@ def _fills_in_place(initializer: Any) -> bool:
 
 
 def _takes_partition_info(initializer: Any) -> bool:
-    name = "partition_info"
-    if type(initializer) is FunctionType and name not in initializer.__code__.co_varnames:
-        if not initializer.__dict__:  # Nothing is wrapped: so it has no such argument.
-            return False
-    return name in parameters_of(initializer)
+    plain = type(initializer) is FunctionType and not initializer.__dict__  # It wraps no other.
+    if plain and "partition_info" not in initializer.__code__.co_varnames:
+        return False  # In a tenth of the time that a signature takes.
+    return "partition_info" in parameters_of(initializer)
 
 
 def _needs_no_arguments(initializer: Any) -> bool:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
-from torch import nn
 from torch import is_inference_mode_enabled as is_inferring
+from torch import nn
 from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils._python_dispatch import _disable_current_modes
@@ -192,10 +192,9 @@ class VariableStore(VariableTable):
         if key is None:
             value = first_value(request, self._seed)
             request.settle(value.shape, value.dtype)
-            lacking = self._not_loaded
-            if lacking is not None and request.persistent:
-                if self._pending_terms.cover(request.name):
-                    lacking.append(request.name)
+            lacking = self._not_loaded if request.persistent else None
+            if lacking is not None and self._pending_terms.cover(request.name):
+                lacking.append(request.name)
         else:
             value = self._loaded(request, self._pending[key])
             if self._pending_assign:
