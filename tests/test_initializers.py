@@ -374,6 +374,11 @@ def test_constant_is_made_of_narrow_floats_too(dtype: torch.dtype) -> None:
     assert values.float().tolist() == [1, 0.5, 0.5]
 
 
+@pytest.mark.parametrize("value", [1e300, -1e300, math.inf, -math.inf])
+def test_constant_beyond_the_largest_value_is_infinite(value: float) -> None:
+    assert make("constant", value)([2]).tolist() == [math.copysign(math.inf, value)] * 2
+
+
 @pytest.mark.parametrize("value", [np.ones(3, np.float32), torch.ones(3, requires_grad=True)])
 def test_constant_shares_neither_memory_nor_gradients_with_its_value(value) -> None:
     initializer = make("constant", value)

@@ -288,12 +288,15 @@ def test_exporting_a_path_that_the_build_did_not_reach_names_what_is_missing(str
     torch.export.export(net, (X,), strict=strict)
 
 
-@pytest.mark.parametrize("mode", ["fake", "symbolic"])
-def test_a_graph_traced_with_fake_tensors_leaves_none_in_an_unbuilt_net(mode: str):
+@pytest.mark.parametrize("mode", ["real", "fake", "symbolic"])
+@pytest.mark.parametrize("pre_dispatch", [False, True])
+def test_a_graph_traced_with_fake_tensors_leaves_none_in_an_unbuilt_net(
+    mode: str, pre_dispatch: bool
+):
     """What torch.compile and torch.export are made of, called directly."""
     net = ts.ScopedModule(layer)
     with pytest.raises(ts.NotBuiltError, match=r"net\.build\("):
-        make_fx(net, tracing_mode=mode)(X)
+        make_fx(net, tracing_mode=mode, pre_dispatch=pre_dispatch)(X)
     assert untouched(net) == untouched(ts.ScopedModule(layer))
 
 

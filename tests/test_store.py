@@ -1546,3 +1546,36 @@ def test_a_reset_of_the_default_store_reaches_every_thread():
     thread.join()
     assert found[0] is not found[1]
     assert ts.default_store()["w"] is found[1]
+
+
+# ---- torch's registration ------------------------------------------------------------------------
+
+
+def test_a_hook_on_registration_sees_each_variable_and_may_replace_it(store: ts.VariableStore):
+    def doubled(module: nn.Module, name: str, parameter: nn.Parameter) -> nn.Parameter:
+        return nn.Parameter(parameter.detach() * 2)
+
+    handle = torch.nn.modules.module.register_module_parameter_registration_hook(doubled)
+    try:
+        variable = ts.get_variable("a/w", [2], initializer=ts.ones_initializer())
+    finally:
+        handle.remove()
+    assert variable.tolist() == [2, 2]
+    assert store["a/w"] is variable
+
+
+def test_a_register_parameter_that_was_exchanged_is_called(
+    store: ts.VariableStore, monkeypatch: pytest.MonkeyPatch
+):
+    """As accelerate's init_empty_weights exchanges it."""
+    registered: list[str] = []
+    original = nn.Module.register_parameter
+
+    def noting(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        registered.append(name)
+        original(self, name, param)
+
+    monkeypatch.setattr(nn.Module, "register_parameter", noting)
+    variable = ts.get_variable("a/w", [2])
+    assert registered == ["a/w"]
+    assert store["a/w"] is variable

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -50,18 +51,25 @@ class Origin:
     line: int = 0
 
     @classmethod
-    def here(cls) -> "Origin":
-        """The first frame outside torchscope and torch."""
-        frame = sys._getframe(1)
+    def here(cls, inside: int = 0) -> "Origin":
+        """The first frame outside torchscope and torch; the ``inside`` innermost calls are in it.
+
+        To look at a frame takes long.
+        """
+        frame = sys._getframe(1 + inside)
         while frame is not None:
-            module = frame.f_globals.get("__name__", "") + "."
-            if not module.startswith(("torchscope.", "torch.")):
+            if not _is_inside(frame.f_globals.get("__name__")):
                 return _origin(frame.f_code.co_filename, frame.f_lineno)
             frame = frame.f_back
         return cls()
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.file else "an unknown place"
+
+
+@functools.cache
+def _is_inside(module: str | None) -> bool:
+    return f"{module}.".startswith(("torchscope.", "torch."))
 
 
 # What many variables have in common is kept once.
@@ -77,7 +85,7 @@ def _alike(kind: Callable[[Any], Initializer], dtype: torch.dtype | None) -> Ini
 
 @functools.lru_cache(4096)
 def _shape(shape: Shape) -> tuple[Shape, list[int]]:
-    return shape, list(shape)
+    return tuple(shape), list(shape)
 
 
 def warn(origin: Origin, message: str) -> None:
@@ -104,11 +112,11 @@ class Declaration:
     device: torch.device | None = None
     buffer: bool = False
     persistent: bool = True
+    default_dtype: bool = False  # nobody said one: it is, or was when made, torch's default
     origin: Any = None  # an Origin, once it is made
     key: str = ""  # in the state dict
     shapeless: bool = False  # the initializer takes no arguments and brings the shape
     sizes: Sequence[int | None] | None = None  # the shape as a list, which most code asks with
-    default_dtype: bool = False  # nobody said one: it is, or was when made, torch's default
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Declaration":
         return self
@@ -120,12 +128,12 @@ class Declaration:
         for name, value in state.items():
             setattr(self, name, value)
 
-    def settle(self, shape: Iterable[int], dtype: torch.dtype) -> None:
+    def settle(self, shape: Shape, dtype: torch.dtype) -> None:
         """From now on it has this shape and dtype."""
-        self.shape, self.sizes = _shape(tuple(shape))
+        self.shape, self.sizes = _shape(shape)
         self.dtype = dtype
-        if type(self.initializer) in (zeros, ones):  # Written at each get, they are all alike.
-            kind = cast("Callable[[Any], Initializer]", type(self.initializer))
+        kind = self.initializer.__class__
+        if kind is zeros or kind is ones:  # Written at each get, they are all alike.
             self.initializer = _alike(kind, self.initializer.dtype)
 
     @property
@@ -181,10 +189,8 @@ def as_shape(shape: ShapeLike) -> tuple[int | None, ...] | None:
     sizes = tuple(cast("Iterable[Any]", shape))
     for size in sizes:
         if type(size) is not int or size < 0:
-            break
-    else:  # Nearly always.
-        return sizes
-    return tuple(None if size is None else _as_size(size) for size in sizes)
+            return tuple(None if size is None else _as_size(size) for size in sizes)
+    return sizes
 
 
 def _as_size(size: Any) -> int:
@@ -284,8 +290,16 @@ def first_value(request: Declaration, seed: int) -> torch.Tensor:
         VariableMismatchError: the initializer gave another shape, dtype or device, or None.
     """
     initializer = request.initializer
-    if _is_plain(initializer, request):
-        return initializer(request.shape, request.dtype)
+    kind = initializer.__class__
+    shape = request.shape
+    if (
+        (kind is zeros or kind is ones)
+        and shape is not None
+        and None not in shape
+        and request.device == _CPU
+        and function_modes() == 0
+    ):  # Then it is known to give what is asked for, and nothing has to be kept from it.
+        return initializer._make(shape, request.dtype)
     if request.by_value:
         with naming(request.name):
             return as_value(request.initializer, request.dtype).detach().clone(**_DENSE)
@@ -303,18 +317,6 @@ def first_value(request: Declaration, seed: int) -> torch.Tensor:
         return torch.empty(_sizes(request), dtype=request.dtype, device="meta")
     with own_random_stream(seed, request.name, initializer):
         return _checked(request, _call(initializer, request))
-
-
-def _is_plain(initializer: Any, request: Declaration) -> bool:
-    """Whether calling it is known to give what is asked for, and nothing has to be kept from it."""
-    return (
-        type(initializer) in (zeros, ones)
-        and request.shape is not None
-        and None not in request.shape
-        and request.device == _CPU
-        and _function_modes() == 0
-        and not torch.is_autocast_enabled("cpu")
-    )
 
 
 def _default_initializer(request: Declaration) -> Initializer:
@@ -335,7 +337,7 @@ def _call(initializer: Any, request: Declaration) -> Any:
     if _fills_in_place(initializer):
         return initializer(torch.empty(shape, dtype=request.dtype))
     arguments: dict[str, Any] = {"dtype": request.dtype}
-    if not _is_ours(initializer) and "partition_info" in parameters_of(initializer):
+    if not _is_ours(initializer) and _takes_partition_info(initializer):
         arguments["partition_info"] = None
     try:
         return initializer(list(shape), **arguments)
@@ -352,6 +354,9 @@ def _call(initializer: Any, request: Declaration) -> Any:
 def _checked(request: Declaration, value: Any) -> torch.Tensor:
     """What an initializer returned, as a tensor that nobody else holds, if it is what was asked."""
     asked = request.dtype if request.complete else None
+    if asked is not None and _is_ours(request.initializer):
+        dense = value.is_contiguous() and not value.requires_grad
+        return value if dense else value.detach().contiguous()
     if not isinstance(value, torch.Tensor) and value is not None:
         value = torch.as_tensor(value, dtype=asked)  # TensorFlow converts arrays, but no tensors.
     if value is None:
@@ -363,9 +368,6 @@ def _checked(request: Declaration, value: Any) -> torch.Tensor:
     elif value.device.type not in ("cpu", (request.device or value.device).type):
         problem = f"returned a tensor on {value.device}. Make it on the CPU; the store moves it."
     else:
-        if _is_ours(request.initializer):
-            dense = value.is_contiguous() and not value.requires_grad
-            return value if dense else value.detach().contiguous()
         return value.detach().clone(**_DENSE)
     raise VariableMismatchError(request.name, f"The initializer of {request.name!r} {problem}")
 
@@ -381,6 +383,13 @@ def _fills_in_place(initializer: Any) -> bool:
     while isinstance(initializer, functools.partial):
         initializer = initializer.func
     return getattr(initializer, "__module__", None) == "torch.nn.init"
+
+
+def _takes_partition_info(initializer: Any) -> bool:
+    plain = type(initializer) is FunctionType and not initializer.__dict__  # It wraps no other.
+    if plain and "partition_info" not in initializer.__code__.co_varnames:
+        return False  # In a tenth of the time that a signature takes.
+    return "partition_info" in parameters_of(initializer)
 
 
 def _needs_no_arguments(initializer: Any) -> bool:
@@ -410,11 +419,11 @@ def _last(full_name: str) -> str:
 
 def default_device() -> torch.device:
     """Torch's default device; nearly always nothing has set one, and asking takes long."""
-    return _CPU if _function_modes() == 0 else torch.get_default_device()
+    return _CPU if function_modes() == 0 else torch.get_default_device()
 
 
 _CPU = torch.device("cpu")
-_function_modes: Callable[[], int] = cast("Any", torch._C)._len_torch_function_stack
+function_modes: Callable[[], int] = cast("Any", torch._C)._len_torch_function_stack
 
 
 class own_random_stream:  # noqa: N801  - reads as a function: with own_random_stream(...):
@@ -444,8 +453,8 @@ class own_random_stream:  # noqa: N801  - reads as a function: with own_random_s
             digest = hashlib.blake2b(key, digest_size=8).digest()
             seed = int.from_bytes(digest, "little") >> 1
             if self._ours:
-                self._outer, stream.generator = stream.generator, torch.Generator()
-                stream.generator.manual_seed(seed)
+                self._outer, stream.generator = stream.generator, stream.own
+                stream.own.manual_seed(seed)
             else:
                 self._outer, stream.generator = stream.generator, None
                 self._state = torch.default_generator.get_state()

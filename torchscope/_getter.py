@@ -87,8 +87,19 @@ def ask(
     trainable = trainable is not False
     if custom_getter is None:
         mode = scope.mode if reuse is None else _mode(full_name, reuse)
-        settings = initializer, regularizer, trainable, collections, constraint, device
-        return find_or_make(run, _request(full_name, shape, dtype, *settings, said), mode)
+        request = _request(
+            full_name,
+            shape,
+            dtype,
+            initializer,
+            regularizer,
+            trainable,
+            collections,
+            constraint,
+            device,
+            said,
+        )
+        return find_or_make(run, request, mode)
     if not callable(custom_getter):
         raise ScopeError(
             full_name,
@@ -204,14 +215,26 @@ def _request(
     if collections is not None:
         members = members_of(full_name, collections)
         local = GraphKeys.LOCAL_VARIABLES in members and GraphKeys.GLOBAL_VARIABLES not in members
-    with naming(full_name):
+    try:
         shape = as_shape(shape)
+    except (ScopeError, TypeError):
+        with naming(full_name):
+            raise
     if device is not None:
         device = torch.device(device)
     return Declaration(
-        *(full_name, shape, dtype, initializer, regularizer, trainable, members, constraint),
-        *(device, local, not local),
-        default_dtype=not said,
+        full_name,
+        shape,
+        dtype,
+        initializer,
+        regularizer,
+        trainable,
+        members,
+        constraint,
+        device,
+        local,
+        not local,
+        not said,
     )
 
 

@@ -147,7 +147,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
         if problems:
             warn(Origin.here(), f"The state dict that was loaded does not fit.{problems}")
 
-    def _check_given_up(self, name: str) -> None:
+    def _tell_given_up(self, name: str) -> None:
         """Nothing is given up: forward is compiled again once the variable is there."""
 
     def _note_reading(self) -> None:

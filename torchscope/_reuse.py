@@ -11,7 +11,7 @@ from torch.compiler import is_dynamo_compiling
 from ._declare import Declaration, GraphKeys, brings, fits
 from ._errors import NotBuiltError, ScopeError, VariableExistsError, VariableMismatchError
 from ._here import Pass, here
-from ._store import VariableStore, making, uncompiled
+from ._store import VariableStore, is_dynamo_on, making, uncompiled
 from ._table import as_built
 
 T = TypeVar("T")
@@ -117,7 +117,7 @@ def find_or_make(run: Pass, request: Declaration, reuse: Reuse) -> torch.Tensor:
     """
     store: VariableStore = run.store
     name = request.name
-    if request.initializer is not None and request.by_value and request.shape is not None:
+    if request.shape is not None and request.by_value:
         raise ScopeError(
             name,
             f"Variable {name!r} has a value for its initializer, which brings its own shape. Leave "
@@ -130,15 +130,11 @@ def find_or_make(run: Pass, request: Declaration, reuse: Reuse) -> torch.Tensor:
             "name, or get_module.",
         )
 
-    def make() -> torch.Tensor:
-        variable = store._make(request)
-        run.met[name] = None
+    if (made := _made(run, name, reuse, store._declared, store._make, request)) is not None:
         # TensorFlow runs it after keeping the variable: if it raises, the variable stays.
         if request.regularizer is not None:
-            store._regularize(store._declared[name])
-        return variable
-
-    if (made := _made(run, name, reuse, store._declared, make)) is not None:
+            with making:
+                uncompiled(store._regularize)(request)
         return made
     declared = store._declared[name]
     _check_fits(request, declared, met=name in run.met)
@@ -151,28 +147,30 @@ def find_or_make_module(
 ) -> nn.Module:
     """The module ``full_name``, by the same table."""
     store: VariableStore = run.store
-
-    def make() -> nn.Module:
-        module = store._make_module(full_name, factory)
-        run.met[full_name] = None
-        return module
-
-    if (made := _made(run, full_name, reuse, store._made_modules, make)) is not None:
+    there, asked = store._made_modules, (full_name, factory)
+    if (made := _made(run, full_name, reuse, there, store._make_module, *asked)) is not None:
         return made
     _meet(run, full_name)
     return cast("nn.Module", store._module(full_name))
 
 
 def _made(
-    run: Pass, name: str, reuse: Reuse, there: Mapping[str, Any], make: Callable[[], T]
+    run: Pass,
+    name: str,
+    reuse: Reuse,
+    there: Mapping[str, Any],
+    make: Callable[..., T],
+    *asked: Any,
 ) -> T | None:
     """What ``make`` makes, if the table says to make; None if it says to return what is there."""
-    if _watched(run):
+    compiling = is_dynamo_compiling()
+    watched = run.traced or not compiling
+    if watched:
         run.check(name)
     if name not in there:
-        if reuse is Reuse.YES and (name not in run.store or there is not run.declared):
+        if reuse is _YES and (name not in run.store or there is not run.declared):
             run.store._missing(name, " To make it here, enter its scope with reuse=AUTO_REUSE.")
-        if is_dynamo_compiling():  # Raised here, Dynamo shows it, or leaves the call to Python.
+        if compiling:  # Raised here, Dynamo shows it, or leaves the call to Python.
             raise NotBuiltError(
                 name,
                 f"{name!r} would have to be made in compiled code. Build the model before: "
@@ -180,9 +178,13 @@ def _made(
             )
         with making:
             if name not in there:  # Another thread may have been first.
-                run.store._check_given_up(name)
-                return uncompiled(make)()
-    if reuse is _NO and name in run.met and _watched(run):
+                if is_dynamo_on():
+                    uncompiled(run.store._tell_given_up)(name)
+                    make = uncompiled(make)
+                made = make(*asked)
+                run.met[name] = None
+                return made
+    if watched and reuse is _NO and name in run.met:
         raise VariableExistsError(name, _exists(run, name))
     return None
 

@@ -7,13 +7,13 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
+from torch import is_inference_mode_enabled as is_inferring
 from torch import nn
-from torch.compiler import is_dynamo_compiling
+from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils._python_dispatch import _disable_current_modes
 from typing_extensions import ParamSpec, Self
@@ -27,6 +27,7 @@ from ._declare import (
     default_device,
     first_value,
     fits,
+    function_modes,
     keeps_all,
     own_random_stream,
     picklable,
@@ -160,22 +161,30 @@ class VariableStore(VariableTable):
 
     def _make(self, request: Declaration) -> torch.Tensor:
         """Make the variable that ``request`` asks for, or take the value loaded for it."""
-        self._check_can_make("Variable", request.name)
+        if is_inferring():  # A tensor made then could never be trained.
+            with torch.inference_mode(False):
+                return self._make(request)
+        name = request.name
+        self._check_can_make("Variable", name)
         if request.device is None:
             request.device = self._device or default_device()
-        request.name = sys.intern(request.name)
-        request.key = sys.intern(_names.escape(request.name))
-        request.origin = Origin.here()
-        request.shapeless = request.initializer is not None and not request.complete
-        request.shapeless = request.shapeless and callable(request.initializer)
-        with not_inferring():
-            value = self._value(request)
-            request.default_dtype &= request.dtype == torch.get_default_dtype()
-            self._check_late("Variable", request.name, request.origin)
-            self._register(request, value)
-        variable = self._fetch(request)  # Read again: hooks on registration may have replaced it.
-        if here.kept is not None and not variable.requires_grad:
-            here.kept.append((variable, variable.detach().clone()))
+        request.name = name = sys.intern(name)  # One string for it in all tables.
+        request.key = sys.intern(_names.escape(name))
+        request.origin = Origin.here(inside=4)  # _made, find_or_make, ask or the like, its caller
+        shape = request.shape
+        if (shape is None or None in shape) and callable(request.initializer):
+            request.shapeless = True
+        value = self._value(request)
+        if request.default_dtype:
+            request.default_dtype = request.dtype is torch.get_default_dtype()
+        self._check_late("Variable", name, request.origin)
+        self._register(request, value)
+        variable = self._parameters.get(request.key)  # Hooks on registration may have replaced it.
+        if variable is None:
+            variable = self._at(request.key)
+        kept = here.kept
+        if kept is not None and not variable.requires_grad:
+            kept.append((variable, variable.detach().clone()))
         return variable
 
     def _value(self, request: Declaration) -> torch.Tensor:
@@ -183,37 +192,14 @@ class VariableStore(VariableTable):
         key = self._pending_key(request.name) if self._pending else None
         if key is None:
             value = first_value(request, self._seed)
-            dtype = value.dtype
+            request.settle(value.shape, value.dtype)
             lacking = self._not_loaded if request.persistent else None
             if lacking is not None and self._pending_terms.cover(request.name):
                 lacking.append(request.name)
         else:
-            value = self._pending[key]
-            brought = first_value(request, self._seed) if request.shapeless else None
-            shape, dtype = brings(request) if brought is None else (brought.shape, brought.dtype)
-            if not fits(shape, tuple(value.shape)):
-                raise VariableMismatchError(
-                    request.name,
-                    f"Variable {request.name!r} is asked for with shape {shape}, but was loaded "
-                    f"with {tuple(value.shape)}. Load a state dict that fits, or drop the value: "
-                    f"del store[{request.name!r}].",
-                )
-            if self._pending_terms.exact and not keeps_all(value.dtype, dtype or value.dtype):
-                raise VariableMismatchError(
-                    request.name,
-                    f"Variable {request.name!r} is asked for with dtype {dtype}, but was loaded as "
-                    f"{value.dtype}. Convert the value before it is loaded, or drop it: "
-                    f"del store[{request.name!r}].",
-                )
-        request.settle(value.shape, dtype or request.dtype)
-        if key is not None and self._pending_assign:
-            return value.detach()
-        if key is not None and request.device is not None and request.device.type == "meta":
-            warn(
-                request.origin,
-                f"The value loaded for {request.name!r} is lost: the variable is made on the meta "
-                "device. Load with load_state_dict(state_dict, assign=True).",
-            )
+            value = self._loaded(request, self._pending[key])
+            if self._pending_assign:
+                return value.detach()
         dtype = request.dtype
         if self._float_dtype is not None and dtype.is_floating_point:
             dtype = self._float_dtype
@@ -221,25 +207,45 @@ class VariableStore(VariableTable):
             return value
         return value.to(request.device, dtype)
 
-    def _check_can_make(self, what: str, name: str) -> None:
-        advice = "Build the model before: net.build(*example)."
-        if _traced():
-            problem = "would have to be made while the model is traced (compiled or exported)."
-        elif torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore
-            problem = "would have to be made inside a function transform, and be lost with it."
-            advice = "Ask for it outside the transform first, or build: net.build(*example)."
-        elif self.__dict__.get("_is_replica"):
-            problem = "would have to be made in a replica of DataParallel, and be lost with it."
-        elif self._finalized:
-            problem = f"is new, but the store is finalized.{self._nearest(name)}"
-        else:
-            return self._check_name(what, name)
-        raise NotBuiltError(name, f"{what} {name!r} {problem} {advice}")
+    def _loaded(self, request: Declaration, value: torch.Tensor) -> torch.Tensor:
+        """The value that was loaded for ``request``, if it fits."""
+        brought = first_value(request, self._seed) if request.shapeless else None
+        shape, dtype = brings(request) if brought is None else (brought.shape, brought.dtype)
+        if not fits(shape, tuple(value.shape)):
+            raise VariableMismatchError(
+                request.name,
+                f"Variable {request.name!r} is asked for with shape {shape}, but was loaded "
+                f"with {tuple(value.shape)}. Load a state dict that fits, or drop the value: "
+                f"del store[{request.name!r}].",
+            )
+        if self._pending_terms.exact and not keeps_all(value.dtype, dtype or value.dtype):
+            raise VariableMismatchError(
+                request.name,
+                f"Variable {request.name!r} is asked for with dtype {dtype}, but was loaded as "
+                f"{value.dtype}. Convert the value before it is loaded, or drop it: "
+                f"del store[{request.name!r}].",
+            )
+        request.settle(value.shape, dtype or request.dtype)
+        on_meta = request.device is not None and request.device.type == "meta"
+        if on_meta and not self._pending_assign:
+            warn(
+                request.origin,
+                f"The value loaded for {request.name!r} is lost: the variable is made on the meta "
+                "device. Load with load_state_dict(state_dict, assign=True).",
+            )
+        return value
 
-    def _check_name(self, what: str, name: str) -> None:
-        """Refuse a name that TensorFlow would, and one that a module's parameters would share."""
+    def _check_can_make(self, what: str, name: str) -> None:
+        if (
+            is_compiling()
+            or _is_tracing()
+            or is_transforming()
+            or (_dispatch_modes() or function_modes())
+            or (self._finalized or "_is_replica" in self.__dict__)
+        ):  # Nearly never; then it is to be said what it is, unless the modes are harmless.
+            self._check_surroundings(what, name)
         _names.check_variable(name)
-        for other, made in self._made_modules.items():
+        for other, made in self._made_modules.items():  # A module's parameters have such names.
             if f"{name}/".startswith(f"{other}/"):
                 raise VariableExistsError(
                     name,
@@ -247,12 +253,29 @@ class VariableStore(VariableTable):
                     "Use another name.",
                 )
 
-    def _check_given_up(self, name: str) -> None:
+    def _check_surroundings(self, what: str, name: str) -> None:
+        advice = "Build the model before: net.build(*example)."
+        if is_compiling() or _is_tracing() or _is_fx_tracing():
+            problem = "would have to be made while the model is traced (compiled or exported)."
+        elif is_transforming():
+            problem = "would have to be made inside a function transform, and be lost with it."
+            advice = "Ask for it outside the transform first, or build: net.build(*example)."
+        elif self.__dict__.get("_is_replica"):
+            problem = "would have to be made in a replica of DataParallel, and be lost with it."
+        elif self._finalized:
+            problem = f"is new, but the store is finalized.{self._nearest(name)}"
+        else:
+            return
+        raise NotBuiltError(name, f"{what} {name!r} {problem} {advice}")
+
+    def _tell_given_up(self, name: str) -> None:
         """Warn where torch.compile had to leave code to Python because it makes a variable."""
-        if is_dynamo_compiling():  # Raised, this too is left to Python, where it can be told.
-            raise NotBuiltError(name, f"{name!r} is not made in compiled code.")
-        if callable(cast("Any", torch._C)._dynamo.eval_frame.get_eval_frame_callback()):
-            uncompiled(_tell_given_up)(name)
+        warn(
+            Origin.here(),
+            f"{name!r} is made by code that torch.compile was to compile, and which it now leaves "
+            "to Python for good. Run it once before compiling it, or use ts.ScopedModule(fn), "
+            "which does so by itself.",
+        )
 
     def _note_reading(self) -> None:
         """For ScopedModule: nothing is missing yet in a store that does not know its function."""
@@ -283,7 +306,10 @@ class VariableStore(VariableTable):
                     f"Module {full_name!r} would take the name of {name!r}, made at "
                     f"{self.origin(name)}. Use another name.",
                 )
-        with not_inferring(), own_random_stream(self._seed, full_name):
+        if is_inferring():
+            with torch.inference_mode(False):
+                return self._make_module(full_name, factory)
+        with own_random_stream(self._seed, full_name):
             module = None if isinstance(factory, nn.Module) else factory()
         if not isinstance(module, nn.Module):
             problem = f"gave {type(module).__name__}, not an nn.Module"
@@ -295,10 +321,9 @@ class VariableStore(VariableTable):
                 f"get_module({last!r}, lambda: nn.Linear(3, 4))."
             )
         device = self._device or default_device()
-        with not_inferring():
-            if self._device is not None or device.type != "cpu":
-                module.to(device)
-            module.to(self._float_dtype).train(self.training)
+        if self._device is not None or device.type != "cpu":
+            module.to(device)
+        module.to(self._float_dtype).train(self.training)
         key = _names.escape(full_name)
         # A state dict spells what is below the module with a dot, a checkpoint with a slash.
         dotted, slashed = f"{key}.", f"{full_name}/".replace(".", "%2E")
@@ -578,9 +603,10 @@ class VariableStore(VariableTable):
 
     def _load_from_state_dict(self, *args: Any) -> None:  # pyright: ignore
         super()._load_from_state_dict(*args)
-        lying = {tensor.device for tensor in self._parameters.values() if tensor is not None}
-        if self._device is not None and self._device.type == "meta" and len(lying) == 1:
-            self._device = lying.pop()  # Assigned, they take later variables with them.
+        if self._device is not None and self._device.type == "meta":
+            lying = {tensor.device for tensor in self._parameters.values() if tensor is not None}
+            if len(lying) == 1:
+                self._device = lying.pop()  # Assigned, they take later variables with them.
 
     def copy(self) -> "VariableStore":
         """Another store of the same variables; modules kept here stay here."""
@@ -622,33 +648,28 @@ def uncompiled(fn: Callable[P, R]) -> Callable[P, R]:
     return fn if dynamo is None else dynamo.disable(fn)
 
 
-def not_inferring() -> AbstractContextManager[Any]:
-    """Out of inference mode: a tensor made under it could never be trained."""
-    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else _AS_IT_IS
-
-
-_AS_IT_IS = nullcontext()
-
-
-def _tell_given_up(name: str) -> None:
-    warn(
-        Origin.here(),
-        f"{name!r} is made by code that torch.compile was to compile, and which it now leaves to "
-        "Python for good. Run it once before compiling it, or use ts.ScopedModule(fn), which does "
-        "so by itself.",
-    )
-
-
 def _run(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
     with Pass(store):
         return whole(fn(*args, **kwargs))
 
 
-def _traced() -> bool:
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
-        return True
+def is_dynamo_on() -> bool:
+    """Whether Dynamo is to compile what Python calls from here."""
+    return callable(_dynamo_callback())
+
+
+def _is_fx_tracing() -> bool:
+    # It puts a mode on one of torch's two stacks, on that of functions if it traces pre-dispatch.
     fx = sys.modules.get("torch.fx.experimental.proxy_tensor")
     return fx is not None and fx.get_proxy_mode() is not None
+
+
+# What is asked before each making, of torch itself: its public functions ask more, or take longer.
+_C = cast("Any", torch._C)
+_is_tracing = _C._is_tracing
+is_transforming = _C._are_functorch_transforms_active
+_dynamo_callback = _C._dynamo.eval_frame.get_eval_frame_callback
+_dispatch_modes = _C._len_torch_dispatch_stack
 
 
 def _drawn_seed() -> int:

@@ -110,26 +110,18 @@ class VariableTable(nn.ParameterDict):
 
     def _register(self, declaration: Declaration, value: torch.Tensor) -> None:
         """Keep ``value`` as the variable declared so; a Parameter as it is."""
-        key, old = declaration.key, self._declared.get(declaration.name)
+        name, key, own = declaration.name, declaration.key, self.__dict__
+        old = self._declared.get(name)
         if old is None:
-            self._stand_for_itself()
-        elif (old.shape, old.dtype) != (declaration.shape, declaration.dtype):
-            self._stand_for_itself()
-            self._structure = ""
-        if old is not None and old.buffer != declaration.buffer:
-            delattr(self, key)
-        elif old is None and "/" in key and self._has(key):
-            raise NotBuiltError(
-                declaration.name,
-                f"Variable {declaration.name!r} was put in from outside (by functional_call, "
-                "perhaps) before it was made. Build the module first: net.build(*example).",
-            )
-        elif old is None and "/" not in key and hasattr(self, key):
-            raise VariableNameError(
-                declaration.name,
-                f"Variable {declaration.name!r} cannot be kept: {type(self).__name__} has an "
-                "attribute of that name. Use another name, or a scope: variable_scope('model').",
-            )
+            if self._structure:
+                self._stand_for_itself()
+            self._check_free(declaration)
+        else:
+            if (old.shape, old.dtype) != (declaration.shape, declaration.dtype):
+                self._stand_for_itself()
+                self._structure = ""
+            if old.buffer != declaration.buffer:
+                delattr(self, key)
         if not declaration.buffer and (
             type(value) is torch.Tensor or not isinstance(value, nn.Parameter)
         ):
@@ -139,22 +131,42 @@ class VariableTable(nn.ParameterDict):
             setattr(self, key, value)  # Where it was in the order.
         elif declaration.buffer:
             self.register_buffer(key, value, persistent=declaration.persistent)
+        elif old is None and type(self).register_parameter is _register and not _hooks:
+            # What it would do, but for asking once more whether the name is free, which takes
+            # longer than all else.
+            own["_parameters"][key] = value
         else:
             self.register_parameter(key, cast("nn.Parameter", value))
         if self._pending:
             self._pending.pop(self._pending_key(declaration.name) or "", None)
-        self._declared[declaration.name] = declaration
+        self._declared[name] = declaration
 
     def _stand_for_itself(self) -> None:
         """No longer tell, in ``as_built``, what stores hold that were built alike: it differs."""
         if self._structure and _alike.get(self._structure) is self:
             del _alike[self._structure]
 
-    def _has(self, key: str) -> bool:
-        """Whether something is kept under a key with a slash; hasattr takes ten times as long."""
-        own = self.__dict__
-        tables = own["_parameters"], own["_buffers"], own["_modules"], own
-        return any(key in table for table in tables)
+    def _check_free(self, new: Declaration) -> None:
+        """Raise if something else than a variable is kept already where ``new`` is to be."""
+        key, own = new.key, self.__dict__
+        if "/" not in key:
+            if hasattr(self, key):
+                raise VariableNameError(
+                    new.name,
+                    f"Variable {new.name!r} cannot be kept: {type(self).__name__} has an attribute "
+                    "of that name. Use another name, or a scope: variable_scope('model').",
+                )
+        elif (  # No class has such an attribute, and to ask for one takes ten times as long.
+            key in own["_parameters"]
+            or key in own
+            or key in own["_buffers"]
+            or key in own["_modules"]
+        ):
+            raise NotBuiltError(
+                new.name,
+                f"Variable {new.name!r} was put in from outside (by functional_call, perhaps) "
+                "before it was made. Build the module first: net.build(*example).",
+            )
 
     # ---- the mapping -----------------------------------------------------------------------
 
@@ -342,12 +354,14 @@ class VariableTable(nn.ParameterDict):
                     yield f"{_names.unescape(key)!r} is missing{_like(key, given, expected)}"
             elif (
                 isinstance(value, torch.Tensor)
-                and tuple(value.shape) != tuple(tensor.shape)
+                and value.shape != tensor.shape
                 and (tensor.ndim, value.ndim) != (0, 1)
             ):
                 shapes = f"{tuple(tensor.shape)} here, {tuple(value.shape)} in the state dict"
                 yield f"{_names.unescape(key)!r} has shape {shapes}"
         for key, value in given.items():
+            if key in expected and isinstance(value, torch.Tensor):
+                continue
             path = key.rpartition(".")[0]
             while path not in modules:
                 path = path.rpartition(".")[0]
@@ -408,6 +422,10 @@ def key_in(module: nn.Module, name: str) -> str:
             return f"{key}.{key_in(child, name.removeprefix(below))}"
     return _names.escape(name) if isinstance(module, VariableTable) else name
 
+
+# Some libraries exchange the one (accelerate), others are called by the other.
+_register = nn.Module.register_parameter
+_hooks = cast("Any", nn.modules.module)._global_parameter_registration_hooks
 
 _alike: WeakValueDictionary[str, VariableTable] = WeakValueDictionary()
 

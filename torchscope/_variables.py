@@ -136,8 +136,20 @@ def get_variable(
             "aggregation": aggregation,
         }
     return ask(
-        *(run, scope, name, shape, dtype, initializer, regularizer, None, trainable, collections),
-        *(custom_getter, constraint, device, graph_only),
+        run,
+        scope,
+        name,
+        shape,
+        dtype,
+        initializer,
+        regularizer,
+        None,
+        trainable,
+        collections,
+        custom_getter,
+        constraint,
+        device,
+        graph_only,
     )
 
 

@@ -79,7 +79,8 @@ class _FloatInitializer(_Initializer):
         self._check(dtype)
         # Torch draws no float8 and decomposes no half.
         exact = torch.float32 if dtype.itemsize < 4 else dtype
-        return self._floats(shape, exact).to(dtype)
+        values = self._floats(shape, exact)
+        return values if exact is dtype else values.to(dtype)
 
     def _floats(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         raise NotImplementedError
@@ -89,6 +90,9 @@ class _Stream(threading.local):
     """Where this thread's random values come from without a seed; None for torch's own stream."""
 
     generator: torch.Generator | None = None
+
+    def __init__(self) -> None:
+        self.own = torch.Generator()  # to be seeded for each variable; a new one takes as long
 
 
 stream = _Stream()
@@ -130,7 +134,8 @@ class zeros(_Initializer):
     dtype: torch.dtype | None = None
 
     def _make(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        return torch.zeros(shape, dtype=dtype)
+        # Torch reads sizes one by one in less time than a tuple.
+        return torch.zeros(*shape, dtype=dtype) if shape else torch.zeros(shape, dtype=dtype)
 
 
 @dataclass(eq=False, repr=False, slots=True)
@@ -147,7 +152,8 @@ class ones(_Initializer):
     dtype: torch.dtype | None = None
 
     def _make(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        return torch.ones(shape, dtype=dtype)
+        # Torch reads sizes one by one in less time than a tuple.
+        return torch.ones(*shape, dtype=dtype) if shape else torch.ones(shape, dtype=dtype)
 
 
 @dataclass(init=False, eq=False, repr=False, slots=True)
@@ -186,6 +192,9 @@ class constant(_Initializer):
         self.verify_shape = verify_shape
 
     def _make(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        plain = type(self.value) is float and dtype.is_floating_point and not self.verify_shape
+        if plain and abs(self.value) <= torch.finfo(dtype).max:  # Beyond, torch.full refuses.
+            return torch.full(shape, self.value, dtype=dtype)
         room = math.prod(shape)
         if room == 0:
             return torch.empty(shape, dtype=dtype)
@@ -198,6 +207,8 @@ class constant(_Initializer):
                 f"constant has {count} values; the shape {shape} takes at least 1, at most {room}."
             )
         result = torch.empty(shape, dtype=dtype)
+        if count == 1:
+            return result.fill_(values.reshape(()))
         flat, given = result.view(-1), values.reshape(-1)
         flat[:count] = given
         flat[count:] = given[-1]

@@ -259,6 +259,9 @@ def parts(settings: Settings) -> Measure:
             "s": store, "v": torch.nn.Parameter(value),
         }),
         "making: file and line of the caller": ("f()", {"f": Origin.here}),
+        "making: may one be made here, so named?": ("f('Variable', 'scope0/v0')", {
+            "f": ts.VariableStore()._check_can_make,
+        }),
     }  # fmt: skip
     samples = race({name: Statement(*piece) for name, piece in pieces.items()}, settings)
     return Measure("parts", "what gets, scopes and making are made of", "ns", samples, "")
