@@ -139,12 +139,12 @@ class _Here(threading.local):
 here = _Here()
 
 
-_LATER = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
+LATER = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
 
 
 def whole(result: Any) -> Any:
     """``result``, unless it has yet to run: after its pass, it would fill another store."""
-    if isinstance(result, _LATER):
+    if isinstance(result, LATER):
         kind = type(cast("object", result)).__name__
         if isinstance(result, types.CoroutineType):
             result.close()  # Else Python complains that nobody awaited it.

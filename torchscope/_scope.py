@@ -2,6 +2,7 @@
 
 import functools
 import re
+import types
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -80,7 +81,7 @@ class Defaults:
         )
 
 
-_NO_DEFAULTS = Defaults()
+NO_DEFAULTS = Defaults()
 _NO = Reuse.NO
 
 
@@ -116,7 +117,7 @@ class VariableScope:
         cls,
         place: Place,
         mode: Reuse = _NO,
-        defaults: Defaults = _NO_DEFAULTS,
+        defaults: Defaults = NO_DEFAULTS,
         constraint: Constraint | None = None,
     ) -> "VariableScope":
         """A scope that nobody has opened."""
@@ -323,7 +324,7 @@ class Opening:
             if mode is _NO:  # And once it was entered under reuse, it reuses.
                 mode = outer.mode
             defaults = outer.defaults
-            if self._defaults is not _NO_DEFAULTS:
+            if self._defaults is not NO_DEFAULTS:
                 defaults = self._defaults.over(defaults)
             scope = VariableScope.at(place, mode, defaults, self._constraint)
             run.opened[scope.name] = None
@@ -441,15 +442,21 @@ def variable_scope(
     opening._target = name_or_scope
     opening._default_name = default_name
     opening._mode = _NO if reuse is None else Reuse.of(reuse)
-    opening._defaults = _NO_DEFAULTS
+    opening._defaults = NO_DEFAULTS
     if not (initializer is regularizer is dtype is custom_getter is None):
         opening._defaults = Defaults(initializer, regularizer, as_dtype(dtype), custom_getter)
     opening._constraint = constraint
     opening._entered = opening._run = None
     opening._fresh = (
-        type(name_or_scope) is str and opening._defaults is _NO_DEFAULTS and constraint is None
+        type(name_or_scope) is str and opening._defaults is NO_DEFAULTS and constraint is None
     )
     return opening
+
+
+# The same, for Dynamo not to read something else instead.
+open_scope = types.FunctionType(
+    variable_scope.__code__, globals(), "variable_scope", variable_scope.__defaults__
+)
 
 
 def _checked(run: Pass, name: Any) -> str:

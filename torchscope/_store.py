@@ -125,8 +125,9 @@ class VariableStore(VariableTable):
 
     def forward(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run ``fn(*args, **kwargs)`` as one pass over this store."""
-        if not self._built and is_dynamo_compiling():
-            return first_pass(self, fn, args, kwargs)
+        return self._in_pass(fn, args, kwargs)
+
+    def _in_pass(self, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
         with Pass(self):
             return whole(fn(*args, **kwargs))
 
@@ -587,7 +588,7 @@ class VariableStore(VariableTable):
 
 def first_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
     """Run a pass that may have to make variables: never compiled, nor what it calls."""
-    return uncompiled(_run)(store, fn, args, kwargs)
+    return uncompiled(store._in_pass)(fn, args, kwargs)
 
 
 # Dynamo reads these: it leaves the first pass to Python and compiles the next.
