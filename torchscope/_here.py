@@ -23,15 +23,18 @@ class Pass:
 
     __slots__ = (
         *("again", "attributes", "by_path", "declared", "depth", "endless", "graph_task", "met"),
-        *("opened", "scopes", "store", "task", "templates", "traced", "values"),
+        *("opened", "scopes", "store", "task", "quick", "templates", "traced", "values"),
     )
 
     def __init__(self, store: Any, shares: "Pass | None" = None) -> None:
         self.traced = is_dynamo_compiling()
+        self.quick = False  # whether it is a TracedPass, which answers gets itself
         self.store = store
         # What a get reads: not through nn.Module's own attributes, which take thrice as long.
         self.declared = store._declared
-        self.attributes: dict[str, Any] = {} if self.traced else store.__dict__
+        self.attributes: dict[str, Any] = (
+            {"_parameters": {}} if self.traced else store.__dict__  # Then the store is asked.
+        )
         # The open scopes, innermost last. The root is made when first asked for.
         self.scopes: list[Any] = []
         self.depth = 1  # how many scopes are open where the pass begins and has to end

@@ -18,7 +18,7 @@ from ._declare import Origin, warn
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._here import Pass, entered, whole
 from ._names import unescape
-from ._store import VariableStore, first_pass, making
+from ._store import VariableStore, first_pass, making, run_pass
 from ._table import keep_structure
 from ._unbuilt import Unbuilt
 
@@ -64,7 +64,9 @@ class ScopedModule(VariableStore, Generic[P, R]):
 
     def forward(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function as one pass over this store."""
-        return self._in_pass(self.fn, args, kwargs)
+        if not self._built and is_dynamo_compiling():
+            return first_pass(self, self.fn, args, kwargs)
+        return run_pass(self, self.fn, args, kwargs)
 
     def build(self, *args: P.args, **kwargs: P.kwargs) -> Self:
         """Make the variables now, by running the function once on example inputs.

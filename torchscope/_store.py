@@ -125,11 +125,9 @@ class VariableStore(VariableTable):
 
     def forward(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run ``fn(*args, **kwargs)`` as one pass over this store."""
-        return self._in_pass(fn, args, kwargs)
-
-    def _in_pass(self, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
-        with Pass(self):
-            return whole(fn(*args, **kwargs))
+        if not self._built and is_dynamo_compiling():
+            return first_pass(self, fn, args, kwargs)
+        return run_pass(self, fn, args, kwargs)
 
     def __enter__(self) -> Self:
         run = entered(self) if here.passes else None
@@ -588,7 +586,7 @@ class VariableStore(VariableTable):
 
 def first_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
     """Run a pass that may have to make variables: never compiled, nor what it calls."""
-    return uncompiled(store._in_pass)(fn, args, kwargs)
+    return uncompiled(run_pass)(store, fn, args, kwargs)
 
 
 # Dynamo reads these: it leaves the first pass to Python and compiles the next.
@@ -631,7 +629,8 @@ def _tell_given_up(name: str) -> None:
     )
 
 
-def _run(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
+def run_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
+    """Run ``fn`` as one pass over ``store``; Dynamo reads another function instead."""
     with Pass(store):
         return whole(fn(*args, **kwargs))
 

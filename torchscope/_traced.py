@@ -6,7 +6,10 @@ while tracing, their default arguments included: so what a get or a scope needs 
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+import torch
+from torch.compiler import is_dynamo_compiling  # noqa: F401  - forward reads it here
 
 from . import _names
 from ._declare import Declaration
@@ -15,7 +18,7 @@ from ._getter import ask
 from ._here import LATER, Pass, here, whole
 from ._reuse import Reuse, recall, recall_built
 from ._scope import Defaults, Opening, Place, VariableScope, innermost, open_scope, variable_scope
-from ._store import VariableStore, first_pass
+from ._store import VariableStore, first_pass, run_pass  # noqa: F401  - forward reads it here
 from ._table import as_built
 from ._variables import get_variable
 
@@ -35,7 +38,9 @@ class TracedScope(VariableScope):
         run = self.run
         outer = run.scopes[-1]
         if self.opened_before:
-            return self._reenter()
+            again = TracedScope(run, self.target)
+            again.opened_before, again.mode = False, self.mode
+            return again.__enter__()
         place = Place(outer.place.prefix + self.target)
         self.place, self.mode, self.defaults = place, outer.mode, outer.defaults
         self.opener, self.opened_before = self, True
@@ -59,13 +64,18 @@ class TracedPass(Pass):
     __slots__ = ("structure",)
 
     def __init__(self, store: VariableStore, mode: Reuse = Reuse.NO) -> None:
-        self.traced, self.endless, self.again, self.by_path = True, False, False, False
+        self.quick = self.traced = True
+        self.endless, self.again, self.by_path = False, False, False
         self.task, self.graph_task, self.depth = None, -1, 1
-        self.attributes, self.met, self.opened, self.values, self.templates = {}, {}, {}, {}, {}
+        self.met, self.opened, self.values, self.templates = {}, {}, {}, {}
         self.store, self.structure = store, store._structure
         root = TracedScope(self, "")
         root.place, root.mode, root.defaults, root.count = Place(""), mode, Defaults(), 0
         self.scopes = [root]
+
+    @property
+    def attributes(self) -> dict[str, Any]:  # For Python, to which Dynamo may leave the rest.
+        return self.store.__dict__
 
     @property
     def declared(self) -> dict[str, Declaration]:  # Read where it is needed, which is seldom.
@@ -175,26 +185,28 @@ def general_get(
 
 def _get_variable(*given: Any, **named: Any) -> Any:
     passes: list[Any] = here.passes
-    if passes and passes[-1].traced:
+    if passes and passes[-1].quick:
         return passes[-1].get_variable(*given, **named)
     return general_get(current_pass(), *given, **named)
 
 
 def _variable_scope(*given: Any, **named: Any) -> Any:
     passes: list[Any] = here.passes
-    if passes and passes[-1].traced:
+    if passes and passes[-1].quick:
         return passes[-1].variable_scope(*given, **named)
     return open_scope(*given, **named)
 
 
-def _in_pass(self: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
-    if not self._structure and not self._built:
-        return first_pass(self, fn, args, kwargs)
-    with TracedPass(self) as run:
+def _run_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
+    with TracedPass(store) as run:
         return run.whole(fn(*args, **kwargs))
 
 
 # Dynamo reads these; torch.compiler.substitute_in_graph, which is public, would import Dynamo.
 get_variable._torchdynamo_inline = _get_variable  # type: ignore[attr-defined]
 variable_scope._torchdynamo_inline = _variable_scope  # type: ignore[attr-defined]
-VariableStore._in_pass._torchdynamo_inline = _in_pass  # type: ignore[attr-defined]
+run_pass._torchdynamo_inline = _run_pass  # type: ignore[attr-defined]
+# Called by code that Dynamo has left to Python, get_variable is left to it, too.
+_eval: Any = cast("Any", torch._C)._dynamo.eval_frame
+_skip = _eval._FrameExecStrategy(_eval._FrameAction.SKIP, _eval._FrameAction.DEFAULT)
+_eval.set_code_exec_strategy(get_variable.__code__, _skip)
