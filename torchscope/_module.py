@@ -16,7 +16,7 @@ from . import _traced
 from ._build import computing_nothing_on_meta, no_gradients_left, put_back
 from ._declare import Origin, warn
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
-from ._here import Pass, entered, whole
+from ._here import entered
 from ._names import unescape
 from ._store import VariableStore, first_pass, making, run_pass
 from ._table import keep_structure

@@ -14,10 +14,11 @@ from torch.compiler import is_dynamo_compiling  # noqa: F401  - forward reads it
 from . import _names
 from ._declare import Declaration
 from ._default import current_pass
+from ._errors import ScopeOrderError
 from ._getter import ask
 from ._here import LATER, Pass, here, whole
 from ._reuse import Reuse, recall, recall_built
-from ._scope import Defaults, Opening, Place, VariableScope, innermost, open_scope, variable_scope
+from ._scope import Defaults, Place, VariableScope, innermost, open_scope, variable_scope
 from ._store import VariableStore, first_pass, run_pass  # noqa: F401  - forward reads it here
 from ._table import as_built
 from ._variables import get_variable
@@ -28,34 +29,44 @@ R = TypeVar("R")
 class TracedScope(VariableScope):
     """What ``variable_scope(name)`` returns while tracing, and the scope that it opens, in one."""
 
-    __slots__ = ("opened_before", "run", "target")
+    __slots__ = ("run", "settled", "target")
 
     def __init__(self, run: "TracedPass", target: str) -> None:
-        self.run, self.target, self.opened_before = run, target, False
+        self.run, self.target = run, target
+        self.settled: Reuse | None = None  # the mode, once it was entered
         self.constraint = self.undo = self.opener = None
 
     def __enter__(self, count: Any = len) -> VariableScope:
-        run = self.run
-        outer = run.scopes[-1]
-        if self.opened_before:
-            again = TracedScope(run, self.target)
-            again.opened_before, again.mode = False, self.mode
-            return again.__enter__()
+        run, settled = self.run, self.settled
+        outer: VariableScope = run.scopes[-1]
+        scope = self if settled is None else TracedScope(run, self.target)
         place = Place(outer.place.prefix + self.target)
-        self.place, self.mode, self.defaults = place, outer.mode, outer.defaults
-        self.opener, self.opened_before = self, True
+        scope.place, scope.mode, scope.defaults = place, outer.mode, outer.defaults
+        if settled is None:
+            self.settled = outer.mode
+        elif settled is not Reuse.NO:  # Entered under reuse before, it reuses.
+            scope.mode = settled
+        scope.opener = self  # type: ignore[assignment]
         opened = run.opened
         opened[place.name] = None
-        self.count = count(opened)
-        run.scopes.append(self)
-        return self
+        scope.count = count(opened)
+        run.scopes.append(scope)
+        return scope
 
     def __exit__(self, *_: object, count: Any = len) -> None:
         run = self.run
+        scope: VariableScope = run.scopes[-1]
+        if scope.opener is not self:
+            raise ScopeOrderError(
+                scope.name,
+                f"Scopes must be left in the reverse order of entering; {scope.name!r} is open "
+                "still. Did a generator enter one and pause? Keep `with variable_scope(...)` "
+                "around code without yield.",
+            )
         run.scopes.pop()
-        self.opener = None
-        if run.by_path or count(run.opened) != self.count:
-            run.close(self.place.name, self.count)
+        scope.opener = None
+        if run.by_path or count(run.opened) != scope.count:
+            run.close(scope.place.name, scope.count)
 
 
 class TracedPass(Pass):
