@@ -195,7 +195,7 @@ def _name_arguments(module: ScopedModule[..., Any]) -> None:
         return
     fn = module.fn.forward if isinstance(module.fn, nn.Module) else module.fn
     code = _codes.setdefault(_code_of(fn), forward.__code__.replace())
-    own = types.FunctionType(code, vars(_traced), forward.__name__)
+    own = types.FunctionType(code, _traced.__dict__, forward.__name__)
     try:
         named = inspect.signature(fn).parameters.values()
     except (TypeError, ValueError):  # Some builtins have none.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import torch
-from torch.compiler import is_dynamo_compiling  # noqa: F401  - forward reads it here
+from torch.compiler import is_dynamo_compiling
 
 from . import _names
 from ._declare import Declaration
@@ -19,11 +19,14 @@ from ._getter import ask
 from ._here import LATER, Pass, here, whole
 from ._reuse import Reuse, recall, recall_built
 from ._scope import Defaults, Place, VariableScope, innermost, open_scope, variable_scope
-from ._store import VariableStore, first_pass, run_pass  # noqa: F401  - forward reads it here
+from ._store import VariableStore, first_pass, run_pass
 from ._table import as_built
 from ._variables import get_variable
 
 R = TypeVar("R")
+
+# These globals serve ScopedModule.forward, too, so that Dynamo has no other module's to watch.
+FORWARD = is_dynamo_compiling, first_pass, run_pass
 
 
 class TracedScope(VariableScope):
@@ -85,7 +88,8 @@ class TracedPass(Pass):
         self.scopes = [root]
 
     @property
-    def attributes(self) -> dict[str, Any]:  # For Python, to which Dynamo may leave the rest.
+    def attributes(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        # For Python, to which Dynamo may leave the rest.
         return self.store.__dict__
 
     @property
