@@ -27,6 +27,7 @@ class Pass:
     )
 
     again = False  # whether it runs again what another pass has run
+    quick = False  # whether it is a TracedPass, which answers gets itself
     endless = False  # whether it is the default store's, which no leaving ends
     begun_in: Any = None  # the scope in which it begins and has to end, if it is not the root
 
@@ -35,7 +36,9 @@ class Pass:
         self.store = store
         # What a get reads: not through nn.Module's own attributes, which take thrice as long.
         self.declared = store._declared
-        self.attributes: dict[str, Any] = {} if traced else store.__dict__
+        self.attributes: dict[str, Any] = (
+            {"_parameters": {}} if traced else store.__dict__  # Then the store is asked.
+        )
         self.scope: Any = None  # the innermost; the root is made when first asked for
         # The names of scopes opened: TensorFlow counts them, but asks only whether there are any.
         # A name that numbers were added to has the last of them.
@@ -166,12 +169,12 @@ class _Here(threading.local):
 here = _Here()
 
 
-_LATER = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
+LATER = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
 
 
 def whole(result: Any) -> Any:
     """``result``, unless it has yet to run: after its pass, it would fill another store."""
-    if type(result) in _LATER:
+    if type(result) in LATER:
         kind = type(result).__name__
         if kind == "coroutine":
             result.close()  # Else Python complains that nobody awaited it.

@@ -12,12 +12,13 @@ from torch import nn
 from torch.compiler import is_dynamo_compiling
 from typing_extensions import ParamSpec, Self
 
+from . import _traced
 from ._build import computing_nothing_on_meta, no_gradients_left, put_back
 from ._declare import Origin, warn
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
-from ._here import Pass, entered, whole
+from ._here import entered
 from ._names import unescape
-from ._store import VariableStore, first_pass, making
+from ._store import VariableStore, first_pass, making, run_pass
 from ._table import keep_structure
 from ._unbuilt import Unbuilt
 
@@ -65,8 +66,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
         """Run the function as one pass over this store."""
         if not self._built and is_dynamo_compiling():
             return first_pass(self, self.fn, args, kwargs)
-        with Pass(self):
-            return whole(self.fn(*args, **kwargs))
+        return run_pass(self, self.fn, args, kwargs)
 
     def build(self, *args: P.args, **kwargs: P.kwargs) -> Self:
         """Make the variables now, by running the function once on example inputs.
@@ -195,7 +195,7 @@ def _name_arguments(module: ScopedModule[..., Any]) -> None:
         return
     fn = module.fn.forward if isinstance(module.fn, nn.Module) else module.fn
     code = _codes.setdefault(_code_of(fn), forward.__code__.replace())
-    own = types.FunctionType(code, forward.__globals__, forward.__name__)
+    own = types.FunctionType(code, _traced.__dict__, forward.__name__)
     try:
         named = inspect.signature(fn).parameters.values()
     except (TypeError, ValueError):  # Some builtins have none.

@@ -3,6 +3,7 @@
 import functools
 import re
 import sys
+import types
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -72,7 +73,7 @@ class Defaults:
 
     def over(self, outer: "Defaults") -> "Defaults":
         """These, and ``outer``'s where there is none; custom getters chain, these called first."""
-        if self is _NO_DEFAULTS:
+        if self is NO_DEFAULTS:
             return outer
         getter = self.custom_getter
         if getter is not None and outer.custom_getter is not None:
@@ -85,9 +86,9 @@ class Defaults:
         )
 
 
-_NO_DEFAULTS = Defaults()
+NO_DEFAULTS = Defaults()
 _NO, _YES = Reuse.NO, Reuse.YES
-_NOTHING_SPECIAL = None, _NO_DEFAULTS, None
+_NOTHING_SPECIAL = None, NO_DEFAULTS, None
 
 
 def _chained(
@@ -123,7 +124,7 @@ class VariableScope:
         cls,
         place: Place,
         mode: Reuse = _NO,
-        defaults: Defaults = _NO_DEFAULTS,
+        defaults: Defaults = NO_DEFAULTS,
         constraint: Constraint | None = None,
     ) -> "VariableScope":
         """A scope that nobody has opened."""
@@ -472,11 +473,17 @@ def variable_scope(
     opening._special = opening._run = None
     plain = initializer is regularizer is dtype is custom_getter is None
     if not (plain and constraint is default_name is None):
-        defaults = _NO_DEFAULTS
+        defaults = NO_DEFAULTS
         if not plain:
             defaults = Defaults(initializer, regularizer, as_dtype(dtype), custom_getter)
         opening._special = default_name, defaults, constraint
     return opening
+
+
+# The same, for Dynamo not to read something else instead.
+open_scope = types.FunctionType(
+    variable_scope.__code__, globals(), "variable_scope", variable_scope.__defaults__
+)
 
 
 def _checked(run: Pass, name: Any) -> str:

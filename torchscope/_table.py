@@ -439,15 +439,19 @@ def keep_structure(table: VariableTable, made: Iterable[Declaration]) -> None:
     _alike[table._structure] = table
 
 
-def as_built(structure: str, name: str) -> tuple[str, tuple[int, ...], torch.dtype] | None:
-    """Key, shape and dtype of a variable in the stores that were built alike.
+def as_built(
+    structure: str, prefix: str, name: str
+) -> tuple[str, str, tuple[int, ...], torch.dtype] | None:
+    """Full name, key, shape and dtype of a variable in the stores that were built alike.
 
     To Dynamo it is a constant: compiled code, instead of watching each declaration, watches the
     store's structure, which is the same for blocks that are alike and new variables do not change.
     """
     table = _alike.get(structure)
-    made = None if table is None else table._declared.get(name)
-    return None if made is None else (made.key, cast("Any", made.shape), made.dtype)
+    if table is None or not isinstance(name, str):
+        return None
+    made = table._declared.get(prefix + name)
+    return None if made is None else (made.name, made.key, cast("Any", made.shape), made.dtype)
 
 
 as_built._dynamo_marked_constant = True  # type: ignore[attr-defined]

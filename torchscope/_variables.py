@@ -5,14 +5,13 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import get_default_dtype, nn
-from torch.compiler import is_dynamo_compiling
 
 from ._declare import Constraint, Declaration, DTypeLike, GraphKeys, ShapeLike, as_dtype, as_shape
 from ._default import current_pass
 from ._errors import naming
 from ._getter import GRAPH_ONLY, CustomGetter, ask, members_of
 from ._here import graph_task, here
-from ._reuse import Reuse, find_or_make, find_or_make_module, is_shape, recall
+from ._reuse import Reuse, find_or_make, find_or_make_module, is_shape
 from ._scope import innermost
 from .regularizers import Regularizer
 
@@ -92,39 +91,34 @@ def get_variable(
     # Nearly every get is of a variable that is there and fits: then nothing has to be resolved.
     if defaults.plain and custom_getter is None and (initializer is None or callable(initializer)):
         place = scope.place
-        if run.traced or is_dynamo_compiling():
-            full_name = place.prefix + name
-            variable = recall(run, full_name, shape, dtype or defaults.dtype, scope.mode)
-            if variable is not None:
-                return variable
-        else:  # The same as in recall, written out: to call it would take a tenth of the time.
+        # The same as in recall, written out: to call it would take a tenth of the time.
+        try:
+            full_name = place.full_names[name]
+        except (KeyError, TypeError):
+            full_name = place.full_name(name, run.declared)
+        made = run.declared.get(full_name)
+        asked = dtype or defaults.dtype
+        if (
+            made is not None
+            and (
+                (made.default_dtype or made.dtype is get_default_dtype())
+                if asked is None
+                else asked is made.dtype
+            )
+            and (
+                (type(shape) is list and shape == made.sizes)
+                or shape is None
+                or is_shape(shape, made)
+            )
+            and not (scope.mode is _NO and full_name in run.met)
+        ):
+            if run.graph_task != graph_task() or run.task is not None:
+                run.check(full_name)
+            run.met[full_name] = None
             try:
-                full_name = place.full_names[name]
-            except (KeyError, TypeError):
-                full_name = place.full_name(name, run.declared)
-            made = run.declared.get(full_name)
-            asked = dtype or defaults.dtype
-            if (
-                made is not None
-                and (
-                    (made.default_dtype or made.dtype is get_default_dtype())
-                    if asked is None
-                    else asked is made.dtype
-                )
-                and (
-                    (type(shape) is list and shape == made.sizes)
-                    or shape is None
-                    or is_shape(shape, made)
-                )
-                and not (scope.mode is _NO and full_name in run.met)
-            ):
-                if run.graph_task != graph_task() or run.task is not None:
-                    run.check(full_name)
-                run.met[full_name] = None
-                try:
-                    return run.attributes["_parameters"][made.key]
-                except KeyError:  # A buffer, or computed from others.
-                    return run.store._fetch(made)
+                return run.attributes["_parameters"][made.key]
+            except KeyError:  # A buffer, or computed from others.
+                return run.store._fetch(made)
     graph_only = GRAPH_ONLY
     if custom_getter is not None or not defaults.plain:  # Nobody else sees them.
         graph_only = {

@@ -41,6 +41,7 @@ class Measure(NamedTuple):
     bars: Mapping[str, float] = MappingProxyType(
         {}
     )  # what the median ratio of a contender is to be at most
+    upper: bool = False  # whether the greatest ratio is to be, not the median
 
 
 class Statement(NamedTuple):
