@@ -268,12 +268,7 @@ class Opening:
         run = passes[-1] if passes else current_pass()
         outer = run.scope or innermost(run)
         # Nearly always it is a name that was opened here before.
-        if (
-            self._special is None
-            and self._run is None
-            and not is_dynamo_compiling()
-            and running_loop() is None
-        ):
+        if self._special is None and self._run is None and running_loop() is None:
             try:
                 place = outer.place.below.get(self._target)
             except TypeError:  # It is no name.
@@ -480,7 +475,7 @@ def variable_scope(
     return opening
 
 
-# The same, for Dynamo not to read something else instead.
+# The same, for `_traced`, where Dynamo is not to read something else instead.
 open_scope = types.FunctionType(
     variable_scope.__code__, globals(), "variable_scope", variable_scope.__defaults__
 )

@@ -6,9 +6,8 @@ while tracing, their default arguments included: so what a get or a scope needs 
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-import torch
 from torch.compiler import is_dynamo_compiling
 
 from . import _names
@@ -18,7 +17,7 @@ from ._errors import ScopeOrderError
 from ._getter import ask
 from ._here import LATER, Pass, here, whole
 from ._reuse import Reuse, recall, recall_built
-from ._scope import Defaults, Place, VariableScope, innermost, open_scope, variable_scope
+from ._scope import Defaults, Opening, Place, VariableScope, innermost, open_scope, variable_scope
 from ._store import VariableStore, first_pass, run_pass
 from ._table import as_built
 from ._variables import get_variable
@@ -71,6 +70,20 @@ class TracedScope(VariableScope):
         run.scope, scope.undo = scope.outer, None
         if scope.count is not None or run.by_path:
             run.close(scope.place.name, scope.count)
+
+
+class TracedOpening(Opening):
+    """What it returns for anything but a plain name: an opening that remembers no places."""
+
+    __slots__ = ()
+
+    def __init__(self, opening: Opening) -> None:
+        self._target, self._asked = opening._target, opening._asked
+        self._special, self._run = opening._special, None
+
+    def __enter__(self) -> VariableScope:
+        run = current_pass()
+        return self._open(run, innermost(run))
 
 
 class TracedPass(Pass):
@@ -156,7 +169,7 @@ class TracedPass(Pass):
     ) -> Any:
         """As the function ``variable_scope``."""
         if named or given[1:] or not given or kind(given[0]) is not text or not is_plain(given[0]):
-            return open_scope(*given, **named)
+            return TracedOpening(open_scope(*given, **named))
         return TracedScope(self, given[0])
 
 
@@ -211,7 +224,7 @@ def _variable_scope(*given: Any, **named: Any) -> Any:
     passes: list[Any] = here.passes
     if passes and passes[-1].quick:
         return passes[-1].variable_scope(*given, **named)
-    return open_scope(*given, **named)
+    return TracedOpening(open_scope(*given, **named))
 
 
 def _run_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
@@ -223,7 +236,3 @@ def _run_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any
 get_variable._torchdynamo_inline = _get_variable  # type: ignore[attr-defined]
 variable_scope._torchdynamo_inline = _variable_scope  # type: ignore[attr-defined]
 run_pass._torchdynamo_inline = _run_pass  # type: ignore[attr-defined]
-# Called by code that Dynamo has left to Python, get_variable is left to it, too.
-_eval: Any = cast("Any", torch._C)._dynamo.eval_frame
-_skip = _eval._FrameExecStrategy(_eval._FrameAction.SKIP, _eval._FrameAction.DEFAULT)
-_eval.set_code_exec_strategy(get_variable.__code__, _skip)
