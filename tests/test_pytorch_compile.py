@@ -139,9 +139,43 @@ def averages(x: torch.Tensor) -> torch.Tensor:
     return layer(x) - mean
 
 
+def managers(x: torch.Tensor) -> torch.Tensor:
+    """Openings entered more than once: beside, inside and after one that reuses."""
+    opening = ts.variable_scope("beside")
+    with opening:
+        x = dense(x)
+    with opening:
+        x = layer(x)
+    opening = ts.variable_scope("inside")
+    with opening:
+        x = dense(x)
+        with opening:
+            x = dense(x)
+    with ts.variable_scope("outer"), ts.variable_scope("sticks"):
+        x = dense(x)
+    opening = ts.variable_scope("sticks")
+    with ts.variable_scope("outer", reuse=True), opening:
+        x = dense(x)
+    with opening as scope:
+        return x * 2 if scope.reuse else x
+
+
+def scopes(x: torch.Tensor) -> torch.Tensor:
+    """Scopes entered again, by default names, by paths and with settings."""
+    with ts.variable_scope("a") as scope:
+        x = dense(x)
+    with ts.variable_scope(scope, reuse=True):
+        x = dense(x)
+    for _ in range(2):
+        with ts.variable_scope(None, "default"):
+            x = dense(x)
+    with ts.variable_scope("by/path", initializer=ts.ones_initializer()):
+        return dense(x)
+
+
 @pytest.mark.parametrize(
     "model",
-    [templates, getters, collections, numpy_dtypes, averages, deep],
+    [templates, getters, collections, numpy_dtypes, averages, deep, managers, scopes],
     ids=lambda model: model.__name__,
 )
 def test_a_model_compiles_to_one_graph_that_gives_what_it_gives_eagerly(
@@ -153,6 +187,40 @@ def test_a_model_compiles_to_one_graph_that_gives_what_it_gives_eagerly(
     for _ in range(4):
         assert torch.allclose(compiled(X), eager(X), atol=1e-5)
     assert counter.frame_count == 1
+
+
+def test_a_scope_kept_by_compiled_code_is_the_one_that_eager_code_keeps(counter: CompileCounter):
+    kept: list[ts.VariableScope] = []
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        with ts.variable_scope("outer", reuse=ts.AUTO_REUSE), ts.variable_scope("inner") as scope:
+            kept.append(scope)
+            return dense(x)
+
+    net = ts.ScopedModule(model).build(X)
+    torch.compile(net, backend=counter, fullgraph=True)(X)
+    eager, compiled = (copy.copy(scope) for scope in kept)
+    assert (compiled.name, compiled.reuse) == (eager.name, eager.reuse)
+    assert (eager.name, eager.reuse) == ("outer/inner", ts.AUTO_REUSE)
+    with net, ts.variable_scope(kept[1]):
+        assert ts.get_variable("w", [3, 3]) is net["outer/inner/w"]
+
+
+def test_scopes_left_out_of_order_are_an_error_when_compiled_too():
+    def model(x: torch.Tensor, wrong: bool = False) -> torch.Tensor:
+        outer, inner = ts.variable_scope("outer"), ts.variable_scope("inner")
+        outer.__enter__()
+        inner.__enter__()
+        for opening in (outer, inner) if wrong else (inner, outer):
+            opening.__exit__(None, None, None)
+        return dense(x)
+
+    net = ts.ScopedModule(model).build(X)
+    compiled = torch.compile(net, backend="eager")
+    assert torch.equal(compiled(X), net(X))
+    with pytest.raises(ts.ScopeOrderError, match="'outer/inner' is open still"):
+        compiled(X, wrong=True)
+    assert torch.equal(compiled(X), net(X))
 
 
 def test_what_does_not_change_the_model_does_not_recompile_it(counter: CompileCounter):
