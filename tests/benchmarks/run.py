@@ -76,7 +76,7 @@ class Row(NamedTuple):
     def judged(self) -> float:
         """The ratio that a bar is for: the median, or the upper end of the spread."""
         assert self.ratio
-        return self.ratio.max if self.upper else self.ratio.median
+        return self.ratio.high if self.upper else self.ratio.median
 
 
 def rows_of(measure: Measure) -> list[Row]:
