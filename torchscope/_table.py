@@ -440,7 +440,7 @@ def keep_structure(table: VariableTable, made: Iterable[Declaration]) -> None:
 
 
 def as_built(
-    structure: str, prefix: str, name: str
+    structure: str, prefix: str, name: str, default_dtype: bool = False
 ) -> tuple[str, str, tuple[int, ...], torch.dtype] | None:
     """Full name, key, shape and dtype of a variable in the stores that were built alike.
 
@@ -451,6 +451,8 @@ def as_built(
     if table is None or not isinstance(name, str):
         return None
     made = table._declared.get(prefix + name)
+    if default_dtype and made is not None and made.dtype is not torch.get_default_dtype():
+        return None
     return None if made is None else (made.name, made.key, cast("Any", made.shape), made.dtype)
 
 

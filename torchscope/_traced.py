@@ -16,7 +16,7 @@ from ._default import current_pass
 from ._errors import ScopeOrderError
 from ._getter import ask
 from ._here import LATER, Pass, here, whole
-from ._reuse import Reuse, recall, recall_built
+from ._reuse import Reuse, recall
 from ._scope import Defaults, Opening, Place, VariableScope, innermost, open_scope, variable_scope
 from ._store import VariableStore, first_pass, run_pass
 from ._table import as_built
@@ -129,8 +129,6 @@ class TracedPass(Pass):
             return whole(result)
         return result
 
-    recall_built = recall_built
-
     def get_variable(
         self,
         name: str,
@@ -138,24 +136,28 @@ class TracedPass(Pass):
         dtype: Any = None,
         initializer: Any = None,
         *others: Any,
-        is_callable: Any = callable,
         as_built: Any = as_built,
+        is_callable: Any = callable,
+        kind: Any = type,
+        as_list: Any = list,
+        as_tuple: Any = tuple,
+        no: Reuse = Reuse.NO,
         **named: Any,
     ) -> Any:
         """As the function ``get_variable``."""
         scope = self.scope
         defaults = scope.defaults
-        if (
-            defaults.plain
-            and (initializer is None or is_callable(initializer))
-            and not others
-            and "custom_getter" not in named
-        ):
-            built = as_built(self.structure, scope.place.prefix, name)
-            if built is not None:
-                dtype = dtype or defaults.dtype
-                found = self.recall_built(built, shape, dtype, scope.mode)
+        if not others and not named and defaults.plain and dtype is defaults.dtype is None:
+            built = as_built(self.structure, scope.place.prefix, name, True)
+            if (
+                built is not None
+                and (initializer is None or is_callable(initializer))
+                and (shape is None or (kind(shape) is as_list and as_tuple(shape) == built[2]))
+                and not (scope.mode is no and built[0] in self.met)
+            ):
+                found = self.store._parameters.get(built[1])
                 if found is not None:
+                    self.met[built[0]] = None
                     return found
         return general_get(self, name, shape, dtype, initializer, *others, **named)
 
