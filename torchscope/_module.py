@@ -64,7 +64,8 @@ class ScopedModule(VariableStore, Generic[P, R]):
 
     def forward(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function as one pass over this store."""
-        if not self._built and is_dynamo_compiling():
+        # Of a module as it was built, Dynamo is to watch no more than the structure.
+        if not self._structure and not self._built and is_dynamo_compiling():
             return first_pass(self, self.fn, args, kwargs)
         return run_pass(self, self.fn, args, kwargs)
 

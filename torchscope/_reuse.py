@@ -56,11 +56,12 @@ def recall(run: Pass, full_name: str, shape: Any, dtype: Any, reuse: Reuse) -> t
     The same table, for the one case that a training step has: no value for an initializer, no
     custom getter, shape and dtype as declared.
     """
+    watched = True
     if is_dynamo_compiling():
         built = as_built(run.store._structure, "", full_name)
         if built is not None:
-            return recall_built(run, built, shape, dtype, reuse)
-    watched = run.traced or not is_dynamo_compiling()
+            return _recall_built(run, built, shape, dtype, reuse)
+        watched = run.traced
     made = run.declared.get(full_name)
     if (
         made is None
@@ -75,37 +76,24 @@ def recall(run: Pass, full_name: str, shape: Any, dtype: Any, reuse: Reuse) -> t
     if watched:
         run.check(full_name)
         run.met[full_name] = None
-    return run.store._fetch(made)
+    found = run.attributes["_parameters"].get(made.key)
+    return run.store._fetch(made) if found is None else found
 
 
-def recall_built(
-    run: Pass,
-    built: Any,
-    shape: Any,
-    dtype: Any,
-    reuse: Reuse,
-    default_dtype: Any = get_default_dtype,
-    kind: Any = type,
-    as_list: Any = list,
-    as_tuple: Any = tuple,
-    no: Reuse = Reuse.NO,
+def _recall_built(
+    run: Pass, built: Any, shape: Any, dtype: Any, reuse: Reuse
 ) -> torch.Tensor | None:
-    """The same for what was there when the store was built; short, since Dynamo traces it.
-
-    (And watches globals, but not what a method has for defaults: see `_traced`, where it is one.)
-    """
+    """The same for what was there when the store was built, while Dynamo traces."""
     full_name, key, sizes, declared = built
-    if (dtype or default_dtype()) is not declared:
+    if (dtype or get_default_dtype()) is not declared:
         return None
-    if shape is not None and (
-        (kind(shape) is not as_list and kind(shape) is not as_tuple) or as_tuple(shape) != sizes
-    ):
+    if shape is not None and (type(shape) not in (list, tuple) or tuple(shape) != sizes):
         return None
     found = run.store._parameters.get(key)
     if found is None and full_name not in run.declared:  # Made later, in a store like this.
         return None
     if run.traced:
-        if reuse is no and full_name in run.met:
+        if reuse is _NO and full_name in run.met:
             return None
         run.met[full_name] = None
     return run.store._at(key) if found is None else found

@@ -69,7 +69,7 @@ class Defaults:
         value = self.initializer is not None and not callable(self.initializer)
         getter = self.custom_getter
         self.plain = getter is None and not value
-        self.takes_constraint = callable(getter) and takes_constraint(getter)
+        self.takes_constraint = getter is not None and takes_constraint(getter)
 
     def over(self, outer: "Defaults") -> "Defaults":
         """These, and ``outer``'s where there is none; custom getters chain, these called first."""

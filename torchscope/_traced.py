@@ -89,12 +89,11 @@ class TracedOpening(Opening):
 class TracedPass(Pass):
     """A pass of compiled code: all in it is made while tracing, and gone with it."""
 
-    __slots__ = ("structure",)
-
-    quick = True
+    __slots__ = ("quick", "structure")
 
     def __init__(self, store: VariableStore, mode: Reuse = Reuse.NO) -> None:
-        self.traced, self.by_path = True, False
+        self.traced = self.quick = True
+        self.by_path = False
         self.task, self.graph_task = None, -1
         self.met, self.opened, self._values, self._templates = {}, {}, None, None
         self.store, self.structure = store, store._structure

@@ -36,23 +36,23 @@ def compiled_at(count: int, settings: Settings) -> list[Measure]:
         MODULE: Chain(count),
     }
     torch.compile(nn.Identity(), backend=Backend(), fullgraph=True)(X)  # Imports Dynamo.
-    torch._dynamo.reset()
     statements: dict[str, Statement] = {}
     graphs: dict[str, list[float]] = {}
     guards: dict[str, list[float]] = {}
-    seconds: dict[str, list[float]] = {}
-    for name, net in nets.items():
-        backend = Backend()
-        fast: Any = torch.compile(net, backend=backend, fullgraph=True)
-        begun = time.perf_counter()
-        fast(X)
-        seconds[name] = [time.perf_counter() - begun]
-        for _ in range(3):
+    seconds: dict[str, list[float]] = {name: [] for name in nets}
+    for _ in range(3 if count < 1_000 else 1):
+        torch._dynamo.reset()
+        for name, net in nets.items():
+            backend = Backend()
+            fast: Any = torch.compile(net, backend=backend, fullgraph=True)
+            begun = time.perf_counter()
             fast(X)
-        graphs[name] = [float(backend.graphs)]
-        guards[name] = [float(guards_of(net))]
-        statements[name] = Statement("net(x)", {"net": fast, "x": X})
-    few = settings._replace(rounds=max(3, settings.rounds // 3))
+            seconds[name].append(time.perf_counter() - begun)
+            for _ in range(3):
+                fast(X)
+            graphs[name] = [float(backend.graphs)]
+            guards[name] = [float(guards_of(net))]
+            statements[name] = Statement("net(x)", {"net": fast, "x": X})
     of = f"compiled, {count:,} variables"
     bar = 1.1 if count <= 10 else 1.0
     one = {SCOPED_MODULE: 1.0}
@@ -62,7 +62,7 @@ def compiled_at(count: int, settings: Settings) -> list[Measure]:
         Measure(f"compile {count}", f"{of}: first call, backend apart", "s", seconds),
         Measure(
             f"dispatch {count}", f"{of}: a call, all but the graph", "ns",
-            race(statements, few), bars={SCOPED_MODULE: bar},
+            race(statements, settings), bars={SCOPED_MODULE: bar},
         ),
     ]  # fmt: skip
 
@@ -88,7 +88,7 @@ def compiled_training(settings: Settings) -> list[Measure]:
     }
     try:
         statements = {name: step(torch.compile(net)) for name, net in nets.items()}
-        samples = race(statements, settings)
+        samples = race(statements, settings._replace(seconds=4 * settings.seconds))
     except Exception as error:  # Without a C++ compiler there is no machine code.
         print(f"compiled training step left out: {type(error).__name__}")
         return []
