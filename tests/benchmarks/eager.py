@@ -187,9 +187,6 @@ DEFAULT_NAME, TEMPLATE = "default name", "template"
 def gets(settings: Settings) -> Measure:
     """Each contender makes ten gets, each in a scope of its own but for the getter."""
 
-    def handed_on(getter: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-        return getter(name, *args, **kwargs)
-
     def plain() -> Any:
         with ts.variable_scope("layer"):
             return ts.get_variable("w", [8])
@@ -237,6 +234,11 @@ def sixteen(
 ) -> None: ...  # fmt: skip
 
 
+def handed_on(getter: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    """A custom getter that changes nothing."""
+    return getter(name, *args, **kwargs)
+
+
 def parts(settings: Settings) -> Measure:
     """The steps that no get and no scope can leave out, with every check on."""
     here: Any = threading.local()
@@ -246,6 +248,10 @@ def parts(settings: Settings) -> Measure:
     pieces: dict[str, tuple[str, dict[str, Any]]] = {
         "the list of the shape, compared": (f"{SHAPE} == shape", {"shape": [2, 1, 3, 3]}),
         "a call with two of 16 arguments": ("f(1, 2)", {"f": sixteen}),
+        "a getter that hands on what it was given": (
+            f"h(getter=f, name='a', {', '.join(f'{letter}=1' for letter in 'bcdefghijkmnop')})",
+            {"h": handed_on, "f": sixteen},
+        ),
         "this thread's pass": ("here.passes[-1]", {"here": here}),
         "torch's default dtype": ("f()", {"f": torch.get_default_dtype}),
         "is a gradient computed?": ("f()", {"f": torch._C._current_graph_task_id}),
