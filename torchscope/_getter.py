@@ -22,7 +22,7 @@ from ._declare import (
 )
 from ._errors import ScopeError, naming
 from ._here import Pass
-from ._reuse import AUTO_REUSE, Reuse, find_or_make, recall
+from ._reuse import AUTO_REUSE, Reuse, find_or_make, mode_of, recall
 from .regularizers import Regularizer
 
 CustomGetter = Callable[..., Any]
@@ -193,7 +193,7 @@ def _true_getter(
 
 def _mode(full_name: str, reuse: Any) -> Reuse:
     try:
-        return Reuse.of(reuse)
+        return mode_of(reuse)
     except ScopeError as error:
         raise ScopeError(full_name, f"Variable {full_name!r}: {error}") from None
 

@@ -27,19 +27,6 @@ class Reuse(enum.Enum):
     def __repr__(self) -> str:
         return "AUTO_REUSE" if self is Reuse.AUTO else f"Reuse.{self.name}"
 
-    @classmethod
-    def of(cls, reuse: Any) -> "Reuse":
-        """The mode that an argument ``reuse=`` stands for; False and None are one."""
-        if reuse is AUTO_REUSE:
-            return AUTO_REUSE
-        if reuse is True:
-            return _YES
-        if reuse is not None and reuse is not False:
-            raise ScopeError(
-                None, f"reuse is True, False, None or AUTO_REUSE, not {reuse!r}: reuse=True."
-            )
-        return _NO
-
     @property
     def plain(self) -> "bool | Reuse":
         """The mode as users write it: False, True or AUTO_REUSE."""
@@ -48,6 +35,19 @@ class Reuse(enum.Enum):
 
 # Reading a member off the class takes longer than the test it is read for.
 _NO, _YES, AUTO_REUSE = Reuse.NO, Reuse.YES, Reuse.AUTO
+
+
+def mode_of(reuse: Any) -> Reuse:
+    """The mode that an argument ``reuse=`` stands for; False and None are one."""
+    if reuse is AUTO_REUSE:
+        return AUTO_REUSE
+    if reuse is True:
+        return _YES
+    if reuse is not None and reuse is not False:
+        raise ScopeError(
+            None, f"reuse is True, False, None or AUTO_REUSE, not {reuse!r}: reuse=True."
+        )
+    return _NO
 
 
 def recall(run: Pass, full_name: str, shape: Any, dtype: Any, reuse: Reuse) -> torch.Tensor | None:

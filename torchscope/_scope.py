@@ -19,7 +19,7 @@ from ._default import current_pass
 from ._errors import ScopeError, ScopeOrderError
 from ._getter import GRAPH_ONLY, CustomGetter, ask, drop_graph_only, takes_constraint
 from ._here import Pass, here, running_loop, running_task
-from ._reuse import Reuse
+from ._reuse import Reuse, mode_of
 from .regularizers import Regularizer
 
 
@@ -301,7 +301,8 @@ class Opening:
         default_name, defaults, constraint = self._special or _NOTHING_SPECIAL
         target, mode = self._target, self._asked
         settled: Any = None
-        before, opened, by_path = self._run, None, run.by_path
+        before, by_path = self._run, run.by_path
+        opened: dict[str, int | None] | int | None = None
         if before is not None and before.met is run.met:
             mode = self._found
             if type(target) is not str:
@@ -363,7 +364,8 @@ class Opening:
             opened, by_path, run.task, (self._run, self._scope), links = scope.undo
             scope.outer, scope.count, scope.undo = links
             if opened is not None:
-                run.opened, run.by_path = opened, by_path
+                _take_back(run, opened)
+                run.by_path = by_path
                 return
         run.close(scope.place.name, count)
 
@@ -392,8 +394,12 @@ def _place_below(run: Pass, outer: VariableScope, name: Any) -> Place:
 
 def _count_scope(
     run: Pass, outer: VariableScope | None, name: str
-) -> tuple[bool, dict[str, int | None]]:
-    """Count the opening of a scope that there was before; returns what leaving it puts back."""
+) -> tuple[bool, dict[str, int | None] | int]:
+    """Count the opening of a scope that there was; returns what is put back when it is left.
+
+    These are the names as they stand now, since those given inside are taken back then; or how many
+    there are, where all inside will be new: none below ``name`` is left if it is not open.
+    """
     opened, by_path = run.opened, run.by_path
     if name not in opened:
         opened[name] = None
@@ -401,7 +407,15 @@ def _count_scope(
     run.by_path = by_path
     while outer is not None and not run.by_path:
         run.by_path, outer = outer.place.name == name, outer.outer
-    return by_path, opened.copy()
+    return by_path, opened.copy() if run.by_path else len(opened)
+
+
+def _take_back(run: Pass, opened: dict[str, int | None] | int) -> None:
+    if isinstance(opened, dict):
+        run.opened = opened
+    else:
+        while len(run.opened) > opened:
+            run.opened.popitem()
 
 
 def variable_scope(
@@ -464,7 +478,7 @@ def variable_scope(
     # No __init__ either: a function is called faster than a class with arguments.
     opening = Opening()
     opening._target = name_or_scope
-    opening._asked = _NO if reuse is None else Reuse.of(reuse)
+    opening._asked = _NO if reuse is None else mode_of(reuse)
     opening._special = opening._run = None
     plain = initializer is regularizer is dtype is custom_getter is None
     if not (plain and constraint is default_name is None):
