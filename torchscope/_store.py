@@ -126,9 +126,10 @@ class VariableStore(VariableTable):
 
     def forward(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run ``fn(*args, **kwargs)`` as one pass over this store."""
-        if not self._built and is_dynamo_compiling():
-            return first_pass(self, fn, args, kwargs)
-        return run_pass(self, fn, args, kwargs)
+        if is_dynamo_compiling():
+            return (run_pass if self._built else first_pass)(self, fn, args, kwargs)
+        with Pass(self):
+            return whole(fn(*args, **kwargs))
 
     def __enter__(self) -> Self:
         run = entered(self) if here.passes else None
@@ -649,15 +650,8 @@ def uncompiled(fn: Callable[P, R]) -> Callable[P, R]:
 
 def run_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
     """Run ``fn`` as one pass over ``store``; Dynamo reads another function instead."""
-    run = Pass(store)
-    here.passes.append(run)
-    try:  # Not `with`, which takes a fifth of the time of an empty pass.
-        result = whole(fn(*args, **kwargs))
-    except BaseException as error:
-        run.__exit__(type(error))
-        raise
-    run.__exit__(None)
-    return result
+    with Pass(store):
+        return whole(fn(*args, **kwargs))
 
 
 def is_dynamo_on() -> bool:

@@ -25,7 +25,7 @@ from ._variables import get_variable
 R = TypeVar("R")
 
 # These globals serve ScopedModule.forward, too, so that Dynamo has no other module's to watch.
-FORWARD = is_dynamo_compiling, first_pass, run_pass
+FORWARD = is_dynamo_compiling, first_pass
 
 
 class TracedScope(VariableScope):
@@ -228,7 +228,8 @@ def _variable_scope(*given: Any, **named: Any) -> Any:
     return TracedOpening(open_scope(*given, **named))
 
 
-def _run_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
+def traced_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
+    """As ``run_pass``."""
     with TracedPass(store) as run:
         return run.whole(fn(*args, **kwargs))
 
@@ -236,4 +237,4 @@ def _run_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any
 # Dynamo reads these; torch.compiler.substitute_in_graph, which is public, would import Dynamo.
 get_variable._torchdynamo_inline = _get_variable  # type: ignore[attr-defined]
 variable_scope._torchdynamo_inline = _variable_scope  # type: ignore[attr-defined]
-run_pass._torchdynamo_inline = _run_pass  # type: ignore[attr-defined]
+run_pass._torchdynamo_inline = traced_pass  # type: ignore[attr-defined]
