@@ -376,14 +376,12 @@ class VariableStore(VariableTable):
 
     def _own(self, module: nn.Module) -> Iterator[tuple[str, torch.Tensor, "VariableStore", str]]:
         """What ``module`` itself holds; lists, since another thread may be making variables."""
-        parameters, buffers = module._parameters, module._buffers
-        left = len(parameters) + len(buffers)
+        tensors = dict([*_items(module._parameters), *_items(module._buffers)])
         store = module if isinstance(module, VariableStore) else self
         declared = _items(module._declared) if isinstance(module, VariableStore) else []
+        left = len(tensors)
         for name, declaration in declared:
-            tensor = parameters.get(declaration.key)
-            if tensor is None:
-                tensor = buffers.get(declaration.key)
+            tensor = tensors.get(declaration.key)
             if tensor is not None:
                 left -= 1
             else:
@@ -393,7 +391,7 @@ class VariableStore(VariableTable):
                 yield name, tensor, store, name
         if left:
             ours = {declaration.key for _, declaration in declared}
-            for key, tensor in [*_items(parameters), *_items(buffers)]:
+            for key, tensor in tensors.items():
                 kept = key not in ours and key not in module._non_persistent_buffers_set
                 if kept and tensor is not None:
                     yield _names.unescape(key) if store is module else key, tensor, store, ""
