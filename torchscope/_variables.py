@@ -93,8 +93,10 @@ def get_variable(
         place = scope.place
         # The same as in recall, written out: to call it would take a tenth of the time.
         try:
-            full_name = place.full_names[name]
-        except (KeyError, TypeError):
+            full_name = place.full_names.get(name)
+        except TypeError:  # It is no string.
+            full_name = None
+        if full_name is None:
             full_name = place.full_name(name, run.declared)
         made = run.declared.get(full_name)
         asked = dtype or defaults.dtype
