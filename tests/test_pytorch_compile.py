@@ -204,6 +204,9 @@ def test_a_scope_kept_by_compiled_code_is_the_one_that_eager_code_keeps(counter:
     assert (eager.name, eager.reuse) == ("outer/inner", ts.AUTO_REUSE)
     with net, ts.variable_scope(kept[1]):
         assert ts.get_variable("w", [3, 3]) is net["outer/inner/w"]
+    for scope in kept:
+        with net, pytest.raises(TypeError, match="context manager"), scope:  # type: ignore[attr-defined]
+            pass
 
 
 def test_scopes_left_out_of_order_are_an_error_when_compiled_too():

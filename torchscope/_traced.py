@@ -39,8 +39,12 @@ class TracedScope(VariableScope):
         self.constraint = self.outer = self.count = None
         self.undo: Any = None  # by whom it is open
 
-    def __enter__(self, count: Any = len) -> VariableScope:
+    def __enter__(self, count: Any = len, compiling: Any = is_dynamo_compiling) -> VariableScope:
         run, settled = self.run, self.settled
+        if not compiling() and run not in here.passes:  # Kept by the user, and its pass is over.
+            raise TypeError(
+                f"The scope {self.name!r} is no context manager: with variable_scope(scope):"
+            )
         outer: VariableScope = run.scope
         scope = self if settled is None else TracedScope(run, self.target)
         place = Place(outer.place.prefix + self.target)
