@@ -38,7 +38,7 @@ class Place:
         self.below: dict[str, Place] = {}
         self.full_names: dict[str, str] = {}
 
-    def full_name(self, name: str, made: Collection[str] = ()) -> str:
+    def full_name(self, name: str, made: Collection[str]) -> str:
         """``name`` in this place, from now on found in ``full_names`` if such a name was made."""
         if not isinstance(name, str):
             raise TypeError(f"A variable's name is a string, not {name!r}.")
@@ -345,13 +345,7 @@ class Opening:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         run = self._run
         if run is None or self._scope is None or run.scope is not self._scope:
-            inside = innermost(current_pass()).name
-            raise ScopeOrderError(
-                inside,
-                f"Scopes must be left in the reverse order of entering; {inside!r} is open still. "
-                "Did a generator or a coroutine enter one and pause? Keep "
-                "`with variable_scope(...)` around code without yield and await.",
-            )
+            raise out_of_order(innermost(current_pass()).name)
         scope = self._scope
         run.scope = scope.outer
         if scope.undo is None:
@@ -368,6 +362,16 @@ class Opening:
                 run.by_path = by_path
                 return
         run.close(scope.place.name, count)
+
+
+def out_of_order(inside: str) -> ScopeOrderError:
+    """The error of leaving another scope than ``inside``, the current one."""
+    return ScopeOrderError(
+        inside,
+        f"Scopes must be left in the reverse order of entering; {inside!r} is open still. Did a "
+        "generator or a coroutine enter one and pause? Keep `with variable_scope(...)` around code "
+        "without yield and await.",
+    )
 
 
 def _unused_name(run: Pass, outer: VariableScope, default_name: Any, mode: Reuse) -> str:

@@ -13,11 +13,19 @@ from torch.compiler import is_dynamo_compiling
 from . import _names
 from ._declare import Declaration
 from ._default import current_pass
-from ._errors import ScopeOrderError
 from ._getter import ask
 from ._here import LATER, Pass, here, whole
 from ._reuse import Reuse, recall
-from ._scope import Defaults, Opening, Place, VariableScope, innermost, open_scope, variable_scope
+from ._scope import (
+    Defaults,
+    Opening,
+    Place,
+    VariableScope,
+    innermost,
+    open_scope,
+    out_of_order,
+    variable_scope,
+)
 from ._store import VariableStore, first_pass, run_pass
 from ._table import as_built
 from ._variables import get_variable
@@ -43,7 +51,7 @@ class TracedScope(VariableScope):
         run, settled = self.run, self.settled
         if not compiling() and run not in here.passes:  # Kept by the user, and its pass is over.
             raise TypeError(
-                f"The scope {self.name!r} is no context manager: with variable_scope(scope):"
+                f"The scope {self.target!r} is no context manager: with variable_scope(scope):"
             )
         outer: VariableScope = run.scope
         scope = self if settled is None else TracedScope(run, self.target)
@@ -65,12 +73,7 @@ class TracedScope(VariableScope):
         run = self.run
         scope: VariableScope = run.scope
         if scope.undo is not self:
-            raise ScopeOrderError(
-                scope.name,
-                f"Scopes must be left in the reverse order of entering; {scope.name!r} is open "
-                "still. Did a generator enter one and pause? Keep `with variable_scope(...)` "
-                "around code without yield.",
-            )
+            raise out_of_order(scope.name)
         run.scope, scope.undo = scope.outer, None
         if scope.count is not None or run.by_path:
             run.close(scope.place.name, scope.count)

@@ -225,27 +225,10 @@ class constant(_Initializer):
         return torch.tensor(self.value, dtype=dtype)
 
 
-@dataclass(init=False, eq=False, repr=False, slots=True)
-class random_normal(_FloatInitializer):
-    """Values of a normal distribution.
+class _Normal(_FloatInitializer):
+    """What the two of normal distributions are given."""
 
-    >>> random_normal(stddev=0.1)([2, 3]).shape
-    torch.Size([2, 3])
-
-    Args:
-        mean: of the distribution.
-        stddev: its standard deviation.
-        seed: makes every call give the same values.
-        dtype: used where the call names none; a floating one.
-
-    Raises:
-        ValueError: ``dtype``, here or at the call, is not a floating one.
-    """
-
-    mean: float
-    stddev: float
-    seed: int | None
-    dtype: torch.dtype | None
+    __slots__ = ("dtype", "mean", "seed", "stddev")
 
     def __init__(
         self,
@@ -261,13 +244,31 @@ class random_normal(_FloatInitializer):
         self.seed = seed
         self.dtype = dtype
 
+
+class random_normal(_Normal):
+    """Values of a normal distribution.
+
+    >>> random_normal(stddev=0.1)([2, 3]).shape
+    torch.Size([2, 3])
+
+    Args:
+        mean: of the distribution.
+        stddev: its standard deviation.
+        seed: makes every call give the same values.
+        dtype: used where the call names none; a floating one.
+
+    Raises:
+        ValueError: ``dtype``, here or at the call, is not a floating one.
+    """
+
+    __slots__ = ()
+
     def _floats(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         values = _draw("untruncated_normal", shape, dtype, self.seed)
         return values.mul_(self.stddev).add_(self.mean)
 
 
-@dataclass(init=False, eq=False, repr=False, slots=True)
-class truncated_normal(_FloatInitializer):
+class truncated_normal(_Normal):
     """Values of a normal distribution; those beyond two standard deviations are drawn again.
 
     What is left has a standard deviation of 0.88 ``stddev``. ``torch.nn.init.trunc_normal_`` cuts
@@ -286,24 +287,7 @@ class truncated_normal(_FloatInitializer):
         ValueError: ``dtype``, here or at the call, is not a floating one.
     """
 
-    mean: float
-    stddev: float
-    seed: int | None
-    dtype: torch.dtype | None
-
-    def __init__(
-        self,
-        mean: float = 0.0,
-        stddev: float = 1.0,
-        seed: int | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        if dtype is not None:
-            self._check(dtype)
-        self.mean = mean
-        self.stddev = stddev
-        self.seed = seed
-        self.dtype = dtype
+    __slots__ = ()
 
     def _floats(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         values = _draw("truncated_normal", shape, dtype, self.seed)
