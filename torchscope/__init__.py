@@ -1,6 +1,5 @@
 """torchscope: variables by name for PyTorch. This file holds the public names and nothing else."""
 
-from . import _dynamo as _dynamo
 from . import distributed as distributed
 from . import initializers as initializers
 from . import regularizers as regularizers

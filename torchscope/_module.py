@@ -13,11 +13,12 @@ from torch.compiler import is_dynamo_compiling
 from typing_extensions import ParamSpec, Self
 
 from ._build import computing_nothing_on_meta, no_gradients_left, put_back
+from ._dynamo import passed_over
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._origin import Origin, warn
 from ._pass import first_pass, run_pass
 from ._store import VariableStore
-from ._table import keep_structure
+from ._table import built_as
 from ._unbuilt import Unbuilt
 from ._walk import variables
 
@@ -42,6 +43,7 @@ def _forward(self: Any, *args: Any, **kwargs: Any) -> Any:
 class _Forward:
     """As a method ``forward``, of which each function has its own."""
 
+    @passed_over
     def __get__(self, net: Any, owner: Any = None) -> Any:
         if net is None:
             return _forward
@@ -174,12 +176,14 @@ class ScopedModule(VariableStore, Generic[P, R]):
         self._settle_pending()
         with self._lock:  # Another thread may be adding to them.
             self.__dict__["_parameters"] = dict(self._parameters)
-            keep_structure(self)
+            self._built_as = built_as(self._specs)
         super()._pass_ended()
 
     def _settle_pending(self) -> None:
         """Say what was loaded for nobody, and who got nothing."""
         pending = self._pending
+        if pending.nothing:
+            return
         made = [found.full_name for found in variables(self)]
         made += [f"{name}/" for name in self._made_modules]
         problems = pending.finish(made)

@@ -10,35 +10,42 @@ a signal's handler) has kept from being left inside.
 """
 
 import asyncio
-import sys
 import threading
 import types
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, cast
+from weakref import ref
 
 import torch
 from torch.compiler import is_dynamo_compiling
-from typing_extensions import ParamSpec
 
+from ._dynamo import never_compiled, reads_instead, uncompiled
 from ._errors import NotBuiltError, ScopeOrderError
 from ._opened import Mark, Opened
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 _C = cast("Any", torch._C)
 
-# What `graph_task` gives while Dynamo traces: `_dynamo` makes it read `tracing` instead. So one
-# comparison at each get tells code that runs in another backward pass than its own, and compiled
-# code in a pass that began before it (which has to touch nothing that changes from call to call).
-TRACING = -2
+
+# While Dynamo traces, `graph_task` gives another number. So one comparison at each get tells code
+# that runs in another backward pass than its own, and compiled code in a pass that began before it
+# (which has to touch nothing that changes from call to call).
+def _tracing() -> int:
+    return -2
 
 
+@reads_instead(_tracing)
 def graph_task() -> int:
     """The backward pass that runs in this thread, -1 for none."""
     return _C._current_graph_task_id()
 
 
+def _no_loop() -> bool:
+    return False
+
+
+@reads_instead(_no_loop)
 def in_event_loop() -> bool:
     """Whether this thread runs an asyncio event loop, so that tasks may interleave."""
     return asyncio._get_running_loop() is not None  # `current_task` raises where no loop runs.
@@ -59,7 +66,8 @@ class Open(NamedTuple):
 
     def is_by(self, opening: Any) -> bool:
         """Whether ``opening`` has opened it."""
-        return self.opening is opening or (self.opening is not None and self.opening() is opening)
+        by = self.opening
+        return by is opening or (isinstance(by, ref) and by() is opening)
 
 
 class Pass:
@@ -239,6 +247,10 @@ def run_pass(store: Any, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
     return _run(store, fn, args, kwargs)
 
 
+@never_compiled(
+    "Variables are made in the first pass, which cannot be compiled. "
+    "Build the module first: net.build(*example)."
+)
 def first_pass(store: Any, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
     """Run a pass that may have to make variables: never compiled, nor what it calls."""
     return uncompiled(_run)(store, fn, args, kwargs)
@@ -260,12 +272,6 @@ def _run(store: Any, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
         raise _left_open()
     run.end()
     return result
-
-
-def uncompiled(fn: Callable[P, R]) -> Callable[P, R]:
-    """``fn``, so that Dynamo, if it is there, compiles neither it nor what it calls."""
-    dynamo = sys.modules.get("torch._dynamo")
-    return fn if dynamo is None else dynamo.disable(fn)
 
 
 def entered(store: Any) -> Pass | None:

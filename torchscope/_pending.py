@@ -53,6 +53,11 @@ class Pending:
         # Variables made since then for which there was no value; None if nothing was loaded.
         self.lacking: list[str] | None = None
 
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing was loaded, so nothing can be missed."""
+        return self.lacking is None and not self.values
+
     def hold(
         self,
         values: Mapping[str, torch.Tensor],
@@ -110,8 +115,6 @@ class Pending:
 
         Names of modules end in a slash.
         """
-        if self.lacking is None and not self.values:
-            return ""  # Nothing was loaded.
         left = [_names.unescape(key) for key in self.values if key not in self.terms.optional]
         lacking = self.lacking if self.strict and self.lacking else []
         told = (

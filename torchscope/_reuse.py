@@ -23,13 +23,14 @@ from torch.compiler import is_dynamo_compiling
 
 from ._arguments import GraphKeys, fits
 from ._declaration import Request, Spec
+from ._dynamo import is_on, uncompiled
 from ._errors import NotBuiltError, ScopeError, VariableExistsError, VariableMismatchError
 from ._make import make_module, make_variable, regularize
 from ._names import escape
 from ._origin import Origin, warn
-from ._pass import Pass, uncompiled
+from ._pass import Pass
 from ._table import VariableTable
-from ._walk import origin
+from ._walk import made_at
 
 T = TypeVar("T")
 
@@ -87,7 +88,7 @@ def find_or_make(run: Pass, request: Request, reuse: Reuse) -> torch.Tensor:
     if name in table._made_modules:
         raise VariableMismatchError(
             name,
-            f"{name!r} is a module, made at {origin(table, name)}, not a variable. Use another "
+            f"{name!r} is a module, made at {made_at(table, name)}, not a variable. Use another "
             "name, or get_module.",
         )
     made = _made(run, name, reuse, table._specs, make_variable, request)
@@ -101,7 +102,7 @@ def find_or_make(run: Pass, request: Request, reuse: Reuse) -> torch.Tensor:
         problem, cure = misfit
         raise VariableMismatchError(
             name,
-            f"Variable {name!r} {problem}; first made at {origin(table, name)}. Ask for {cure}, "
+            f"Variable {name!r} {problem}; first made at {made_at(table, name)}. Ask for {cure}, "
             "or use another name.",
         )
     _meet(run, name)
@@ -145,7 +146,7 @@ def _made(
             )
         with table._lock:
             if name not in there:  # Another thread may have been first.
-                if _is_dynamo_on():
+                if is_on():
                     uncompiled(_tell_given_up)(table, name)
                     make = uncompiled(make)
                 made = make(table, *asked)
@@ -161,7 +162,7 @@ def _exists(run: Pass, name: str) -> str:
     spec = table._specs.get(name)
     what, shape = ("Variable", f", shape {spec.shape}") if spec else ("Module", "")
     return (
-        f"{what} {name!r} already exists{shape}, first made at {origin(table, name)}. To share "
+        f"{what} {name!r} already exists{shape}, first made at {made_at(table, name)}. To share "
         "it, enter its scope with reuse=True or reuse=AUTO_REUSE; for a second one, use another "
         "name or scope."
         + (" If it is called again and again: net = ts.ScopedModule(model)." if run.endless else "")
@@ -177,11 +178,6 @@ def _tell_given_up(table: VariableTable, name: str) -> None:
             "to Python for good. Run it once before compiling it, or use ts.ScopedModule(fn), "
             "which does so by itself.",
         )
-
-
-def _is_dynamo_on() -> bool:
-    """Whether Dynamo is to compile what Python calls from here."""
-    return callable(cast("Any", torch._C)._dynamo.eval_frame.get_eval_frame_callback())
 
 
 def _meet(run: Pass, name: str) -> None:

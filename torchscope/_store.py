@@ -22,7 +22,7 @@ from ._pass import Pass, entered, run_pass
 from ._sharded import back_in_parts, gathered, is_fully_sharded, like
 from ._table import VariableTable
 from ._unbuilt import note_reading
-from ._walk import items, locate, origin, tables, variables, walk
+from ._walk import items, locate, made_at, tables, variables, walk
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -200,8 +200,8 @@ class VariableStore(VariableTable):
 
     def origin(self, name: str) -> str:
         """Where the variable or module ``name`` was made: ``file:line`` in the user's code."""
-        found = origin(self, name)
-        return self._missing(name) if found is None else str(found)
+        found = made_at(self, name)
+        return self._missing(name) if found is None else found
 
     # ---- all at once -----------------------------------------------------------------------
 

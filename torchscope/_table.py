@@ -19,6 +19,7 @@ from torch import nn
 
 from . import _names
 from ._declaration import Declaration, Spec, is_value, spec_of
+from ._dynamo import constant
 from ._errors import NotBuiltError, ScopeError, VariableMissingError, VariableNameError
 from ._locks import Lock
 from ._origin import Origin
@@ -47,7 +48,7 @@ class VariableTable(nn.ParameterDict):
         self._device: torch.device | None = None  # where .to() last sent this store
         self._float_dtype: torch.dtype | None = None  # and what .half() and the like made of floats
         self._built = self._finalized = False
-        self._structure = ""  # what it held when it was built; see as_built
+        self._built_as: Built | None = None  # what compiled code rests on
 
     # ---- one variable ----------------------------------------------------------------------
 
@@ -75,10 +76,11 @@ class VariableTable(nn.ParameterDict):
         """Keep ``value`` as the variable declared so, a Parameter as it is; returns what is kept."""
         name, key = declaration.name, declaration.key
         old = self._declared.get(name)
-        if old is None or old.spec != declaration.spec:
-            self._leave_structure()
+        self._change_specs()
         if old is None:
             self._check_free(declaration)
+        elif old.spec != declaration.spec:
+            self._built_as = None
         elif old.buffer != declaration.buffer:
             delattr(self, key)
         if not declaration.buffer and (
@@ -117,7 +119,8 @@ class VariableTable(nn.ParameterDict):
         """Take a variable out."""
         declaration = self._declared[name]
         self._writable(declaration)
-        self._leave_structure()
+        self._change_specs()
+        self._built_as = None
         delattr(self, declaration.key)
         del self._declared[name], self._specs[name]
 
@@ -143,18 +146,16 @@ class VariableTable(nn.ParameterDict):
                 "before it was made. Build the module first: net.build(*example).",
             )
 
-    # ---- what compiled code watches ----------------------------------------------------------
-
     def _specs_for(self, traced: bool) -> Any:
         """Where a pass looks specs up."""
-        return AsBuilt(self._structure) if traced and self._structure else self._specs
+        built = self._built_as
+        return AsBuilt(built.digest) if traced and built is not None else self._specs
 
-    def _leave_structure(self) -> None:
-        """It no longer is as it was built: compiled code that rests on that is compiled anew."""
-        if self._structure:
-            if _alike.get(self._structure) is self:
-                del _alike[self._structure]
-            self._structure = ""
+    def _change_specs(self) -> None:
+        """Before they change, let go of the specs that stand for all stores built alike."""
+        built = self._built_as
+        if built is not None and built.specs is self._specs:
+            self._specs = dict(self._specs)
 
     # ---- the mapping -----------------------------------------------------------------------
 
@@ -200,7 +201,7 @@ class VariableTable(nn.ParameterDict):
             lasting = not old.shapeless and not is_value(old.initializer)
         declaration = replace(
             old,
-            spec=spec_of(shape, dtype, False),
+            spec=spec_of(shape, dtype, old.spec.by_default and dtype is old.spec.dtype),
             buffer=old.buffer and not isinstance(value, nn.Parameter),
             origin=Origin.here(),
             shapeless=False,
@@ -333,29 +334,45 @@ def _is_watched(kind: type[nn.Module]) -> bool:
 # all names and specs, and takes what follows from that for a constant: `as_built`. Blocks that are
 # alike have the same digest, so what is compiled for one serves all.
 
-_alike: WeakValueDictionary[str, VariableTable] = WeakValueDictionary()
+
+class Built:
+    """What a store held when it was built; one object for all stores that were built alike."""
+
+    def __init__(self, digest: str, specs: dict[str, Spec]) -> None:
+        self.digest, self.specs = digest, specs
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Built":
+        return self
+
+    def __reduce__(self) -> Any:
+        return built_as, (self.specs,)
 
 
-def keep_structure(table: VariableTable) -> None:
-    """From now on ``as_built`` knows the variables that ``table`` holds."""
+_alike: WeakValueDictionary[str, Built] = WeakValueDictionary()
+
+
+def built_as(specs: dict[str, Spec]) -> Built:
+    """The one object for stores that hold ``specs``, to which nothing is added from now on."""
     digest = hashlib.blake2b()
-    for name, spec in table._specs.items():
+    for name, spec in specs.items():
         digest.update(f"{name} {spec}\n".encode())
-    table._structure = digest.hexdigest()
-    _alike[table._structure] = table
+    key = digest.hexdigest()
+    return _alike.setdefault(key, Built(key, specs))
 
 
-def as_built(structure: str, full_name: str) -> Spec | None:
-    """The spec of a variable in the stores that were built alike; to Dynamo a constant."""
-    table = _alike.get(structure)
-    return None if table is None else table._specs.get(full_name)
+@constant
+def as_built(digest: str, full_name: str) -> Spec | None:
+    """The spec of a variable in the stores that were built alike."""
+    built = _alike.get(digest)
+    return None if built is None else built.specs.get(full_name)
 
 
 class AsBuilt:
     """What a pass that is traced looks specs up in: as a mapping from full names to them."""
 
-    def __init__(self, structure: str) -> None:
-        self.structure = structure
+    def __init__(self, digest: str) -> None:
+        self.digest = digest
 
     def get(self, full_name: str) -> Spec | None:
-        return as_built(self.structure, full_name)
+        """The spec, None for what was made later."""
+        return as_built(self.digest, full_name)

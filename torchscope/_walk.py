@@ -5,7 +5,7 @@ names joined by slashes: `model/h0` + `attn/w` is `model/h0/attn/w`. Changes not
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -111,17 +111,17 @@ def _holds(table: VariableTable, name: str, variable: torch.Tensor) -> bool:
     return declaration is not None and table._fetch(declaration.key) is variable
 
 
-def origin(table: VariableTable, full_name: str) -> Any:
-    """Where the variable or module was made, an Origin; None if there is none of that name."""
-    around: Any = None
+def made_at(table: VariableTable, full_name: str) -> str | None:
+    """Where the variable or module was made, file and line; None if there is none of that name."""
+    around: str | None = None
     for module, prefix in walk(table):
         if isinstance(module, VariableTable) and full_name.startswith(prefix):
             name = full_name.removeprefix(prefix)
             made = module._declared.get(name) or module._made_modules.get(name)
             if made is not None:
-                return made.origin
+                return str(made.origin)
             for other, kept in module._made_modules.items():
-                around = kept.origin if name.startswith(other + "/") else around
+                around = str(kept.origin) if name.startswith(other + "/") else around
     # A module's own parameter was made with the module.
     there = around is not None and any(found.full_name == full_name for found in variables(table))
     return around if there else None
