@@ -13,7 +13,7 @@ import asyncio
 import threading
 import types
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 from weakref import ref
 
 import torch
@@ -56,18 +56,27 @@ def running_task() -> Any:
     return asyncio.current_task() if in_event_loop() else None
 
 
-class Open(NamedTuple):
-    """An open scope."""
+# An open scope: the scope; whose `with` it is, see `is_by`; the mark for leaving it, see `_opened`;
+# and the asyncio task that had opened the scope around it. A plain tuple: one is made at each
+# opening, and any class takes several times as long.
+Open: TypeAlias = tuple[Any, Any, Mark, Any]
 
-    scope: Any
-    opening: Any  # whose `with` it is: the object while tracing, else a weak reference to it
-    mark: Mark  # for leaving it, see `_opened`
-    task: Any  # the asyncio task that had opened the scope around it
 
-    def is_by(self, opening: Any) -> bool:
-        """Whether ``opening`` has opened it."""
-        by = self.opening
-        return by is opening or (isinstance(by, ref) and by() is opening)
+def is_by(by: Any, opening: Any) -> bool:
+    """Whether ``opening`` is what opened a scope: itself while tracing, else behind a reference."""
+    return by is opening or (isinstance(by, ref) and by() is opening)
+
+
+def lost(by: Any) -> None:
+    """Leave a scope whose `with` is gone: an interrupt came just before it could leave it.
+
+    Called when the object that opened the scope dies while the scope is open.
+    """
+    for run in (*here.passes, here.endless):
+        for depth, open_ in enumerate(() if run is None else run.stack):
+            if open_[1] is by:
+                cast("Pass", run).unwind(depth)
+                return
 
 
 class Pass:
@@ -117,7 +126,7 @@ class Pass:
     @property
     def scope_names(self) -> list[str]:
         """The names of the open scopes, innermost last."""
-        return [open_.scope.name for open_ in self.stack]
+        return [scope.name for scope, *_ in self.stack]
 
     # ---- scopes ----------------------------------------------------------------------------
 
@@ -126,19 +135,12 @@ class Pass:
 
         Counts first: interrupted in between, a scope is left once more, which changes nothing.
         """
-        stack = self.stack
+        stack, opened = self.stack, self.opened
         while len(stack) > depth:
-            left = stack[-1]
-            self.opened.leave(left.scope.name, left.mark)
-            self.task = left.task
+            scope, _, mark, self.task = stack[-1]
+            if mark != len(opened.names) or opened.scattered:  # Else it has opened nothing.
+                opened.leave(scope.name, mark)
             del stack[-1:]
-
-    def lost(self, opening: Any) -> None:
-        """Leave a scope whose `with` is gone: an interrupt came just before it could leave it."""
-        for depth, one in enumerate(self.stack):
-            if one.opening is opening:
-                self.unwind(depth)
-                break
 
     # ---- the pass itself -------------------------------------------------------------------
 
@@ -170,7 +172,7 @@ class Pass:
     def end(self) -> None:
         """The pass has run to its end without an exception, and is no longer current."""
         if len(self.stack) > self.begun:
-            name = self.stack[-1].scope.name
+            name = self.scope_names[-1]
             raise ScopeOrderError(
                 name,
                 f"The pass ended inside the scope {name!r}. Did a generator enter it and "

@@ -26,7 +26,7 @@ from ._declaration import Request, is_value
 from ._default import current_pass
 from ._errors import ScopeError, ScopeOrderError, naming
 from ._getter import CustomGetter, answer, drop_graph_only, mode_for
-from ._pass import Open, Pass, in_event_loop, running_task
+from ._pass import Pass, here, in_event_loop, is_by, lost, running_task
 from ._reuse import Reuse, mode_of
 from .regularizers import Regularizer
 
@@ -46,8 +46,6 @@ class Defaults:
 
     def over(self, outer: "Defaults") -> "Defaults":
         """These, and ``outer``'s where there is none; custom getters chain, these called first."""
-        if self is NO_DEFAULTS:
-            return outer
         getter = self.custom_getter
         if getter is not None and outer.custom_getter is not None:
             getter = functools.partial(_chained, getter, outer.custom_getter)
@@ -60,6 +58,8 @@ class Defaults:
 
 
 NO_DEFAULTS = Defaults()
+_NOTHING_SPECIAL = None, None, None
+_NO = Reuse.NO  # To read a member off the class takes longer than the test it is read for.
 
 
 def _chained(
@@ -78,21 +78,16 @@ class VariableScope:
 
     __slots__ = ("constraint", "defaults", "mode", "name", "prefix")
 
-    def __init__(
-        self,
-        name: str = "",
-        mode: Reuse = Reuse.NO,
-        defaults: Defaults | None = None,
-        constraint: Constraint | None = None,
-    ) -> None:
-        self.name = name
-        self.prefix = name + "/" if name else ""  # what full names of variables in it begin with
-        self.mode = mode
-        self.defaults = defaults or NO_DEFAULTS
-        self.constraint = constraint  # for variables directly in this scope, as in TensorFlow
+    name: str
+    prefix: str  # what full names of variables in it begin with
+    mode: Reuse
+    defaults: Defaults
+    constraint: Constraint | None  # for variables directly in this scope, as in TensorFlow
+
+    # No __init__: `scope_at` takes half the time, and one is made at each opening.
 
     def __reduce__(self) -> Any:
-        return VariableScope, (self.name, self.mode, self.defaults, self.constraint)
+        return scope_at, (self.name, self.mode, self.defaults, self.constraint)
 
     @property
     def reuse(self) -> bool | Reuse:
@@ -235,6 +230,19 @@ class VariableScope:
         return self.get_collection(GraphKeys.LOCAL_VARIABLES)
 
 
+def scope_at(
+    name: str, mode: Reuse, defaults: Defaults, constraint: Constraint | None = None
+) -> VariableScope:
+    """A scope; nobody has opened it."""
+    scope = VariableScope()
+    scope.name = name
+    scope.prefix = name + "/" if name else ""
+    scope.mode = mode
+    scope.defaults = defaults
+    scope.constraint = constraint
+    return scope
+
+
 def _explicit_dtype(request: Request) -> torch.dtype | None:
     """The dtype that a get names, which a value for its initializer has to have."""
     with naming(request.name):
@@ -262,63 +270,67 @@ class Opening:
     TensorFlow (the mode; the name taken; the copy of a scope), is kept in the pass.
     """
 
-    __slots__ = ("__weakref__", "_asked", "_constraint", "_default_name", "_defaults", "_target")
+    __slots__ = ("__weakref__", "_asked", "_special", "_target")
 
     _target: Any  # a name, a scope or None
-    _default_name: Any
     _asked: Reuse
-    _defaults: Defaults
-    _constraint: Constraint | None
+    _special: (
+        tuple[str | None, Defaults | None, Constraint | None] | None
+    )  # with a default name first
 
     def __enter__(self) -> VariableScope:
-        run = current_pass()
-        outer = innermost(run)
+        passes = here.passes
+        run = passes[-1] if passes else current_pass()
+        stack = run.stack
+        outer = stack[-1][0] if stack else innermost(run)
         task = run.task
         if in_event_loop():
             run.check_task(str(self._target))
             run.task = running_task()
         target, mode, managers = self._target, self._asked, run.managers
+        default_name, defaults, constraint = self._special or _NOTHING_SPECIAL
         if managers is not None and self in managers:
             target, mode = managers[self]
         elif target is None:
-            target = _unused_name(run, outer, self._default_name, mode)
+            target = _unused_name(run, outer, default_name, mode)
         if type(target) is str:
             if not _names.is_plain(target):
                 _check_name(run, target)
             full_name = outer.prefix + target
             mark = run.opened.enter_name(full_name)
-            if mode is Reuse.NO:
+            if mode is _NO:
                 mode = outer.mode
-            defaults = self._defaults.over(outer.defaults)
-            scope = VariableScope(full_name, mode, defaults, self._constraint)
+            defaults = outer.defaults if defaults is None else defaults.over(outer.defaults)
+            scope = scope_at(full_name, mode, defaults, constraint)
             settled = target
         elif isinstance(target, VariableScope):
             mark = run.opened.enter_object(target.name, run.scope_names)
             scope = settled = target
             if target is self._target:  # A copy, which serves all openings in a pass.
-                if mode is Reuse.NO:
+                if mode is _NO:
                     mode = target.mode
-                defaults = self._defaults.over(target.defaults)
-                scope = settled = VariableScope(target.name, mode, defaults, self._constraint)
+                defaults = target.defaults if defaults is None else defaults.over(target.defaults)
+                scope = settled = scope_at(target.name, mode, defaults, constraint)
         else:
             raise TypeError(f"variable_scope takes a name or a VariableScope, not {target!r}.")
-        if mode is not Reuse.NO or settled is not self._target:
+        if mode is not _NO or settled is not self._target:
             if managers is None:
                 managers = run.managers = run.new_managers()
             managers[self] = settled, mode
-        run.stack.append(Open(scope, self if run.traced else ref(self, run.lost), mark, task))
+        stack.append((scope, self if run.traced else ref(self, lost), mark, task))
         return scope
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        run = current_pass()
+        passes = here.passes
+        run = passes[-1] if passes else current_pass()
         stack = run.stack
         depth = len(stack) - 1
-        if depth > 0 and stack[depth].is_by(self):
+        if depth > 0 and is_by(stack[depth][1], self):
             run.unwind(depth)
         elif kind is not None:
             # An exception on its way out stays itself. Perhaps it is an interrupt, which has kept
             # inner scopes from being left; they are left with this one, if it is open here.
-            while depth > 0 and not stack[depth].is_by(self):
+            while depth > 0 and not is_by(stack[depth][1], self):
                 depth -= 1
             run.unwind(depth or len(stack))
         else:
@@ -414,12 +426,14 @@ def variable_scope(
     # Without an __init__: a function is called faster than a class with arguments.
     opening = Opening()
     opening._target = name_or_scope
-    opening._default_name = default_name
-    opening._asked = Reuse.NO if reuse is None else mode_of(reuse)
-    opening._constraint = constraint
-    opening._defaults = NO_DEFAULTS
-    if not (initializer is regularizer is dtype is custom_getter is None):
-        opening._defaults = Defaults(initializer, regularizer, as_dtype(dtype), custom_getter)
+    opening._asked = _NO if reuse is None else mode_of(reuse)
+    opening._special = None
+    plain = initializer is regularizer is dtype is custom_getter is None
+    if not (plain and default_name is constraint is None):
+        defaults = None
+        if not plain:
+            defaults = Defaults(initializer, regularizer, as_dtype(dtype), custom_getter)
+        opening._special = default_name, defaults, constraint
     return opening
 
 
@@ -427,8 +441,8 @@ def innermost(run: Pass) -> VariableScope:
     """The current scope of ``run``; its root is made when first asked for."""
     stack = run.stack
     if not stack:
-        stack.append(Open(VariableScope(), None, 0, run.task))
-    return stack[-1].scope
+        stack.append((scope_at("", _NO, NO_DEFAULTS), None, 0, run.task))
+    return stack[-1][0]
 
 
 def get_variable_scope() -> VariableScope:

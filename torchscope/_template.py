@@ -17,7 +17,7 @@ from ._default import current_pass
 from ._errors import ScopeError
 from ._getter import CustomGetter
 from ._pass import Pass
-from ._scope import Defaults, VariableScope, get_variable_scope, variable_scope
+from ._scope import Defaults, VariableScope, get_variable_scope, scope_at, variable_scope
 from ._table import VariableTable
 
 P = ParamSpec("P")
@@ -60,7 +60,7 @@ class Template(Generic[P, R]):
         opened.leave(name, opened.enter_name(name))
         # As in TensorFlow, a scope made now inherits everything but the dtype.
         defaults = Defaults(custom_getter=self._custom_getter).over(outer.defaults)
-        return VariableScope(name, outer.mode, replace(defaults, dtype=None))
+        return scope_at(name, outer.mode, replace(defaults, dtype=None))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         run = current_pass()

@@ -94,7 +94,7 @@ def get_variable(
     passes = here.passes
     run = passes[-1] if passes else current_pass()
     stack = run.stack
-    scope = stack[-1].scope if stack else innermost(run)
+    scope = stack[-1][0] if stack else innermost(run)
     defaults = scope.defaults
     if (
         defaults.plain
