@@ -18,8 +18,8 @@ from checkpoint_writer import NUMBERS, BundleWriter, entry, header, write_raw
 from safetensors.torch import load_file, save_file
 
 from torchscope import checkpoint
-from torchscope.checkpoint import _compare, _terminal
-from torchscope.checkpoint._command_line import main
+from torchscope.checkpoint import _compare
+from torchscope.command_line import _terminal, main
 
 DATA = Path(__file__).parent / "data" / "checkpoints"
 GPT2 = DATA / "gpt2_tiny"

@@ -28,24 +28,29 @@ FLOORS = [
     ["distributed"],
     ["__init__"],
     ["checkpoint"],
+    ["command_line"],
     ["__main__"],
 ]
 # Within torchscope.checkpoint: the bottom knows bytes, then come files, names and stores.
 CHECKPOINT_FLOORS = [
-    ["_crc32c", "_names", "_proto", "_report", "_terminal"],
+    ["_crc32c", "_names", "_proto", "_report"],
     ["_dtypes", "_file", "_snappy"],
     ["_mapping", "_paths", "_slices", "_table"],
     ["_bundle", "_state", "_v1"],
     ["_open"],
     ["_sources"],
-    ["_listing", "_load"],
+    ["_load", "_rows"],
     ["_compare", "_convert"],
-    ["_command_line"],
     ["__init__"],
 ]
+COMMAND_LINE_FLOORS = [["_terminal"], ["_listing"], ["_checkpoints"], ["_main"], ["__init__"]]
 FLOOR = {
     PACKAGE / f"{folder}{name}": floor
-    for folder, floors in (("", FLOORS), ("checkpoint/", CHECKPOINT_FLOORS))
+    for folder, floors in (
+        ("", FLOORS),
+        ("checkpoint/", CHECKPOINT_FLOORS),
+        ("command_line/", COMMAND_LINE_FLOORS),
+    )
     for floor, names in enumerate(floors)
     for name in names
 }
@@ -57,7 +62,7 @@ def imports_of(path: Path) -> set[Path]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             names = [node.module] if node.module else [alias.name for alias in node.names]
-            where = path.parent if node.level else PACKAGE.parent
+            where = path.parents[node.level - 1] if node.level else PACKAGE.parent
             found.update(where.joinpath(*name.split(".")) for name in names)
         elif isinstance(node, ast.Import):
             found.update(PACKAGE.parent.joinpath(*alias.name.split(".")) for alias in node.names)
@@ -68,23 +73,32 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def test_every_file_has_its_floor():
-    packages = {path.parent for path in PACKAGE.glob("*/__init__.py")}
+    packages = {path.parent for path in PACKAGE.glob("*/**/__init__.py")}
     assert {path.with_suffix("") for path in FILES} | packages == set(FLOOR)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}.{path.stem}")
 def test_a_file_imports_only_from_below(path: Path):
     for imported in imports_of(path):
-        importing = path.with_suffix("")
-        # Between packages, a package as a whole has its floor.
-        if importing.parent != imported.parent:
-            importing, imported = (top(one) for one in (importing, imported))
+        importing, imported = neighbours(path.with_suffix(""), imported)
         assert FLOOR[imported] < FLOOR[importing], f"{path.stem} imports {imported.stem}"
 
 
-def top(path: Path) -> Path:
-    """The file or package directly in torchscope that a file belongs to."""
-    return PACKAGE / (*path.relative_to(PACKAGE).parts, "__init__")[0]
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("tf1/**/*.py")), ids=lambda path: path.stem)
+def test_tf1_uses_public_names_only(path: Path):
+    outside = {one for one in imports_of(path) if not one.is_relative_to(PACKAGE / "tf1")}
+    assert outside <= {PACKAGE}
+
+
+def neighbours(one: Path, other: Path) -> tuple[Path, Path]:
+    """The entries of their deepest common folder to which two files belong.
+
+    Between packages, a package as a whole has its floor; a package imported is its __init__.
+    """
+    common = max(
+        {one.parent, *one.parent.parents} & {other, *other.parents}, key=lambda p: len(p.parts)
+    )
+    return tuple(common / (*path.relative_to(common).parts, "__init__")[0] for path in (one, other))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}.{path.stem}")
