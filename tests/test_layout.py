@@ -27,7 +27,7 @@ FLOORS = [
     ["_module"],
     ["distributed"],
     ["__init__"],
-    ["checkpoint"],
+    ["checkpoint", "tf1"],
     ["command_line"],
     ["__main__"],
 ]
@@ -44,12 +44,25 @@ CHECKPOINT_FLOORS = [
     ["__init__"],
 ]
 COMMAND_LINE_FLOORS = [["_terminal"], ["_listing"], ["_checkpoints"], ["_main"], ["__init__"]]
+# Within torchscope.tf1: how arguments are read, then TensorFlow's namespaces.
+TF1_FLOORS = [
+    ["_missing", "_padding", "dtypes"],
+    ["_convert"],
+    ["_arguments"],
+    ["ops"],
+    ["__init__"],
+]
+TF1_OPS_FLOORS = [
+    ["__init__"],
+]
 FLOOR = {
-    PACKAGE / f"{folder}{name}": floor
+    PACKAGE / folder / name: floor
     for folder, floors in (
         ("", FLOORS),
-        ("checkpoint/", CHECKPOINT_FLOORS),
-        ("command_line/", COMMAND_LINE_FLOORS),
+        ("checkpoint", CHECKPOINT_FLOORS),
+        ("command_line", COMMAND_LINE_FLOORS),
+        ("tf1", TF1_FLOORS),
+        ("tf1/ops", TF1_OPS_FLOORS),
     )
     for floor, names in enumerate(floors)
     for name in names
