@@ -8,6 +8,7 @@ from torch import Tensor as Tensor
 
 from . import _missing
 from . import dtypes as dtypes
+from . import nn as nn
 from .dtypes import *
 
 __getattr__ = _missing.of("tf")
