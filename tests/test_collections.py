@@ -249,6 +249,11 @@ def test_regularization_losses_are_of_the_values_now_and_have_gradients(store):
     assert [loss.item() for loss in store.regularization_losses()] == [0.5]
 
 
+def test_a_regularizer_may_give_several_losses(store):
+    ts.get_variable("w", initializer=[3.0, -4.0], regularizer=lambda w: (w.abs().sum(), w.max()))
+    assert [loss.item() for loss in store.regularization_losses()] == [7.0, 3.0]
+
+
 def test_the_regularization_loss_is_their_sum(store):
     with ts.variable_scope("a", regularizer=ts.l1_regularizer(0.5)):
         v = ts.get_variable("v", initializer=[3.0, -4.0])

@@ -63,10 +63,11 @@ def ask(
     constraint: Constraint | None,
     device: Any,
     graph_only: dict[str, Any],
+    kept: bool | None = None,
 ) -> Any:
     """The variable ``name`` of ``scope``, or what the custom getters make of it.
 
-    None stands for the scope's.
+    None stands for the scope's. ``kept`` asks for a buffer, and whether the state dict keeps it.
     """
     if not isinstance(name, str):
         raise TypeError(f"A variable's name is a string, not {name!r}.")
@@ -98,6 +99,7 @@ def ask(
             constraint,
             device,
             said,
+            kept,
         )
         return find_or_make(run, request, mode)
     if not callable(custom_getter):
@@ -112,7 +114,7 @@ def ask(
         graph_only = {**graph_only, "constraint": constraint}
         constraint = None
     return custom_getter(
-        getter=_true_getter(run, device, said, constraint),
+        getter=_true_getter(run, device, said, constraint, kept),
         name=full_name,
         shape=shape,
         dtype=dtype,
@@ -155,7 +157,7 @@ def _accepts_constraint(takes: dict[str, inspect.Parameter]) -> bool:
 
 
 def _true_getter(
-    run: Pass, device: Any, said: bool, constraint_given: Constraint | None
+    run: Pass, device: Any, said: bool, constraint_given: Constraint | None, kept: bool | None
 ) -> CustomGetter:
     """What a custom getter is given as ``getter``; without ``reuse`` it makes or returns."""
 
@@ -186,7 +188,7 @@ def _true_getter(
             if variable is not None:
                 return variable
         settings = initializer, regularizer, trainable is not False, collections, constraint, device
-        return find_or_make(run, _request(name, shape, found, *settings, said), mode)
+        return find_or_make(run, _request(name, shape, found, *settings, said, kept), mode)
 
     return getter
 
@@ -209,6 +211,7 @@ def _request(
     constraint: Constraint | None,
     device: Any,
     said: bool,
+    kept: bool | None,
 ) -> Declaration:
     local = False
     members: tuple[Any, ...] = _GLOBAL
@@ -232,8 +235,8 @@ def _request(
         members,
         constraint,
         device,
-        local,
-        not local,
+        local or kept is not None,
+        not local if kept is None else kept,
         not said,
     )
 

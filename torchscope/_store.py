@@ -487,7 +487,8 @@ class VariableStore(VariableTable):
                 seen.add(id(module))
                 for name, declaration in _items(module._declared):
                     if declaration.regularizer and begins(prefix + name):
-                        losses.append(declaration.regularizer(module._fetch(declaration)))
+                        loss = declaration.regularizer(module._fetch(declaration))
+                        losses += loss if isinstance(loss, tuple) else [loss]
         return [gathered(loss) for loss in losses if loss is not None]
 
     def name_of(self, variable: torch.Tensor) -> str:

@@ -3,16 +3,14 @@
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import torch
 from torch import get_default_dtype, nn
 
-from ._declare import Constraint, Declaration, DTypeLike, GraphKeys, ShapeLike, as_dtype, as_shape
+from ._declare import Constraint, DTypeLike, GraphKeys, ShapeLike
 from ._default import current_pass
-from ._errors import naming
 from ._getter import GRAPH_ONLY, CustomGetter, ask, members_of
 from ._here import graph_task, here
-from ._reuse import Reuse, find_or_make, find_or_make_module, is_shape
-from ._scope import innermost
+from ._reuse import Reuse, find_or_make_module, is_shape
+from ._scope import Defaults, VariableScope, innermost
 from .regularizers import Regularizer
 
 M = TypeVar("M", bound=nn.Module)
@@ -183,7 +181,9 @@ def get_buffer(
     dtype: DTypeLike = None,
     initializer: Any = None,
     *,
+    regularizer: Regularizer | None = None,
     collections: Any = None,
+    custom_getter: CustomGetter | None = None,
     persistent: bool = True,
     device: Any = None,
 ) -> Any:
@@ -192,7 +192,7 @@ def get_buffer(
     A buffer of the module: no parameter, so optimizers and DDP's gradients leave it alone. It is
     counted among ``global_variables()``.
 
-    >>> import torchscope as ts
+    >>> import torch, torchscope as ts
     >>> with ts.VariableStore() as store:
     ...     mean = ts.get_buffer("moving_mean", [4], initializer=ts.zeros_initializer())
     ...     _ = ts.assign_add(mean, torch.ones(4))
@@ -204,7 +204,9 @@ def get_buffer(
         shape: as for :func:`get_variable`.
         dtype: as for :func:`get_variable`.
         initializer: as for :func:`get_variable`.
+        regularizer: as for :func:`get_variable`; the scope's is not taken.
         collections: as for :func:`get_variable`.
+        custom_getter: as for :func:`get_variable`; the scope's is not called.
         persistent: whether the state dict keeps it.
         device: as for :func:`get_variable`.
 
@@ -216,21 +218,9 @@ def get_buffer(
         raise TypeError(f"A buffer's name is a string, not {name!r}.")
     run = current_pass()
     scope = innermost(run)
-    with naming(scope.prefix + name):
-        shape, dtype = as_shape(shape), as_dtype(dtype)
-    request = Declaration(
-        scope.prefix + name,
-        shape,
-        dtype or scope.dtype or torch.get_default_dtype(),
-        scope.initializer if initializer is None else initializer,
-        trainable=False,
-        collections=members_of(scope.prefix + name, collections),
-        device=None if device is None else torch.device(device),
-        buffer=True,
-        persistent=persistent,
-        default_dtype=dtype is None and scope.dtype is None,
-    )
-    return find_or_make(run, request, scope.mode)
+    own = VariableScope.at(scope.place, scope.mode, Defaults(scope.initializer, None, scope.dtype))
+    asked = shape, dtype, initializer, regularizer, None, False, collections
+    return ask(run, own, name, *asked, custom_getter, None, device, GRAPH_ONLY, persistent)
 
 
 def get_module(name: str, factory: Callable[[], M]) -> M:
