@@ -391,3 +391,27 @@ ts.add_to_collection("losses", 1)
 print(json.dumps(ts.get_collection("losses")))
 """
     ) == [1]
+
+
+# ---- what a pass remembers ---------------------------------------------------------------------
+
+
+def test_what_is_remembered_in_a_pass_is_made_once_and_ends_with_it(store):
+    remembered = ts.in_this_pass("key", list)
+    assert ts.in_this_pass("key", list) is remembered
+    assert ts.in_this_pass("other", list) is not remembered
+    assert store(ts.in_this_pass, "key", list) is not remembered
+
+
+def test_a_bound_function_finds_what_was_remembered_when_it_first_ran(store):
+    def note():
+        ts.in_this_pass("late", lambda: notes.append("made"))
+        return ts.in_this_pass("early", object)
+
+    notes = []
+    early = ts.in_this_pass("early", object)
+    bound = ts.bind(note)
+    assert bound() is bound() is early
+    assert notes == ["made", "made"]  # The second run begins as the first did.
+    ts.in_this_pass("late", lambda: notes.append("again"))
+    assert notes == ["made", "made"]

@@ -19,7 +19,7 @@ FLOORS = [
     ["_table", "_unbuilt"],
     ["_store"],
     ["_default"],
-    ["_reuse", "_collections"],
+    ["_reuse", "_collections", "_in_this_pass"],
     ["_getter"],
     ["_scope"],
     ["_variables", "_template", "_bind"],

@@ -29,6 +29,7 @@ from ._errors import (
     VariableMissingError,
     VariableNameError,
 )
+from ._in_this_pass import in_this_pass
 from ._module import ScopedModule
 from ._optim import match_by_name
 from ._reuse import AUTO_REUSE
@@ -96,6 +97,7 @@ __all__ = [
     "he_normal_initializer",
     "he_uniform_initializer",
     "identity_initializer",
+    "in_this_pass",
     "initializers",
     "l1_l2_regularizer",
     "l1_regularizer",
