@@ -10,5 +10,21 @@ from . import _missing
 from . import dtypes as dtypes
 from . import nn as nn
 from .dtypes import *
+from .ops.arithmetic import *
+from .ops.arrays import *
+from .ops.casts import *
+from .ops.comparisons import *
+from .ops.creation import *
+from .ops.elementwise import *
+from .ops.indexing import *
+from .ops.linear_algebra import *
+from .ops.old_names import *
+from .ops.reductions import *
+from .ops.segments import *
+from .ops.shapes import *
+from .ops.slicing import *
+from .ops.sparse import *
+
+newaxis = None
 
 __getattr__ = _missing.of("tf")

@@ -13,6 +13,7 @@ How an operation uses it::
     x = floating(x, "exp")                 # likewise; TypeError unless float or complex
     x, y = operands(x, y, "add")           # one of the two may stay a Python number: use x + y
     x, y = tensor_operands(x, y, "atan2")  # two tensors, for torch functions that need them
+    x, y = pair(x, y, "matmul")            # two tensors of one dtype, whatever their shapes
     values = same_dtype(values, "concat")  # a list of tensors, all of the first tensor's dtype
 
 A tensor that is one already costs a look at its type, so call these without asking first.
@@ -136,12 +137,14 @@ def tensor_operands(
     x: Operand, y: Operand, function: str, *, bools: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Like ``operands``, as two tensors."""
-    x, y = operands(x, y, function, bools=bools)
-    if not isinstance(y, Tensor):
-        return x, torch.full((), y, dtype=x.dtype, device=x.device)
-    if not isinstance(x, Tensor):
-        return torch.full((), x, dtype=y.dtype, device=y.device), y
-    return x, y
+    return _both(*operands(x, y, function, bools=bools))
+
+
+def pair(x: Operand, y: Operand, function: str) -> tuple[Tensor, Tensor]:
+    """Two tensors of one dtype, by the same rule; their shapes are the caller's to check."""
+    if type(x) in _TENSORS and type(y) in _TENSORS and x.dtype is y.dtype:
+        return x, y
+    return _both(*_fitted(x, y, function))
 
 
 def same_dtype(values: Iterable[Operand], function: str, argument: str = "values") -> list[Tensor]:
@@ -208,6 +211,15 @@ def _fitted(x: Operand, y: Operand, function: str) -> tuple[Any, Any]:
             f"{function}(): x is {name_of(x.dtype)} and y {name_of(y.dtype)}; TensorFlow does not"
             f" promote: tf.cast one of them (a number takes the tensor's dtype if it comes second)."
         )
+    return x, y
+
+
+def _both(x: Any, y: Any) -> tuple[Tensor, Tensor]:
+    """The two as tensors, where one may be a number that fits the other's dtype."""
+    if not isinstance(y, Tensor):
+        return x, torch.full((), y, dtype=x.dtype, device=x.device)
+    if not isinstance(x, Tensor):
+        return torch.full((), x, dtype=y.dtype, device=y.device), y
     return x, y
 
 
