@@ -3,5 +3,7 @@
 from torchscope.tf1 import _missing
 
 from .convolution import *
+from .normalization import *
+from .pooling import *
 
 __getattr__ = _missing.of("tf.nn")

@@ -4,9 +4,8 @@ Images are [N, ..., C], or [N, C, ...] with ``first=True``; kernels are TensorFl
 (transposed: [..., out, in]).  torch gets views of both: what it calls ``channels_last``.  It is
 wrong for some of these views, and the functions below keep that away from the user:
 
-- An image of one channel is both layouts at once.  Told that it is channels last, oneDNN computes
-  foreign numbers for an output of width 1 at a stride above 1.  So such an image is viewed as
-  channels first, and the gradient of a transposed convolution never meets such a kernel.
+- From one channel to an output of width 1, at a stride above 1, oneDNN computes foreign numbers.
+  A stride means nothing for a width of 1, so there it is 1, which also keeps all gradients right.
 - A weight whose first axis has size 1 fails in backward ("grad_weight must be contiguous") unless
   it is contiguous.
 
@@ -67,7 +66,7 @@ def convolve(
     rank = kernel.ndim - 2
     dilations = dilations or (1,) * rank
     check_rank(x, rank + 2, function)
-    images = _images(x, first)
+    images = x if first else channels_first(x)
     if images.shape[1] != kernel.shape[-2] * groups:
         raise ValueError(
             f"{function}(): the input has {images.shape[1]} channels and the filter takes"
@@ -81,6 +80,11 @@ def convolve(
         else padding
     )
     check_fits(sizes, window, dilations, pads, function)
+    if images.shape[1] == 1 and strides[-1] > 1:  # see above
+        span, before = (window[-1] - 1) * dilations[-1] + 1, pads[-1][0]
+        if sizes[-1] + sum(pads[-1]) < span + strides[-1]:  # the output's width is 1
+            pads = [*pads[:-1], (before, span - before - sizes[-1])]
+            strides = (*strides[:-1], 1)
     if all(before == after for before, after in pads):
         zeros = [before for before, _ in pads]
     else:
@@ -120,7 +124,7 @@ def convolve_transposed(
     rank = kernel.ndim - 2
     dilations = dilations or (1,) * rank
     check_rank(x, rank + 2, function)
-    images = _images(x, first)
+    images = x if first else channels_first(x)
     if images.shape[1] != kernel.shape[-1]:
         raise ValueError(
             f"{function}(): the input has {images.shape[1]} channels and the filter takes"
@@ -145,8 +149,9 @@ def convolve_transposed(
         zeros.append(before)
         more.append(max(extra, 0))
         cut = cut or extra < 0
-    if kernel.shape[-2] == 1 and images.shape[-1] == 1:
-        images = images.contiguous()  # for its gradient: the first fault above
+    if kernel.shape[-2] == 1 and images.shape[-1] == 1:  # see above
+        images, more[-1] = F.pad(images, [0, more[-1]]), 0
+        strides = (*strides[:-1], 1)
     y = _TRANSPOSED[rank](images, _weight(kernel, first), bias, strides, zeros, more, 1, dilations)
     if cut:  # SAME pads one more after than before: torch can only cut the same at both ends
         y = y[(..., *(slice(size) for size in sizes))]
@@ -200,14 +205,6 @@ def check_fits(
                 f"{function}(): a window of {(k - 1) * d + 1} does not fit into {size} pixels"
                 f" padded by {before} and {after}; the image is {list(sizes)}."
             )
-
-
-def _images(x: Tensor, first: bool) -> Tensor:
-    """Seen as [N, C, ...], and as channels first beyond doubt where C is 1."""
-    axis = 1 if first else -1
-    if x.shape[axis] == 1:
-        return x.squeeze(axis).unsqueeze(1)
-    return x if first else channels_first(x)
 
 
 def _weight(kernel: Tensor, first: bool) -> Tensor:
