@@ -27,7 +27,7 @@ FLOORS = [
     ["_module"],
     ["distributed"],
     ["__init__"],
-    ["checkpoint", "tf1"],
+    ["checkpoint", "port", "tf1"],
     ["command_line"],
     ["__main__"],
 ]
@@ -43,16 +43,37 @@ CHECKPOINT_FLOORS = [
     ["_compare", "_convert"],
     ["__init__"],
 ]
-COMMAND_LINE_FLOORS = [["_terminal"], ["_listing"], ["_checkpoints"], ["_main"], ["__init__"]]
+COMMAND_LINE_FLOORS = [
+    ["_terminal"],
+    ["_listing", "_port"],
+    ["_checkpoints"],
+    ["_main"],
+    ["__init__"],
+]
+# Within torchscope.port: names, then what they may hold, then what is done about them.
+PORT_FLOORS = [
+    ["_errors", "_names"],
+    ["_kinds", "_there"],
+    ["_imports"],
+    ["_leftovers", "_rewrite"],
+    ["_port"],
+    ["__init__"],
+]
 # Within torchscope.tf1: how arguments are read, then TensorFlow's namespaces.
 TF1_FLOORS = [
     ["_missing", "_padding", "dtypes"],
     ["_convert"],
     ["_arguments"],
     ["ops"],
+    ["linalg", "math", "sparse"],
     ["__init__"],
 ]
 TF1_OPS_FLOORS = [
+    ["_gradients", "shapes"],
+    ["arithmetic", "arrays", "casts", "comparisons", "creation", "elementwise", "indexing"],
+    ["reductions", "segments", "slicing", "sparse"],
+    ["linear_algebra"],
+    ["old_names"],
     ["__init__"],
 ]
 FLOOR = {
@@ -61,6 +82,7 @@ FLOOR = {
         ("", FLOORS),
         ("checkpoint", CHECKPOINT_FLOORS),
         ("command_line", COMMAND_LINE_FLOORS),
+        ("port", PORT_FLOORS),
         ("tf1", TF1_FLOORS),
         ("tf1/ops", TF1_OPS_FLOORS),
     )

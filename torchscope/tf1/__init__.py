@@ -8,7 +8,11 @@ from torch import Tensor as Tensor
 
 from . import _missing
 from . import dtypes as dtypes
+from . import layers as layers
+from . import linalg as linalg
+from . import math as math
 from . import nn as nn
+from . import sparse as sparse
 from .dtypes import *
 from .ops.arithmetic import *
 from .ops.arrays import *
@@ -24,6 +28,7 @@ from .ops.segments import *
 from .ops.shapes import *
 from .ops.slicing import *
 from .ops.sparse import *
+from .updates import *
 
 newaxis = None
 

@@ -219,20 +219,21 @@ def atan2(y: Operand, x: Operand, name: str | None = None) -> Tensor:
 
 def complex(real: Operand, imag: Operand, name: str | None = None) -> Tensor:
     """A complex tensor from its two parts."""
-    return torch.complex(*torch.broadcast_tensors(*tensor_operands(real, imag, "complex")))
+    real, imag = tensor_operands(real, imag, "complex")
+    return torch.complex(real, imag)
 
 
 def cross(a: Operand, b: Operand, name: str | None = None) -> Tensor:
     """The cross product over the last axis, which has 3 elements.
 
-    Torch: ``torch.linalg.cross``.
+    Torch: ``torch.linalg.cross``; nothing is broadcast.
     """
     a, b = pair(a, b, "cross")
     if a.shape != b.shape or a.shape[-1:] != (3,):
         raise ValueError(
             f"cross(): shapes {list(a.shape)} and {list(b.shape)} have to be the same, [..., 3]."
         )
-    return torch.linalg.cross(a, b)
+    return torch.cross(a, b, dim=-1)
 
 
 def add_n(inputs: Iterable[Operand], name: str | None = None) -> Tensor:

@@ -44,7 +44,7 @@ def concat(
     Torch: ``torch.cat(values, axis)``; ``concat(axis, values)``, as before TensorFlow 1.0, is taken
     too, and nothing is promoted.
     """
-    if isinstance(values, int) or (isinstance(values, Tensor) and isinstance(axis, (list, tuple))):
+    if isinstance(values, int) or (isinstance(values, Tensor) and not values.ndim):
         values, axis = axis, values
     axis = renamed("concat", axis=axis, concat_dim=concat_dim)
     if values is None or axis is None:
@@ -73,8 +73,8 @@ def stack(values: Any, axis: Any = 0, name: str = "stack") -> Tensor:
 
     Torch: ``torch.stack``; numbers may be among the values, and nothing is promoted.
     """
-    if isinstance(values, Tensor) and axis == 0:
-        return values
+    if axis == 0 and not any(isinstance(value, Tensor) for value in values):
+        return tensor(list(values), function="stack", argument="values")
     parts = same_dtype(values, "stack")
     if not parts:
         raise ValueError("stack(): values is empty.")

@@ -73,7 +73,7 @@ def logical_and(x: Operand, y: Operand, name: str | None = None) -> Tensor:
     Torch: ``x & y``; integers are refused.
     """
     x, y = _both(x, y, "logical_and")
-    return x & y
+    return torch.logical_and(x, y)
 
 
 def logical_or(x: Operand, y: Operand, name: str | None = None) -> Tensor:
@@ -82,7 +82,7 @@ def logical_or(x: Operand, y: Operand, name: str | None = None) -> Tensor:
     Torch: ``x | y``; integers are refused.
     """
     x, y = _both(x, y, "logical_or")
-    return x | y
+    return torch.logical_or(x, y)
 
 
 def logical_xor(x: Operand, y: Operand, name: str | None = None) -> Tensor:
@@ -91,7 +91,7 @@ def logical_xor(x: Operand, y: Operand, name: str | None = None) -> Tensor:
     Torch: ``x ^ y``; integers are refused.
     """
     x, y = _both(x, y, "logical_xor")
-    return x ^ y
+    return torch.logical_xor(x, y)
 
 
 def logical_not(x: Operand, name: str | None = None) -> Tensor:
@@ -99,7 +99,7 @@ def logical_not(x: Operand, name: str | None = None) -> Tensor:
 
     Torch: ``~x``; integers are refused.
     """
-    return ~boolean(x, "logical_not")
+    return torch.logical_not(boolean(x, "logical_not"))
 
 
 def _both(x: Operand, y: Operand, function: str) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Tensors from nothing: constants, zeros, ranges, one-hot rows, masks."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -153,13 +153,14 @@ def range(
 def linspace(start: Operand, stop: Operand, num: Any, name: str | None = None) -> Tensor:
     """Numbers at equal distances from start to stop, both included.
 
-    Torch: ``torch.linspace``.
+    Torch: ``torch.linspace``; ints give float64.
     """
     first, last = tensor_operands(start, stop, "linspace")
+    dtype = first.dtype if first.dtype.is_floating_point else torch.float64
     count = one_int(num, "linspace", "num")
-    if count < 1 or not first.dtype.is_floating_point:
-        raise ValueError(f"linspace(): num={num} has to be positive, start and stop floats.")
-    return torch.linspace(first, last, count, dtype=first.dtype)
+    if count < 0 or first.ndim or last.ndim:
+        raise ValueError(f"linspace(): num={num} is negative, or start or stop no scalar.")
+    return torch.linspace(first, last, count, dtype=dtype, device=first.device)
 
 
 def eye(
@@ -193,7 +194,7 @@ def one_hot(
     """For each index a row of ``off_value`` with ``on_value`` at that place.
 
     Torch: ``torch.nn.functional.one_hot``; float32 by default (torch int64), an index out of range
-    gives a row of ``off_value`` (torch raises), and the new axis may be anywhere.
+    gives a row of ``off_value`` (torch raises), and the new axis may be anywhere; no gradient.
     """
     x = integers_or_bytes(indices)
     given = [v for v in (on_value, off_value) if v is not None]
@@ -205,7 +206,7 @@ def one_hot(
         raise TypeError("one_hot(): a bool one_hot needs on_value=True, off_value=False.")
     wanted = wanted or torch.float32
     on, off = (
-        tensor(v if v is not None else default, wanted, device=x.device, function="one_hot")
+        tensor(default if v is None else v, wanted, device=x.device, function="one_hot").detach()
         for v, default in ((on_value, 1), (off_value, 0))
     )
     dim = -1 if axis is None else one_int(axis, "one_hot", "axis")
@@ -256,7 +257,10 @@ def _number(value: Operand) -> Any:
 
 
 def _sizes(shape: Any, function: str) -> tuple[int, ...]:
-    """Sizes of a shape, where a single int is one of one axis."""
+    """Sizes of a shape, where a single int is one of one axis and a float is truncated."""
+    if isinstance(shape, (list, tuple)):
+        listed = cast("list[Any]", shape)
+        shape = [int(size) if isinstance(size, float) else size for size in listed]
     return _checked(ints(shape, function, "shape"), function)
 
 

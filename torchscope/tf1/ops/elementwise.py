@@ -69,7 +69,9 @@ def sign(x: Operand, name: str | None = None) -> Tensor:
     Torch: ``torch.sign``; NaN stays NaN.
     """
     x = numeric(x, "sign")
-    result = torch.sgn(x)
+    if x.is_complex():
+        return torch.sgn(x)
+    result = torch.sign(x)
     return result.masked_fill(torch.isnan(x), math.nan) if x.is_floating_point() else result
 
 
@@ -206,16 +208,24 @@ def erfc(x: Operand, name: str | None = None) -> Tensor:
 
 
 def lgamma(x: Operand, name: str | None = None) -> Tensor:
-    """The logarithm of the absolute value of the gamma function."""
-    return torch.lgamma(floating(x, "lgamma"))
+    """The logarithm of the absolute value of the gamma function.
+
+    Torch: ``torch.lgamma``; the gradient at 0 is NaN (torch: -inf).
+    """
+    x = floating(x, "lgamma")
+    return torch.lgamma(x).masked_fill(x == 0, math.inf)  # 0 * -inf is NaN in the backward
 
 
 def digamma(x: Operand, name: str | None = None) -> Tensor:
-    """The derivative of lgamma."""
-    return torch.digamma(floating(x, "digamma"))
+    """The derivative of lgamma.
+
+    Torch: ``torch.digamma``; NaN at 0 (torch: -inf).
+    """
+    x = floating(x, "digamma")
+    return torch.digamma(x) + torch.where(x == 0, math.inf, 0.0).to(x.dtype)  # -inf + inf
 
 
-# What rounds has no gradient in TensorFlow, where torch has zeros: `detach` lets `tf.gradients` see.
+# What rounds has no gradient in TensorFlow, where torch has zeros: `detach` tells `tf.gradients`.
 
 
 def floor(x: Operand, name: str | None = None) -> Tensor:

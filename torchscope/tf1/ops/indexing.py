@@ -34,7 +34,7 @@ def gather(
 ) -> Tensor:
     """Slices of a tensor by index along an axis; indices of any shape take the axis's place.
 
-    Torch: ``x.index_select(axis, indices)`` or ``x[indices]``, which counts negative ones from the end.
+    Torch: ``x.index_select(axis, indices)``, or ``x[indices]``, where -1 is the last one.
 
     >>> gather([10, 20, 30], [[2, 0]])
     tensor([[30, 10]], dtype=torch.int32)
@@ -98,8 +98,8 @@ def where(
 ) -> Tensor:
     """Elements of x where the condition holds, else of y; without them the places where it does.
 
-    Torch: ``torch.where``; x and y have one shape, and a condition of rank 1 chooses rows.  The places
-    are rows of int64 indices, ``torch.nonzero``.
+    Torch: ``torch.where``; x and y have one shape, and a condition of rank 1 chooses rows.  The
+    places are rows of int64 indices, ``torch.nonzero``.
 
     >>> where([True, False], [[1, 2], [3, 4]], [[5, 6], [7, 8]])
     tensor([[1, 2],
@@ -141,7 +141,7 @@ def boolean_mask(
 
     Torch: ``x[mask]``.
     """
-    x, holds = _tensor(tensor, "boolean_mask"), boolean(mask, "boolean_mask", "mask")
+    x, holds = _tensor(tensor, "boolean_mask"), _tensor(mask, "boolean_mask") != 0
     dim = 0 if axis is None else one_axis(axis, x.ndim, "boolean_mask")
     if not holds.ndim or holds.shape != x.shape[dim : dim + holds.ndim]:
         raise ValueError(

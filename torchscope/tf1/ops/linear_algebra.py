@@ -1,7 +1,7 @@
 """Matrices: products, diagonals, norms, inverses and decompositions."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from torchscope.tf1._convert import Operand, floating, pair, same_dtype, tensor
 
 from . import _gradients
 from .reductions import reduce_max, reduce_sum
+
+linalg: Any = torch.linalg  # torch does not annotate it
 
 __all__ = [
     "adjoint",
@@ -103,7 +105,7 @@ def tensordot(a: Operand, b: Operand, axes: Any, name: str | None = None) -> Ten
         raise ValueError(
             f"tensordot(): axes {of_x} of {list(x.shape)} do not fit {of_y} of {list(y.shape)}."
         )
-    return torch.tensordot(x, y, (of_x, of_y))
+    return cast("Any", torch.tensordot)(x, y, (of_x, of_y))
 
 
 def matrix_band_part(
@@ -111,11 +113,13 @@ def matrix_band_part(
 ) -> Tensor:
     """A matrix with zeros outside a band: so many diagonals below and above, -1 for all.
 
-    Torch: ``x.tril(num_upper).triu(-num_lower)``.
+    Torch: ``x.tril(num_upper).triu(-num_lower)``; a vector counts as a matrix of one row.
     """
-    x = _matrices(input, "matrix_band_part")
+    x = tensor(input, function="matrix_band_part", argument="input")
     lower = one_int(num_lower, "matrix_band_part", "num_lower")
     upper = one_int(num_upper, "matrix_band_part", "num_upper")
+    if x.ndim == 1:
+        return matrix_band_part(x.unsqueeze(0), lower, upper).squeeze(0)
     x = x if upper < 0 else x.tril(upper)
     return x if lower < 0 else x.triu(-lower)
 
@@ -204,8 +208,8 @@ def norm(
     """
     x = floating(tensor, "norm", "tensor")
     keep = bool(renamed("norm", keepdims=keepdims, keep_dims=keep_dims))
-    matrix = isinstance(axis, (list, tuple)) and len(axis) == 2
     dims = axes(axis, x.ndim, "norm")
+    matrix = axis is not None and len(dims) == 2
     if ord == "fro" and not matrix:
         raise ValueError("norm(): ord='fro' needs axis to be a pair, the axes of matrices.")
     if ord in ("euclidean", "fro") or (ord == 2 and not matrix):
@@ -215,7 +219,7 @@ def norm(
     if isinstance(ord, str) or ord <= 0 or (matrix and ord not in (1, 2, math.inf)):
         raise ValueError(f"norm(): ord={ord!r} is no norm of a {'matrix' if matrix else 'vector'}.")
     if matrix and ord == 2:
-        return torch.linalg.matrix_norm(x, 2, dims, keep)
+        return linalg.matrix_norm(x, 2, dims, keep)
     length = torch.abs(x)
     if ord not in (1, math.inf):
         return reduce_sum(length**ord, dims, keep) ** (1 / ord)
@@ -228,7 +232,7 @@ def norm(
 
 def cholesky(input: Operand, name: str | None = None) -> Tensor:
     """The lower triangular matrix whose product with its transpose is the given one."""
-    return torch.linalg.cholesky(_square(input, "cholesky"))
+    return linalg.cholesky(_square(input, "cholesky"))
 
 
 def cholesky_solve(chol: Operand, rhs: Operand, name: str | None = None) -> Tensor:
@@ -242,13 +246,13 @@ def cholesky_solve(chol: Operand, rhs: Operand, name: str | None = None) -> Tens
 
 def matrix_inverse(input: Operand, adjoint: bool = False, name: str | None = None) -> Tensor:
     """The inverse of each matrix."""
-    inverse = torch.linalg.inv(_square(input, "matrix_inverse"))
+    inverse = linalg.inv(_square(input, "matrix_inverse"))
     return inverse.mH if adjoint else inverse
 
 
 def matrix_determinant(input: Operand, name: str | None = None) -> Tensor:
     """The determinant of each matrix."""
-    return torch.linalg.det(_square(input, "matrix_determinant"))
+    return linalg.det(_square(input, "matrix_determinant"))
 
 
 class LogDeterminant(NamedTuple):
@@ -260,7 +264,7 @@ class LogDeterminant(NamedTuple):
 
 def log_matrix_determinant(input: Operand, name: str | None = None) -> LogDeterminant:
     """The sign of each determinant and the logarithm of its size."""
-    return LogDeterminant(*torch.linalg.slogdet(_square(input, "log_matrix_determinant")))
+    return LogDeterminant(*linalg.slogdet(_square(input, "log_matrix_determinant")))
 
 
 def logdet(matrix: Operand, name: str | None = None) -> Tensor:
@@ -278,7 +282,7 @@ def matrix_solve(
     left, right = pair(matrix, rhs, "matrix_solve")
     left = _square(left, "matrix_solve")
     _check_sides(left, right, "matrix_solve")
-    return torch.linalg.solve(left.mH if adjoint else left, right)
+    return linalg.solve(left.mH if adjoint else left, right)
 
 
 def matrix_triangular_solve(
@@ -297,12 +301,12 @@ def matrix_triangular_solve(
     _check_sides(left, right, "matrix_triangular_solve")
     if adjoint:
         left, lower = left.mH, not lower
-    return torch.linalg.solve_triangular(left, right, upper=not lower)
+    return linalg.solve_triangular(left, right, upper=not lower)
 
 
 def matrix_exponential(input: Operand, name: str | None = None) -> Tensor:
     """The exponential of each matrix."""
-    return torch.linalg.matrix_exp(_square(input, "matrix_exponential"))
+    return linalg.matrix_exp(_square(input, "matrix_exponential"))
 
 
 def qr(
@@ -310,7 +314,8 @@ def qr(
 ) -> tuple[Tensor, Tensor]:
     """An orthogonal and an upper triangular matrix whose product is the given one."""
     x = _matrices(input, "qr")
-    return tuple(torch.linalg.qr(x, "complete" if full_matrices else "reduced"))
+    q, r = linalg.qr(x, "complete" if full_matrices else "reduced")
+    return q, r
 
 
 def svd(
@@ -325,8 +330,8 @@ def svd(
     """
     x = floating(tensor, "svd", "tensor")
     if not compute_uv:
-        return torch.linalg.svdvals(x)
-    u, s, vh = torch.linalg.svd(x, full_matrices)
+        return linalg.svdvals(x)
+    u, s, vh = linalg.svd(x, full_matrices)
     return s, u, vh.mH
 
 
@@ -335,12 +340,13 @@ def self_adjoint_eig(tensor: Operand, name: str | None = None) -> tuple[Tensor, 
 
     Torch: ``torch.linalg.eigh``.
     """
-    return tuple(torch.linalg.eigh(_square(tensor, "self_adjoint_eig")))
+    values, vectors = linalg.eigh(_square(tensor, "self_adjoint_eig"))
+    return values, vectors
 
 
 def self_adjoint_eigvals(tensor: Operand, name: str | None = None) -> Tensor:
     """The eigenvalues of symmetric matrices, from the least."""
-    return torch.linalg.eigvalsh(_square(tensor, "self_adjoint_eigvals"))
+    return linalg.eigvalsh(_square(tensor, "self_adjoint_eigvals"))
 
 
 def _turned(x: Tensor, transpose: bool, adjoint: bool, argument: str) -> Tensor:

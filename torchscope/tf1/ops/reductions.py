@@ -1,7 +1,8 @@
 """Reductions over axes: sums, means, largest elements and where they are, running sums.
 
-Every reduction takes TensorFlow's spellings old and new: ``axis`` or ``reduction_indices`` (None for
-all axes, an int, a list, a tensor; an empty list reduces nothing), ``keepdims`` or ``keep_dims``.
+Every reduction takes TensorFlow's spellings old and new: ``axis`` or ``reduction_indices`` (None
+for all axes, an int, a list, a tensor; an empty list reduces nothing), ``keepdims`` or
+``keep_dims``.
 """
 
 import math
@@ -320,8 +321,10 @@ def _where_extreme(
     if dtype not in (torch.int32, torch.int64):
         raise TypeError(f"{function}(): output_type={output_type} has to be int32 or int64.")
     x = numeric(input, function, "input")
-    dim = one_axis(0 if axis is None else axis, x.ndim, function)
-    if x.shape[dim] == 0:
+    # A scalar tensor has no axis to TensorFlow when it runs; torch finds 0, and so do we.
+    rank = max(x.ndim, 1) if isinstance(input, Tensor) else x.ndim
+    dim = one_axis(0 if axis is None else axis, rank, function)
+    if x.numel() == 0 and x.shape[dim] == 0:
         raise ValueError(f"{function}(): axis {dim} of shape {list(x.shape)} has no elements.")
     return operation(x, dim).to(dtype)
 

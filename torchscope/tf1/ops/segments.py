@@ -1,7 +1,7 @@
 """Rows that belong together: segments, partitions, unique values, sorting, counting."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ class UniqueWithCounts(NamedTuple):
 
     y: Tensor
     idx: Tensor
-    count: Tensor
+    count: Tensor  # pyright: ignore[reportIncompatibleMethodOverride]  # TensorFlow's name for it
 
 
 class ListDiff(NamedTuple):
@@ -212,7 +212,7 @@ def sort(
 ) -> Tensor:
     """The elements in order along an axis."""
     x, dim, down = _ordered("sort", values, axis, direction)
-    return torch.sort(x, dim, down).values
+    return torch.sort(x, dim=dim, descending=down).values
 
 
 def argsort(
@@ -227,7 +227,7 @@ def argsort(
     Torch: ``torch.argsort``, which gives int64.
     """
     x, dim, down = _ordered("argsort", values, axis, direction)
-    return torch.argsort(x, dim, down, stable=True).int()
+    return torch.argsort(x, dim=dim, descending=down, stable=True).int()
 
 
 def searchsorted(
@@ -367,7 +367,9 @@ def _unique(x: Operand, out_idx: Any, function: str) -> tuple[Tensor, Tensor, Te
     values = tensor(x, function=function, argument="x").detach()
     if values.ndim != 1:
         raise ValueError(f"{function}(): shape {list(values.shape)} is not a vector.")
-    found, places, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    found, places, counts = cast("Any", torch.unique)(
+        values, return_inverse=True, return_counts=True
+    )
     order = torch.arange(len(values), device=values.device)
     first = torch.full_like(counts, len(values)).scatter_reduce(0, places, order, "amin")
     by_coming = torch.argsort(first)

@@ -6,7 +6,7 @@ torch.compile knows it: ``tf.shape(x)[0] * 2`` is an int, ``tf.shape(x)[1:3] * 2
 
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, SupportsIndex, cast
 
 import torch
@@ -38,7 +38,7 @@ class Sizes(tuple[int, ...]):
     __slots__ = ()
 
     def __getitem__(self, index: Any) -> Any:
-        found = tuple.__getitem__(self, index)
+        found = cast("Any", tuple.__getitem__)(self, index)
         return Sizes(found) if isinstance(index, slice) else found
 
     def __add__(self, other: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -56,7 +56,8 @@ class Sizes(tuple[int, ...]):
     def __mul__(self, other: Any) -> Any:
         return self._with(operator.mul, other)
 
-    __rmul__ = __mul__
+    def __rmul__(self, other: Any) -> Any:
+        return self * other
 
     def __floordiv__(self, other: Any) -> Any:
         return self._with(operator.floordiv, other)
@@ -64,7 +65,7 @@ class Sizes(tuple[int, ...]):
     def __mod__(self, other: Any) -> Any:
         return self._with(operator.mod, other)
 
-    def _with(self, operation: Callable[[Any, Any], Any], other: Any) -> Any:
+    def _with(self, operation: Any, other: Any) -> Any:
         if isinstance(other, Tensor):
             return operation(tensor(self), other)
         others = other if hasattr(other, "__iter__") else [other] * len(self)
@@ -94,8 +95,8 @@ class TensorShape(tuple[int | None, ...]):
         return super().__new__(cls, sizes)
 
     def __getitem__(self, index: SupportsIndex | slice) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        found = tuple.__getitem__(self, index)
-        return TensorShape(cast("Any", found)) if isinstance(index, slice) else found
+        found: Any = super().__getitem__(index)
+        return TensorShape(found) if isinstance(index, slice) else found
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, (list, tuple)) and tuple(self) == tuple(cast("Any", other))

@@ -129,13 +129,13 @@ def split(
         count = one_int(parts, "split", "num_or_size_splits")
         if count < 1 or size % count:
             raise ValueError(f"split(): axis {dim} of {list(x.shape)} has no {count} equal parts.")
-        return list(x.split(size // count, dim)) if size else [x] * count
+        return list(torch.split(x, size // count, dim)) if size else [x] * count
     sizes = list(ints(parts, "split", "num_or_size_splits"))
     if sizes.count(-1) == 1:
         sizes[sizes.index(-1)] = size - sum(sizes) - 1
     if sum(sizes) != size or min(sizes, default=0) < 0:
         raise ValueError(f"split(): {parts} does not add up to {size}, axis {dim} of the value.")
-    return list(x.split(sizes, dim))
+    return list(torch.split(x, sizes, dim))
 
 
 def unstack(
@@ -195,8 +195,8 @@ def reverse(tensor: Operand, axis: Any = None, name: str | None = None, dims: An
     """
     x = _tensor(tensor, "reverse", "tensor")
     axis = renamed("reverse", axis=axis, dims=dims)
-    flags = axis.tolist() if hasattr(axis, "__array__") else axis
-    if not isinstance(flags, (list, tuple)):
+    flags: Any = axis.tolist() if hasattr(axis, "__array__") else axis
+    if not hasattr(flags, "__iter__"):
         raise ValueError(f"reverse(): axis={axis!r} has to be a list: [{axis!r}].")
     if flags and all(isinstance(flag, bool) for flag in flags):
         if len(flags) != x.ndim:
@@ -236,8 +236,8 @@ def reverse_sequence(
     batch = one_axis(0 if batch_axis is None else batch_axis, x.ndim, function, "batch_axis")
     if along == batch or lengths.shape != x.shape[batch : batch + 1]:
         raise ValueError(
-            f"reverse_sequence(): lengths of shape {list(lengths.shape)} and axes {along} (sequence)"
-            f" and {batch} (batch) do not fit {list(x.shape)}."
+            f"reverse_sequence(): lengths of shape {list(lengths.shape)}, seq_axis={along} and"
+            f" batch_axis={batch} do not fit {list(x.shape)}."
         )
     steps = torch.arange(x.shape[along], device=x.device)
     ends = lengths.long().unsqueeze(1)
@@ -270,7 +270,7 @@ def space_to_batch_nd(
         raise ValueError(f"{function}(): {list(x.shape)} is no multiple of {list(blocks)}.")
     m = len(blocks)
     split_sizes = [n for i, b in enumerate(blocks) for n in (x.shape[i + 1] // b, b)]
-    shape = [block_count for block_count in split_sizes[::2]]
+    shape = split_sizes[::2]
     x = x.reshape(x.shape[0], *split_sizes, *x.shape[m + 1 :])
     inner = [2 + 2 * i for i in range(m)]
     outer = [1 + 2 * i for i in range(m)]

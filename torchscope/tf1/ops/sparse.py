@@ -1,12 +1,12 @@
 """Sparse tensors as TensorFlow has them: indices [n, rank], n values, a dense shape.
 
-They are plain values, not torch's sparse tensors, so that gradients, torch.compile and vmap treat the
-values as any tensor; products gather and add, and a repeated index adds.
+They are plain values, not torch's sparse tensors, so that gradients, torch.compile and vmap treat
+the values as any tensor; products gather and add, and a repeated index adds.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -155,8 +155,8 @@ def sparse_to_dense(
     sizes = sizes_of(output_shape, "sparse_to_dense", "output_shape")
     if places.shape[1] != len(sizes) or (values.ndim and values.shape != places.shape[:1]):
         raise ValueError(
-            f"sparse_to_dense(): indices {list(places.shape)} and values {list(values.shape)} do not"
-            f" fit shape {list(sizes)}."
+            f"sparse_to_dense(): indices {list(places.shape)} and values {list(values.shape)} do"
+            f" not fit shape {list(sizes)}."
         )
     return _dense(places.long(), values, sizes, default_value, "sparse_to_dense")
 
@@ -219,11 +219,14 @@ def sparse_retain(sp_input: SparseTensor, to_retain: Operand) -> SparseTensor:
 def sparse_add(a: Any, b: Any, thresh: Any = 0, threshold: Any = None) -> Any:
     """The sum: of two sparse tensors a sparse one, of a sparse and a dense one a dense one."""
     if not (_is_sparse(a) and _is_sparse(b)):
-        return add(*(_total(_sparse(x, "sparse_add")) if _is_sparse(x) else x for x in (a, b)))
+        a, b = (_total(_sparse(x, "sparse_add")) if _is_sparse(x) else x for x in (a, b))
+        return add(a, b)
     a, b = _sparse(a, "sparse_add"), _sparse(b, "sparse_add")
     if a.shape != b.shape or a.dtype is not b.dtype:
         raise ValueError(f"sparse_add(): {a.dtype} {list(a.shape)} and {b.dtype} {list(b.shape)}.")
-    places, where = torch.unique(torch.cat([a.indices, b.indices]), dim=0, return_inverse=True)
+    places, where = cast("Any", torch.unique)(
+        torch.cat([a.indices, b.indices]), dim=0, return_inverse=True
+    )
     values = torch.cat([a.values, b.values])
     return SparseTensor(places, values.new_zeros(len(places)).index_add(0, where, values), a.shape)
 
