@@ -11,10 +11,8 @@ from typing import Any
 
 from torchscope._errors import CheckpointError
 
-from . import _checkpoints
-from ._terminal import one_line
-
-_ERROR = 2
+from . import _checkpoints, _port
+from ._terminal import complain, one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,16 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except (CheckpointError, OSError) as error:
-        return _complain(error)
+        return complain(error)
     except MemoryError:
-        return _complain("there is not enough memory.")
+        return complain("there is not enough memory.")
     return code
-
-
-def _complain(error: object) -> int:
-    sys.stdout.flush()
-    print(f"torchscope: {one_line(error)}", file=sys.stderr)
-    return _ERROR
 
 
 @contextmanager
@@ -66,10 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="torchscope",
         allow_abbrev=False,
-        description="Lists, compares and converts checkpoints: TensorFlow's, safetensors and .pt.",
+        description="Lists, compares and converts checkpoints, and ports TensorFlow 1 programs.",
         epilog=f"{_checkpoints.SOURCES}\nMore: torchscope list --help, and so on.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _checkpoints.add_commands(commands)
+    _port.add_command(commands)
     return parser
