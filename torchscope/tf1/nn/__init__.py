@@ -2,8 +2,12 @@
 
 from torchscope.tf1 import _missing
 
+from .activations import *
 from .convolution import *
+from .cross_entropy import *
+from .linear import *
 from .normalization import *
 from .pooling import *
+from .ranking import *
 
 __getattr__ = _missing.of("tf.nn")
