@@ -19,7 +19,7 @@ FLOORS = [
     ["_table", "_unbuilt"],
     ["_store"],
     ["_default"],
-    ["_reuse", "_collections", "_in_this_pass"],
+    ["_reuse", "_collections", "_in_this_pass", "_owner"],
     ["_getter"],
     ["_scope"],
     ["_variables", "_template", "_bind"],
@@ -61,15 +61,19 @@ PORT_FLOORS = [
 ]
 # Within torchscope.tf1: how arguments are read, then TensorFlow's namespaces.
 TF1_FLOORS = [
-    ["_missing", "_padding", "dtypes"],
+    ["_missing", "_name_scopes", "_padding", "dtypes"],
+    ["initializers", "logging", "nest", "summary"],
+    ["keras"],
     ["_convert"],
     ["_arguments"],
     ["ops"],
-    ["linalg", "math", "sparse"],
+    ["debugging", "linalg", "math", "random", "sparse"],
     ["__init__"],
 ]
 TF1_OPS_FLOORS = [
-    ["_gradients", "shapes"],
+    ["_gradients", "checks", "gradients", "initial_values", "quiet", "random", "scopes"],
+    ["functional", "shapes", "tensor_array", "variables"],
+    ["control_flow"],
     ["arithmetic", "arrays", "casts", "comparisons", "creation", "elementwise", "indexing"],
     ["reductions", "segments", "slicing", "sparse"],
     ["linear_algebra"],

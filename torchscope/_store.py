@@ -6,6 +6,7 @@ It knows names; nothing of scopes.
 import re
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -53,6 +54,9 @@ T = TypeVar("T")
 # One lock for all stores: making a variable borrows torch's CPU random stream, which is the
 # process's. Re-entrant, because an initializer may ask for another variable.
 making = threading.RLock()
+
+living: "weakref.WeakSet[VariableStore]" = weakref.WeakSet()  # all stores, for `_owner`
+counting = threading.Lock()  # what reads or adds to it holds
 
 
 @dataclass
@@ -103,6 +107,13 @@ class VariableStore(VariableTable):
         self._float_dtype: torch.dtype | None = None  # and what .half() and the like made of floats
         self._finalized = False
         self._seed = _drawn_seed() if seed is None else seed
+        with counting:
+            living.add(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        with counting:
+            living.add(self)
 
     @property
     def seed(self) -> int:
