@@ -7,27 +7,44 @@ says what to write instead (``_missing``).
 from torch import Tensor as Tensor
 
 from . import _missing
+from . import debugging as debugging
 from . import dtypes as dtypes
+from . import initializers as initializers
+from . import keras as keras
 from . import layers as layers
 from . import linalg as linalg
+from . import logging as logging
 from . import math as math
+from . import nest as nest
 from . import nn as nn
+from . import random as random
 from . import sparse as sparse
+from . import summary as summary
 from .dtypes import *
 from .ops.arithmetic import *
 from .ops.arrays import *
 from .ops.casts import *
+from .ops.checks import *
 from .ops.comparisons import *
+from .ops.control_flow import *
 from .ops.creation import *
 from .ops.elementwise import *
+from .ops.functional import *
+from .ops.gradients import *
 from .ops.indexing import *
+from .ops.initial_values import *
 from .ops.linear_algebra import *
 from .ops.old_names import *
+from .ops.quiet import *
+from .ops.random import *
 from .ops.reductions import *
+from .ops.scopes import *
 from .ops.segments import *
 from .ops.shapes import *
 from .ops.slicing import *
 from .ops.sparse import *
+from .ops.tensor_array import *
+from .ops.variables import *
 from .updates import *
 
 newaxis = None

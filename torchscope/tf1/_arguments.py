@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from ._convert import is_array, remembered
+
 
 def renamed(function: str, **spellings: Any) -> Any:
     """The one of several spellings of an argument that was given; None if none was.
@@ -78,8 +80,8 @@ def shape(value: Any, function: str, argument: str = "shape") -> tuple[int, ...]
 
 def ints(value: Any, function: str, argument: str) -> tuple[int, ...]:
     """A tuple of ints from an int, a list, a tensor or an array; None inside a list is -1."""
-    if hasattr(value, "__array__"):  # a tensor or an array
-        value = value.tolist()
+    if is_array(value):  # a tensor or an array
+        value = remembered(value) or value.tolist()
     sizes: tuple[Any, ...] = tuple(value) if hasattr(value, "__iter__") else (value,)
     return tuple(-1 if size is None else one_int(size, function, argument) for size in sizes)
 
@@ -88,7 +90,7 @@ def one_int(value: Any, function: str, argument: str) -> int:
     """One int from an int, a 0-d integer tensor or array; TypeError if it is another."""
     if type(value) is int or isinstance(value, torch.SymInt):
         return value  # pyright: ignore[reportReturnType]  # a SymInt is an int to all that follows
-    if hasattr(value, "__array__"):
+    if is_array(value):
         value = value.item()
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{function}(): {argument} has to be an int, not {value!r}.")

@@ -31,6 +31,7 @@ Operand = Any  # a tensor, a number, nested lists of them, a numpy array
 
 _TENSORS = (Tensor, torch.nn.Parameter)  # told by type() at once; others by isinstance
 _NUMBERS = (int, float)
+_PLAIN = (bool, int, float, complex)
 _HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -176,6 +177,25 @@ def check_broadcast(one: Sequence[int], two: Sequence[int], function: str) -> No
             raise ValueError(f"{function}(): shapes {list(one)} and {list(two)} do not broadcast.")
 
 
+def remember(made: Tensor, numbers: tuple[int, ...]) -> None:
+    """Keep the ints that a vector was made of while torch.compile traces.
+
+    It cannot read them back from the tensor, and a shape is often put together as one:
+    ``tf.reshape(x, tf.stack([tf.shape(x)[0], 8]))``.
+    """
+    made._tf1_ints = numbers  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def remembered(value: Any) -> tuple[int, ...] | None:
+    """The ints that a vector was made of, where they are known without reading it."""
+    return getattr(value, "_tf1_ints", None)
+
+
+def is_array(value: Any) -> bool:
+    """Whether it is a tensor, a numpy array or a numpy scalar."""
+    return type(value) not in _PLAIN and hasattr(value, "__array__")
+
+
 def name_of(dtype: torch.dtype) -> str:
     """TensorFlow's name of a dtype: ``"float32"``."""
     return str(dtype).removeprefix("torch.")
@@ -248,7 +268,7 @@ def _made(value: Any, dtype: Any, device: Any, where: str) -> Tensor:
         raise ValueError(f"{where} is None.")
     if isinstance(value, (list, tuple)):
         return _from_list(cast("list[Any]", value), dtype, device, where)
-    if hasattr(value, "__array__"):
+    if is_array(value):
         # copy() first: torch.asarray refuses negative strides.
         return torch.asarray(value.copy(), dtype=dtype, device=device)
     _check_number(value, dtype, where)
@@ -257,14 +277,17 @@ def _made(value: Any, dtype: Any, device: Any, where: str) -> Tensor:
 
 def _from_list(values: Sequence[Any], dtype: Any, device: Any, where: str) -> Tensor:
     leaves = _leaves(values)
-    if any(hasattr(leaf, "__array__") for leaf in leaves):  # tensors and numpy's
+    if any(is_array(leaf) for leaf in leaves):  # tensors and numpy's
         like = next((leaf for leaf in leaves if isinstance(leaf, Tensor)), None)
         if like is not None:
             dtype, device = dtype or like.dtype, like.device
         return _stacked(values, dtype or _dtype_of(leaves), device, where)
     for leaf in leaves:
         _check_number(leaf, dtype, where)
-    return torch.tensor(values, dtype=dtype or _dtype_of(leaves), device=device)
+    made = torch.tensor(list(values), dtype=dtype or _dtype_of(leaves), device=device)
+    if torch.compiler.is_compiling() and all(type(value) is int for value in values):
+        remember(made, tuple(values))
+    return made
 
 
 def _stacked(value: Any, dtype: torch.dtype, device: Any, where: str) -> Tensor:
@@ -315,7 +338,7 @@ def _dtype_of(leaves: Sequence[Any]) -> torch.dtype:
 
 
 def _kind(leaf: Any) -> torch.dtype:
-    if hasattr(leaf, "__array__"):
+    if is_array(leaf):
         dtype = torch.asarray(leaf.copy()).dtype
         return {torch.float64: torch.float32, torch.int64: torch.int32}.get(dtype, dtype)
     if isinstance(leaf, (bool, torch.SymBool)):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from torchscope.tf1._arguments import ints, one_axis, renamed
 from torchscope.tf1._arguments import shape as sizes_of
-from torchscope.tf1._convert import Operand, same_dtype, tensor
+from torchscope.tf1._convert import Operand, remember, remembered, same_dtype, tensor
 
 __all__ = [
     "concat",
@@ -61,11 +61,14 @@ def concat(
     if len(parts) == 1:
         return parts[0]
     try:
-        if all(part.ndim == rank for part in parts):  # torch.cat skips empty vectors of any rank
-            return torch.cat(parts, dim)
+        joined = torch.cat(parts, dim)
     except RuntimeError:
-        pass
-    raise _unlike(parts, "concat")
+        raise _unlike(parts, "concat") from None
+    if any(part.ndim != rank for part in parts):  # torch.cat lets empty vectors of any rank be
+        raise _unlike(parts, "concat")
+    if torch.compiler.is_compiling() and all(remembered(part) for part in parts):
+        remember(joined, tuple(n for part in parts for n in remembered(part) or ()))
+    return joined
 
 
 def stack(values: Any, axis: Any = 0, name: str = "stack") -> Tensor:

@@ -1,6 +1,7 @@
 """Tensors from nothing: constants, zeros, ranges, one-hot rows, masks."""
 
 import math
+from functools import reduce
 from typing import Any, cast
 
 import torch
@@ -12,6 +13,7 @@ from torchscope.tf1._convert import (
     Operand,
     as_dtype,
     integers,
+    is_array,
     same_dtype,
     tensor,
     tensor_operands,
@@ -143,7 +145,7 @@ def range(
     bounds = [tensor(n, function="range", argument="limit") for n in (start, limit, delta)]
     if any(bound.ndim for bound in bounds):
         raise ValueError("range(): start, limit and delta have to be scalars.")
-    wanted = as_dtype(dtype or max((bound.dtype for bound in bounds), key=_RANGES.index))
+    wanted = as_dtype(dtype or reduce(torch.promote_types, [bound.dtype for bound in bounds]))
     first, last, step = (_number(n) for n in (start, limit, delta))
     if step == 0 or (last - first) * step < 0:
         raise ValueError(f"range(): {first} does not come to {last} in steps of {step}.")
@@ -248,12 +250,8 @@ def integers_or_bytes(indices: Operand) -> Tensor:
     return integers(indices, "one_hot", "indices")
 
 
-# The dtypes of range: the last one among its arguments wins.
-_RANGES = [torch.int32, torch.int64, torch.bfloat16, torch.float16, torch.float32, torch.float64]
-
-
 def _number(value: Operand) -> Any:
-    return value.item() if hasattr(value, "__array__") else value
+    return value.item() if is_array(value) else value
 
 
 def _sizes(shape: Any, function: str) -> tuple[int, ...]:

@@ -127,7 +127,7 @@ def reduce_prod(
     Torch: ``x.prod(axis)``; several axes at once, and the dtype stays.
     """
     if isinstance(input_tensor, Sizes) and axis is None:
-        return math.prod(input_tensor)  # pyright: ignore[reportReturnType]  # ints stay ints
+        return math.prod(list(input_tensor))  # pyright: ignore[reportReturnType]  # ints stay ints
     x = numeric(input_tensor, "reduce_prod", "input_tensor")
     dims, keep = _asked("reduce_prod", x, axis, keepdims, reduction_indices, keep_dims)
     for dim in sorted(dims, reverse=True):

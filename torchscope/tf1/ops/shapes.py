@@ -37,21 +37,21 @@ class Sizes(tuple[int, ...]):
 
     __slots__ = ()
 
-    def __getitem__(self, index: Any) -> Any:
-        found = cast("Any", tuple.__getitem__)(self, index)
+    def __getitem__(self, index: SupportsIndex | slice) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        found: Any = super().__getitem__(index)
         return Sizes(found) if isinstance(index, slice) else found
 
     def __add__(self, other: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self._with(operator.add, other)
 
     def __radd__(self, other: Any) -> Any:
-        return self._with(lambda a, b: b + a, other)
+        return self + other
 
     def __sub__(self, other: Any) -> Any:
         return self._with(operator.sub, other)
 
     def __rsub__(self, other: Any) -> Any:
-        return self._with(lambda a, b: b - a, other)
+        return (self - other) * -1
 
     def __mul__(self, other: Any) -> Any:
         return self._with(operator.mul, other)

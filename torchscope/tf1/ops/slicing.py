@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchscope.tf1._arguments import axes, ints, one_axis, one_int, renamed
 from torchscope.tf1._arguments import shape as sizes_of
-from torchscope.tf1._convert import Operand, integers, tensor
+from torchscope.tf1._convert import Operand, integers, is_array, tensor
 
 from .shapes import Sizes
 
@@ -171,7 +171,7 @@ def pad(
     mode = mode.upper()
     if mode == "CONSTANT":
         value = constant_values
-        value = value.item() if hasattr(value, "__array__") else value
+        value = value.item() if is_array(value) else value
         flat = [n for margin in reversed(margins) for n in margin]
         return torch.nn.functional.pad(x, flat, value=value)
     if mode not in ("REFLECT", "SYMMETRIC"):
@@ -195,7 +195,7 @@ def reverse(tensor: Operand, axis: Any = None, name: str | None = None, dims: An
     """
     x = _tensor(tensor, "reverse", "tensor")
     axis = renamed("reverse", axis=axis, dims=dims)
-    flags: Any = axis.tolist() if hasattr(axis, "__array__") else axis
+    flags: Any = axis.tolist() if is_array(axis) else axis
     if not hasattr(flags, "__iter__"):
         raise ValueError(f"reverse(): axis={axis!r} has to be a list: [{axis!r}].")
     if flags and all(isinstance(flag, bool) for flag in flags):
@@ -367,7 +367,7 @@ def _cut(x: Tensor, dim: int, places: "builtins.range") -> Tensor:
 
 def _pairs(value: Any, count: int, function: str, argument: str) -> Sequence[tuple[int, int]]:
     """So many pairs of ints, none negative."""
-    rows = value.tolist() if hasattr(value, "__array__") else value
+    rows = value.tolist() if is_array(value) else value
     if len(rows) != count or any(not hasattr(row, "__len__") or len(row) != 2 for row in rows):
         raise ValueError(f"{function}(): {argument} has to be {count} pairs, not {value}.")
     pairs: list[tuple[int, int]] = []
