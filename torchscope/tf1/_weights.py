@@ -18,6 +18,7 @@ def weight(
     regularizer: Any = None,
     constraint: Any = None,
     trainable: bool = True,
+    collections: Any = None,
 ) -> Tensor:
     """A variable in the current scope; the layer's regularizer comes on top of the scope's.
 
@@ -30,10 +31,11 @@ def weight(
         regularizer: None for the scope's alone.
         constraint: None for the scope's.
         trainable: False for ``requires_grad=False``.
+        collections: as for ``get_variable``.
     """
     if regularizer is not None and (scopes := ts.get_variable_scope().regularizer) is not None:
         regularizer = _Both(scopes, regularizer)
-    settings = initializer, regularizer, trainable
+    settings = initializer, regularizer, trainable, collections
     wanted = dtype if dtype in _WIDE else torch.float32
     try:
         found = ts.get_variable(name, shape, wanted, *settings, constraint=constraint)

@@ -194,19 +194,26 @@ def _by_average(
     return nn.batch_normalization(x, mean, variance, beta, gamma, epsilon)
 
 
-def _spread(part: Tensor | None, x: Tensor, axes: tuple[int, ...]) -> Tensor | None:
-    """What is given for each channel, in a shape that broadcasts to ``x``."""
+def _spread(part: Any, x: Tensor, axes: tuple[int, ...]) -> Any:
+    """What is given for each channel, if it is, in a shape that broadcasts to ``x``."""
     if part is None:
         return None
     return part.reshape([size if axis in axes else 1 for axis, size in enumerate(x.shape)])
 
 
-def moving_average(name: str, shape: Sequence[int], dtype: torch.dtype, initializer: Any) -> Tensor:
-    """A buffer of the current scope, which its regularizer and custom getters see, as TensorFlow's."""
+def moving_average(
+    name: str,
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    initializer: Any,
+    collections: Any = None,
+) -> Tensor:
+    """A buffer of the current scope; its regularizer and custom getters see it, as TensorFlow's."""
     scope = ts.get_variable_scope()
     return ts.get_buffer(
         *(name, shape, dtype, initializer),
         regularizer=scope.regularizer,
+        collections=collections,
         custom_getter=scope.custom_getter,
     )
 
