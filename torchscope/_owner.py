@@ -26,7 +26,7 @@ def constraint_of(variable: torch.Tensor) -> Constraint | None:
     """What ``get_variable(constraint=...)`` was given for a variable, whichever store has it.
 
     >>> import torch, torchscope as ts
-    >>> with ts.VariableStore():
+    >>> with ts.VariableStore() as store:
     ...     w = ts.get_variable("w", [2], constraint=torch.relu)
     >>> ts.constraint_of(w) is torch.relu
     True
