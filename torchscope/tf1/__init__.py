@@ -20,6 +20,7 @@ from . import nn as nn
 from . import random as random
 from . import sparse as sparse
 from . import summary as summary
+from .clipping import *
 from .dtypes import *
 from .ops.arithmetic import *
 from .ops.arrays import *

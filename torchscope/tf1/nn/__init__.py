@@ -5,6 +5,8 @@ from torchscope.tf1 import _missing
 from .activations import *
 from .convolution import *
 from .cross_entropy import *
+from .dropout import *
+from .embedding import *
 from .linear import *
 from .normalization import *
 from .pooling import *
