@@ -14,6 +14,7 @@ from . import keras as keras
 from . import layers as layers
 from . import linalg as linalg
 from . import logging as logging
+from . import losses as losses
 from . import math as math
 from . import nest as nest
 from . import nn as nn
