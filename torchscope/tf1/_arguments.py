@@ -25,10 +25,13 @@ def renamed(function: str, **spellings: Any) -> Any:
     Raises:
         ValueError: two of them are given.
     """
-    given = [name for name, value in spellings.items() if value is not None]
-    if len(given) > 1:
-        raise ValueError(f"{function}(): give {given[0]} or {given[1]}, not both.")
-    return spellings[given[0]] if given else None
+    given = None
+    for name, value in spellings.items():
+        if value is not None:
+            if given is not None:
+                raise ValueError(f"{function}(): give {given} or {name}, not both.")
+            given = name
+    return spellings[given] if given else None
 
 
 def axes(axis: Any, rank: int, function: str, argument: str = "axis") -> tuple[int, ...]:
@@ -42,8 +45,8 @@ def axes(axis: Any, rank: int, function: str, argument: str = "axis") -> tuple[i
         return tuple(range(rank))
     if type(axis) is int:
         return (one_axis(axis, rank, function, argument),)
-    found = tuple(one_axis(a, rank, function, argument) for a in ints(axis, function, argument))
-    if len(set(found)) != len(found):
+    found = tuple([one_axis(a, rank, function, argument) for a in ints(axis, function, argument)])
+    if len(found) > 1 and len(set(found)) != len(found):
         raise ValueError(f"{function}(): {argument}={axis} has an axis twice.")
     return found
 
@@ -83,7 +86,10 @@ def ints(value: Any, function: str, argument: str) -> tuple[int, ...]:
     if is_array(value):  # a tensor or an array
         value = remembered(value) or value.tolist()
     sizes: tuple[Any, ...] = tuple(value) if hasattr(value, "__iter__") else (value,)
-    return tuple(-1 if size is None else one_int(size, function, argument) for size in sizes)
+    for size in sizes:
+        if type(size) is not int:
+            return tuple(-1 if n is None else one_int(n, function, argument) for n in sizes)
+    return sizes
 
 
 def one_int(value: Any, function: str, argument: str) -> int:

@@ -151,6 +151,11 @@ def pair(x: Operand, y: Operand, function: str) -> tuple[Tensor, Tensor]:
 def same_dtype(values: Iterable[Operand], function: str, argument: str = "values") -> list[Tensor]:
     """The values as tensors of one dtype: that of the first tensor among them, else the first's."""
     values = list(values)
+    for value in values:
+        if type(value) not in _TENSORS or value.dtype is not values[0].dtype:
+            break
+    else:
+        return values
     like = next((value for value in values if isinstance(value, Tensor)), None)
     if like is None:
         made = [tensor(value, function=function, argument=argument) for value in values]

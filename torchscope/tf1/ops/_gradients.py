@@ -1,4 +1,4 @@
-"""Gradients that are TensorFlow's and not torch's, at 0; knows no names and converts nothing."""
+"""Gradients that are TensorFlow's and not torch's; knows no names and converts nothing."""
 
 from typing import Any
 
@@ -30,6 +30,17 @@ def power(x: Tensor, y: Tensor) -> Tensor:
     return _apply(_Power, x, y)
 
 
+def constant(operation: Any, *args: Any) -> Tensor:
+    """The result of an operation without a gradient: rounding, say.
+
+    Nothing flows back through it, and ``tf.gradients`` gives None (torch has zeros), but there is a
+    gradient to the result itself.
+    """
+    if any(isinstance(arg, Tensor) and arg.requires_grad for arg in args):
+        return _apply(_Constant, operation, *args)
+    return operation(*args)
+
+
 def _zero_where_none_comes(result: Tensor) -> Tensor:
     # A Function would do the same at five times the cost.
     if result.grad_fn is not None:
@@ -41,8 +52,24 @@ def _mask(of_inputs: Any, of_outputs: Any) -> Any:
     return (torch.where(of_outputs[0] == 0, 0.0, of_inputs[0]),)
 
 
-def _apply(function: Any, *args: Tensor) -> Tensor:
+def _apply(function: Any, *args: Any) -> Tensor:
     return function.apply(*args)
+
+
+class _Constant(Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(operation: Any, *args: Any) -> Tensor:
+        return operation(*args)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return (None,) * len(ctx.needs_input_grad)
 
 
 class _Sqrt(Function):

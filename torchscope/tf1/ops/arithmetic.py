@@ -112,7 +112,7 @@ def floordiv(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
     Torch: ``torch.floor(x / y)``; ``x // y`` gives 9 for 1.0 // 0.1, TensorFlow 10.
     """
-    return torch.floor(_divided(*operands(x, y, "floordiv"), "floor")).detach()
+    return _gradients.constant(_floored, *operands(x, y, "floordiv"))
 
 
 def mod(x: Operand, y: Operand, name: str | None = None) -> Tensor:
@@ -127,7 +127,7 @@ def truncatediv(x: Operand, y: Operand, name: str | None = None) -> Tensor:
     Torch: ``torch.div(x, y, rounding_mode="trunc")``.
     """
     x, y = operands(x, y, "truncatediv")
-    return torch.div(x, y, rounding_mode="trunc").detach()
+    return _gradients.constant(_truncated, x, y)
 
 
 def truncatemod(x: Operand, y: Operand, name: str | None = None) -> Tensor:
@@ -202,6 +202,8 @@ def clip_by_value(
     """
     t, high = operands(t, clip_value_max, "clip_by_value")
     t, low = operands(t, clip_value_min, "clip_by_value")
+    if not isinstance(low, Tensor) and not isinstance(high, Tensor) and low <= high:
+        return t.clamp(low, high)
     return t.clamp(max=high).clamp(min=low)
 
 
@@ -252,6 +254,14 @@ def accumulate_n(
 ) -> Tensor:
     """As add_n."""
     return _summed(inputs, "accumulate_n")
+
+
+def _floored(x: Tensor, y: Tensor) -> Tensor:
+    return torch.floor(_divided(x, y, "floor"))
+
+
+def _truncated(x: Tensor, y: Tensor) -> Tensor:
+    return torch.div(x, y, rounding_mode="trunc")
 
 
 def _divided(x: Tensor, y: Tensor, rounding: str) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchscope.tf1._arguments import ints, one_axis, renamed
+from torchscope.tf1._arguments import axes, ints, one_axis, renamed
 from torchscope.tf1._arguments import shape as sizes_of
 from torchscope.tf1._convert import Operand, remember, remembered, same_dtype, tensor
 
@@ -46,7 +46,8 @@ def concat(
     """
     if isinstance(values, int) or (isinstance(values, Tensor) and not values.ndim):
         values, axis = axis, values
-    axis = renamed("concat", axis=axis, concat_dim=concat_dim)
+    if concat_dim is not None:
+        axis = renamed("concat", axis=axis, concat_dim=concat_dim)
     if values is None or axis is None:
         raise TypeError("concat(): give values and axis.")
     if isinstance(values, Tensor):
@@ -64,8 +65,9 @@ def concat(
         joined = torch.cat(parts, dim)
     except RuntimeError:
         raise _unlike(parts, "concat") from None
-    if any(part.ndim != rank for part in parts):  # torch.cat lets empty vectors of any rank be
-        raise _unlike(parts, "concat")
+    for part in parts:
+        if part.ndim != rank:  # torch.cat lets empty vectors of any rank be
+            raise _unlike(parts, "concat")
     if torch.compiler.is_compiling() and all(remembered(part) for part in parts):
         remember(joined, tuple(n for part in parts for n in remembered(part) or ()))
     return joined
@@ -76,15 +78,20 @@ def stack(values: Any, axis: Any = 0, name: str = "stack") -> Tensor:
 
     Torch: ``torch.stack``; numbers may be among the values, and nothing is promoted.
     """
-    if axis == 0 and not any(isinstance(value, Tensor) for value in values):
-        return tensor(list(values), function="stack", argument="values")
+    for value in values:
+        if isinstance(value, Tensor):
+            break
+    else:
+        if axis == 0:
+            return tensor(list(values), function="stack", argument="values")
     parts = same_dtype(values, "stack")
     if not parts:
         raise ValueError("stack(): values is empty.")
     dim = one_axis(axis, parts[0].ndim + 1, "stack")
-    if any(part.shape != parts[0].shape for part in parts):
-        raise _unlike(parts, "stack")
-    return torch.stack(parts, dim)
+    try:
+        return torch.stack(parts, dim)
+    except RuntimeError:
+        raise _unlike(parts, "stack") from None
 
 
 def tile(input: Operand, multiples: Any, name: str | None = None) -> Tensor:
@@ -120,13 +127,14 @@ def transpose(
     Torch: ``x.permute(perm)``; ``torch.transpose`` swaps two axes.
     """
     x = _tensor(a, "transpose", "a")
+    if conjugate:
+        x = x.conj()
     if perm is None:
-        order = tuple(range(x.ndim - 1, -1, -1))
-    else:
-        order = sizes_of(perm, "transpose", "perm")
-        if sorted(order) != list(range(x.ndim)):
-            raise ValueError(f"transpose(): perm {list(order)} does not fit a rank of {x.ndim}.")
-    return (x.conj() if conjugate else x).permute(order)
+        return x.permute(tuple(range(x.ndim - 1, -1, -1)))
+    try:
+        return x.permute(sizes_of(perm, "transpose", "perm"))
+    except (RuntimeError, IndexError):
+        raise ValueError(f"transpose(): perm {perm} does not fit a rank of {x.ndim}.") from None
 
 
 def matrix_transpose(a: Operand, name: str | None = None, conjugate: bool = False) -> Tensor:
@@ -148,7 +156,8 @@ def expand_dims(
     Torch: ``x.unsqueeze(axis)``.
     """
     x = _tensor(input, "expand_dims")
-    axis = renamed("expand_dims", axis=axis, dim=dim)
+    if dim is not None:
+        axis = renamed("expand_dims", axis=axis, dim=dim)
     if axis is None:
         raise ValueError("expand_dims(): axis is missing.")
     if type(axis) is not int:
@@ -164,14 +173,15 @@ def squeeze(
     Torch: ``x.squeeze(axis)``, which lets an axis of another size be; here it is a ValueError.
     """
     x = _tensor(input, "squeeze")
-    axis = renamed("squeeze", axis=axis, squeeze_dims=squeeze_dims)
+    if squeeze_dims is not None:
+        axis = renamed("squeeze", axis=axis, squeeze_dims=squeeze_dims)
     if axis is None or axis == []:
         return x.squeeze()
-    dims = [one_axis(a, x.ndim, "squeeze") for a in ints(axis, "squeeze", "axis")]
+    dims = axes(axis, x.ndim, "squeeze")
     for dim in dims:
         if x.shape[dim] != 1:
             raise ValueError(f"squeeze(): axis {dim} of shape {list(x.shape)} is not 1.")
-    return x.squeeze(tuple(dims))
+    return x.squeeze(dims)
 
 
 def _tensor(value: Operand, function: str, argument: str = "input") -> Tensor:

@@ -45,12 +45,15 @@ def constant(
 ) -> Tensor:
     """A tensor of a value; with a shape, the last element fills what is left of it.
 
-    Torch: ``torch.tensor``; Python ints become int32, numpy arrays keep their dtype.
+    Torch: ``torch.tensor``; Python ints become int32, numpy arrays keep their dtype, and a string
+    stays one, since torch has none.
 
     >>> constant([1, 2], shape=[2, 2])
     tensor([[1, 2],
             [2, 2]], dtype=torch.int32)
     """
+    if isinstance(value, str):
+        return value  # pyright: ignore[reportReturnType]  # for summaries, which read none
     x = tensor(value, dtype, function="constant")
     if shape is None:
         return x
@@ -93,7 +96,7 @@ def zeros(shape: Any, dtype: Any = torch.float32, name: str | None = None) -> Te
 
     Torch: ``torch.zeros``; float32 whatever torch's default is.
     """
-    return torch.zeros(_sizes(shape, "zeros"), dtype=as_dtype(dtype))
+    return _filled(torch.zeros, "zeros", shape, dtype)
 
 
 def ones(shape: Any, dtype: Any = torch.float32, name: str | None = None) -> Tensor:
@@ -101,7 +104,7 @@ def ones(shape: Any, dtype: Any = torch.float32, name: str | None = None) -> Ten
 
     Torch: ``torch.ones``; float32 whatever torch's default is.
     """
-    return torch.ones(_sizes(shape, "ones"), dtype=as_dtype(dtype))
+    return _filled(torch.ones, "ones", shape, dtype)
 
 
 def zeros_like(
@@ -123,10 +126,13 @@ def fill(dims: Any, value: Operand, name: str | None = None) -> Tensor:
 
     Torch: ``torch.full``; an int gives int32, and a tensor's gradient flows.
     """
-    filling = tensor(value, function="fill")
-    if filling.ndim:
-        raise ValueError(f"fill(): value has to be a scalar, not of shape {list(filling.shape)}.")
-    return filling.expand(_checked(sizes_of(dims, "fill", "dims"), "fill")).contiguous()
+    sizes = sizes_of(dims, "fill", "dims")
+    try:
+        if type(value) in (bool, int, float):
+            return torch.full(sizes, value, dtype=as_dtype(type(value)))
+        return tensor(value, function="fill").reshape(()).expand(sizes).contiguous()
+    except RuntimeError:
+        raise ValueError(f"fill(): dims={dims} is negative or value={value} no scalar.") from None
 
 
 def range(
@@ -142,6 +148,8 @@ def range(
     """
     if limit is None:
         start, limit = 0, start
+    if type(start) is type(limit) is type(delta) is int and delta * (limit - start) > 0:
+        return torch.arange(start, limit, delta, dtype=as_dtype(dtype or torch.int32))
     bounds = [tensor(n, function="range", argument="limit") for n in (start, limit, delta)]
     if any(bound.ndim for bound in bounds):
         raise ValueError("range(): start, limit and delta have to be scalars.")
@@ -198,7 +206,7 @@ def one_hot(
     Torch: ``torch.nn.functional.one_hot``; float32 by default (torch int64), an index out of range
     gives a row of ``off_value`` (torch raises), and the new axis may be anywhere; no gradient.
     """
-    x = integers_or_bytes(indices)
+    x = _indices(indices)
     given = [v for v in (on_value, off_value) if v is not None]
     if dtype is not None:
         wanted = as_dtype(dtype)
@@ -207,16 +215,19 @@ def one_hot(
     if wanted is torch.bool and len(given) < 2:
         raise TypeError("one_hot(): a bool one_hot needs on_value=True, off_value=False.")
     wanted = wanted or torch.float32
-    on, off = (
-        tensor(default if v is None else v, wanted, device=x.device, function="one_hot").detach()
-        for v, default in ((on_value, 1), (off_value, 0))
-    )
     dim = -1 if axis is None else one_int(axis, "one_hot", "axis")
     if not -1 <= dim <= x.ndim:
         raise ValueError(f"one_hot(): axis={axis} is out of range for indices of rank {x.ndim}.")
     places = torch.arange(one_int(depth, "one_hot", "depth"), dtype=x.dtype, device=x.device)
     dim %= x.ndim + 1
-    return torch.where(x.unsqueeze(dim) == places.reshape(-1, *[1] * (x.ndim - dim)), on, off)
+    hot = x.unsqueeze(dim) == places.reshape(-1, *[1] * (x.ndim - dim))
+    if not given:
+        return hot.to(wanted)
+    on, off = (
+        tensor(default if v is None else v, wanted, device=x.device, function="one_hot").detach()
+        for v, default in ((on_value, 1), (off_value, 0))
+    )
+    return torch.where(hot, on, off)
 
 
 def sequence_mask(
@@ -243,7 +254,7 @@ def meshgrid(*args: Operand, indexing: str = "xy", name: str | None = None) -> l
     return list(torch.meshgrid(*vectors, indexing=indexing))
 
 
-def integers_or_bytes(indices: Operand) -> Tensor:
+def _indices(indices: Operand) -> Tensor:
     """Indices of one_hot, which may be uint8 too."""
     if isinstance(indices, Tensor) and indices.dtype is torch.uint8:
         return indices.int()
@@ -254,19 +265,16 @@ def _number(value: Operand) -> Any:
     return value.item() if is_array(value) else value
 
 
-def _sizes(shape: Any, function: str) -> tuple[int, ...]:
-    """Sizes of a shape, where a single int is one of one axis and a float is truncated."""
+def _filled(operation: Any, function: str, shape: Any, dtype: Any) -> Tensor:
+    """A single int is a shape of one axis, and a float is truncated, as TensorFlow does here."""
     if isinstance(shape, (list, tuple)):
         listed = cast("list[Any]", shape)
-        shape = [int(size) if isinstance(size, float) else size for size in listed]
-    return _checked(ints(shape, function, "shape"), function)
-
-
-def _checked(sizes: tuple[int, ...], function: str) -> tuple[int, ...]:
-    for size in sizes:
-        if size < 0:
-            raise ValueError(f"{function}(): shape {list(sizes)} has a negative size.")
-    return sizes
+        if any(isinstance(size, float) for size in listed):
+            shape = [int(size) for size in listed]
+    try:
+        return operation(ints(shape, function, "shape"), dtype=as_dtype(dtype))
+    except RuntimeError:
+        raise ValueError(f"{function}(): shape {shape} has a negative size.") from None
 
 
 def _value(value: Operand, function: str) -> Tensor:

@@ -225,27 +225,24 @@ def digamma(x: Operand, name: str | None = None) -> Tensor:
     return torch.digamma(x) + torch.where(x == 0, math.inf, 0.0).to(x.dtype)  # -inf + inf
 
 
-# What rounds has no gradient in TensorFlow, where torch has zeros: `detach` tells `tf.gradients`.
-
-
 def floor(x: Operand, name: str | None = None) -> Tensor:
     """The largest whole number that is not larger; no gradient."""
-    return torch.floor(floating(x, "floor").detach())
+    return _gradients.constant(torch.floor, floating(x, "floor"))
 
 
 def ceil(x: Operand, name: str | None = None) -> Tensor:
     """The smallest whole number that is not smaller; no gradient."""
-    return torch.ceil(floating(x, "ceil").detach())
+    return _gradients.constant(torch.ceil, floating(x, "ceil"))
 
 
 def rint(x: Operand, name: str | None = None) -> Tensor:
     """The nearest whole number, the even one of two; no gradient."""
-    return torch.round(floating(x, "rint").detach())
+    return _gradients.constant(torch.round, floating(x, "rint"))
 
 
 def round(x: Operand, name: str | None = None) -> Tensor:
     """The nearest whole number, the even one of two; no gradient; integers stay as they are."""
-    return torch.round(numeric(x, "round").detach())
+    return _gradients.constant(torch.round, numeric(x, "round"))
 
 
 def is_nan(x: Operand, name: str | None = None) -> Tensor:

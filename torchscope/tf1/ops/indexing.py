@@ -189,7 +189,4 @@ def _every(x: Tensor, batch_dims: int, rank: int) -> list[Tensor]:
 
 def _places(at: Tensor, sizes: Any) -> tuple[Tensor, ...]:
     """One index an axis, where a negative one is out of range instead of counting from the end."""
-    return tuple(
-        index.masked_fill(index < 0, size)
-        for index, size in zip(at.long().unbind(-1), sizes, strict=False)
-    )
+    return at.long().masked_fill(at < 0, max(sizes)).unbind(-1)

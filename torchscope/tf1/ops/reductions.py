@@ -316,7 +316,8 @@ def _of_nothing(x: Tensor, dims: tuple[int, ...], keep: bool, value: float) -> T
 def _where_extreme(
     operation: Any, function: str, input: Operand, axis: Any, dimension: Any, output_type: Any
 ) -> Tensor:
-    axis = renamed(function, axis=axis, dimension=dimension)
+    if dimension is not None:
+        axis = renamed(function, axis=axis, dimension=dimension)
     dtype = as_dtype(output_type)
     if dtype not in (torch.int32, torch.int64):
         raise TypeError(f"{function}(): output_type={output_type} has to be int32 or int64.")
@@ -324,9 +325,11 @@ def _where_extreme(
     # A scalar tensor has no axis to TensorFlow when it runs; torch finds 0, and so do we.
     rank = max(x.ndim, 1) if isinstance(input, Tensor) else x.ndim
     dim = one_axis(0 if axis is None else axis, rank, function)
-    if x.numel() == 0 and x.shape[dim] == 0:
-        raise ValueError(f"{function}(): axis {dim} of shape {list(x.shape)} has no elements.")
-    return operation(x, dim).to(dtype)
+    try:
+        return operation(x, dim).to(dtype)
+    except IndexError:
+        shape = list(x.shape)
+        raise ValueError(f"{function}(): axis {dim} of shape {shape} has no elements.") from None
 
 
 def _running(

@@ -40,18 +40,24 @@ def slice(input_: Operand, begin: Any, size: Any, name: str | None = None) -> Te
     Raises:
         ValueError: the block is not inside the tensor.
     """
-    x = input_ if isinstance(input_, Sizes) else tensor(input_, function="slice", argument="input_")
+    x: Any = input_
+    if not isinstance(x, Sizes):
+        x = tensor(input_, function="slice", argument="input_")
     shape = (len(x),) if isinstance(x, Sizes) else x.shape
     starts, sizes = sizes_of(begin, "slice", "begin"), sizes_of(size, "slice", "size")
     if not len(starts) == len(sizes) == len(shape):
         raise ValueError(f"slice(): begin and size need one number for each of {list(shape)}.")
-    stops = [n if s == -1 else b + s for b, s, n in zip(starts, sizes, shape, strict=True)]
-    if any(not 0 <= b <= e <= n for b, e, n in zip(starts, stops, shape, strict=True)):
-        raise ValueError(
-            f"slice(): begin {list(starts)} and size {list(sizes)} leave shape {list(shape)}."
-        )
-    index = tuple(builtins.slice(b, e) for b, e in zip(starts, stops, strict=True))
-    return x[index[0]] if isinstance(x, Sizes) else x[index]
+    for dim, (start, length, whole) in enumerate(zip(starts, sizes, shape, strict=True)):
+        stop = whole if length == -1 else start + length
+        if not 0 <= start <= stop <= whole:
+            raise ValueError(
+                f"slice(): begin {list(starts)}, size {list(sizes)} leave shape {list(shape)}."
+            )
+        if isinstance(x, Sizes):
+            x = x[start:stop]
+        elif stop - start != whole:
+            x = x.narrow(dim, start, stop - start)
+    return x  # pyright: ignore[reportReturnType]  # ints stay ints
 
 
 def strided_slice(
@@ -118,8 +124,10 @@ def split(
     """
     if isinstance(value, int):
         value, axis = axis, value
-    parts = renamed("split", num_or_size_splits=num_or_size_splits, num_split=num_split)
-    axis = renamed("split", axis=axis, split_dim=split_dim)
+    parts = num_or_size_splits
+    if num_split is not None or split_dim is not None:
+        parts = renamed("split", num_or_size_splits=parts, num_split=num_split)
+        axis = renamed("split", axis=axis, split_dim=split_dim)
     if value is None or parts is None:
         raise TypeError("split(): give value and num_or_size_splits.")
     x = tensor(value, function="split")
