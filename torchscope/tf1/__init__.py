@@ -7,6 +7,7 @@ says what to write instead (``_missing``).
 from torch import Tensor as Tensor
 
 from . import _missing
+from . import contrib as contrib
 from . import debugging as debugging
 from . import dtypes as dtypes
 from . import initializers as initializers
@@ -19,6 +20,7 @@ from . import math as math
 from . import nest as nest
 from . import nn as nn
 from . import random as random
+from . import slim as slim
 from . import sparse as sparse
 from . import summary as summary
 from .clipping import *

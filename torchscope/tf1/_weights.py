@@ -19,6 +19,8 @@ def weight(
     constraint: Any = None,
     trainable: bool = True,
     collections: Any = None,
+    *,
+    alone: bool = False,
 ) -> Tensor:
     """A variable in the current scope; the layer's regularizer comes on top of the scope's.
 
@@ -28,13 +30,15 @@ def weight(
         dtype: that of the layer's input. Halves get a variable of float32 (or what the store was
             moved to), converted: that is how torch trains in bfloat16.
         initializer: None for the scope's.
-        regularizer: None for the scope's alone.
+        regularizer: of the layer; None for the scope's alone.
         constraint: None for the scope's.
         trainable: False for ``requires_grad=False``.
         collections: as for ``get_variable``.
+        alone: whether the layer's regularizer takes the place of the scope's.
     """
-    if regularizer is not None and (scopes := ts.get_variable_scope().regularizer) is not None:
-        regularizer = _Both(scopes, regularizer)
+    if regularizer is not None and not alone:
+        scopes = ts.get_variable_scope().regularizer
+        regularizer = regularizer if scopes is None else _Both(scopes, regularizer)
     settings = initializer, regularizer, trainable, collections
     wanted = dtype if dtype in _WIDE else torch.float32
     try:

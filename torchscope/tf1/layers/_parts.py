@@ -100,6 +100,20 @@ def per_axis(value: Any, rank: int, function: str, argument: str) -> tuple[int, 
     return sizes
 
 
+def window_of(
+    function: str, rank: int, kernel_size: Any, strides: Any, dilation_rate: Any
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """A convolution's window, strides and dilations; ValueError if both of these are above 1."""
+    steps = per_axis(strides, rank, function, "strides")
+    rates = per_axis(dilation_rate, rank, function, "dilation_rate")
+    if max(steps) > 1 and max(rates) > 1:
+        raise ValueError(
+            f"{function}(): strides={strides} do not go with dilation_rate={dilation_rate}: one of"
+            " them has to be 1."
+        )
+    return per_axis(kernel_size, rank, function, "kernel_size"), steps, rates
+
+
 def documented(name: str, text: str) -> Callable[[F], F]:
     """A decorator for a function made by another: its public name and its docstring."""
 

@@ -1,6 +1,6 @@
 """Layers of convolutions: plain, transposed, separable; one function for all ranks of each kind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from torchscope.tf1._convert import Operand
 from torchscope.tf1._weights import weight
 from torchscope.tf1.nn._convolve import convolve, convolve_transposed
 
-from ._parts import Activation, activated, documented, is_last, layer_input, layer_scope, per_axis
+from ._parts import Activation, activated, documented, is_last, layer_input, layer_scope, window_of
 
 __all__ = [
     "conv1d",
@@ -72,7 +72,7 @@ def _convolution(rank: int) -> Callable[..., Tensor]:
         name: Any = None,
         reuse: Any = None,
     ) -> Tensor:
-        window, steps, rates = _window(base, rank, kernel_size, strides, dilation_rate)
+        window, steps, rates = window_of(base, rank, kernel_size, strides, dilation_rate)
         with layer_scope(name, base, reuse):
             x, first = layer_input(inputs, base, rank + 2), not is_last(data_format, base)
             dtype = x.dtype
@@ -141,7 +141,7 @@ def _transposed(rank: int) -> Callable[..., Tensor]:
         name: Any = None,
         reuse: Any = None,
     ) -> Tensor:
-        window, steps, _ = _window(base, rank, kernel_size, strides, 1)
+        window, steps, _ = window_of(base, rank, kernel_size, strides, 1)
         with layer_scope(name, base, reuse):
             x, first = layer_input(inputs, base, rank + 2), not is_last(data_format, base)
             dtype = x.dtype
@@ -222,7 +222,7 @@ def _separable(rank: int) -> Callable[..., Tensor]:
         name: Any = None,
         reuse: Any = None,
     ) -> Tensor:
-        window, steps, rates = _window(base, rank, kernel_size, strides, dilation_rate)
+        window, steps, rates = window_of(base, rank, kernel_size, strides, dilation_rate)
         with layer_scope(name, base, reuse):
             x, first = layer_input(inputs, base, rank + 2), not is_last(data_format, base)
             channels, dtype = x.shape[1 if first else -1], x.dtype
@@ -255,17 +255,16 @@ def _separable(rank: int) -> Callable[..., Tensor]:
     return separable_conv
 
 
-def _window(
-    function: str, rank: int, kernel_size: Any, strides: Any, dilation_rate: Any
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    steps = per_axis(strides, rank, function, "strides")
-    rates = per_axis(dilation_rate, rank, function, "dilation_rate")
-    if max(steps) > 1 and max(rates) > 1:
-        raise ValueError(
-            f"{function}(): strides={strides} do not go with dilation_rate={dilation_rate}: one of"
-            " them has to be 1."
-        )
-    return per_axis(kernel_size, rank, function, "kernel_size"), steps, rates
+def sizes_transposed(
+    x: Tensor, window: Sequence[int], steps: Sequence[int], padding: str, *, first: bool
+) -> list[int]:
+    """The sizes that a transposed convolution gives: as if there were no overlap, or all of it."""
+    sizes = x.shape[2:] if first else x.shape[1:-1]
+    valid = padding.upper() == "VALID"
+    return [
+        size * step + (max(k - step, 0) if valid else 0)
+        for size, k, step in zip(sizes, window, steps, strict=True)
+    ]
 
 
 def _pads(

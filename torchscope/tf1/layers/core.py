@@ -78,7 +78,7 @@ def dense(
                 *("bias", [units], dtype, bias_initializer),
                 *(bias_regularizer, bias_constraint, trainable),
             )
-        return activated(linear(x, kernel, bias), activation, activity_regularizer)
+        return activated(affine(x, kernel, bias), activation, activity_regularizer)
 
 
 def flatten(
@@ -130,9 +130,9 @@ def dropout(
         return torch.where(training.to(x.device, torch.bool), y, x)
 
 
-def linear(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+def affine(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     """``x @ kernel + bias`` for [..., in] and [in, out]."""
     if x.ndim > 2:
-        y = linear(x.flatten(0, -2), kernel, bias)
+        y = affine(x.flatten(0, -2), kernel, bias)
         return y.reshape(*x.shape[:-1], kernel.shape[-1])
     return x @ kernel if bias is None else torch.addmm(bias, x, kernel)

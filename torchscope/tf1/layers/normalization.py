@@ -10,7 +10,7 @@ from torch import Tensor
 import torchscope as ts
 from torchscope.tf1 import nn
 from torchscope.tf1._arguments import axes as axes_of
-from torchscope.tf1._convert import Operand
+from torchscope.tf1._convert import Operand, tensor
 from torchscope.tf1._weights import weight
 from torchscope.tf1.nn.normalization import normalize, normalize_batch
 from torchscope.tf1.updates import apply_or_collect
@@ -133,6 +133,7 @@ def normalized(
     epsilon: float,
     training: Any,
     fused: bool,
+    weights: Any = None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
     """The batch normalized, and the mean and variance to be averaged if it is training.
 
@@ -146,12 +147,13 @@ def normalized(
         epsilon: added to the variance.
         training: a bool, or a tensor of one: then both are computed, and one is taken.
         fused: what TensorFlow's fused kernel does: the variance to be averaged is unbiased.
+        weights: [N], how often each example counts; not fused then.
     """
     if not isinstance(training, Tensor):
         if training:
-            return _by_batch(x, gamma, beta, axes, epsilon, fused)
+            return _by_batch(x, gamma, beta, axes, epsilon, fused, weights)
         return _by_average(x, gamma, beta, mean, variance, axes, epsilon), None
-    y, (batch_mean, batch_variance) = _by_batch(x, gamma, beta, axes, epsilon, fused)
+    y, (batch_mean, batch_variance) = _by_batch(x, gamma, beta, axes, epsilon, fused, weights)
     training = training.to(x.device, torch.bool)
     y = torch.where(training, y, _by_average(x, gamma, beta, mean, variance, axes, epsilon))
     batch_mean = torch.where(training, batch_mean.reshape(mean.shape), mean)
@@ -165,13 +167,19 @@ def _by_batch(
     axes: tuple[int, ...],
     epsilon: float,
     fused: bool,
+    weights: Any,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     if fused:
         y, mean, variance = normalize_batch(x, gamma, beta, epsilon, first=axes == (1,))
         count = x.numel() // max(mean.numel(), 1)
         return y, (mean, variance * (count / max(count - 1, 1)))
     others = [axis for axis in range(x.ndim) if axis not in axes]
-    mean, variance = nn.moments(x if x.dtype in _WIDE else x.float(), others, keepdims=True)
+    wide = x if x.dtype in _WIDE else x.float()
+    if weights is None:
+        mean, variance = nn.moments(wide, others, keepdims=True)
+    else:
+        weights = tensor(weights).reshape(-1, *(1,) * (x.ndim - 1))
+        mean, variance = nn.weighted_moments(wide, others, weights, keepdims=True)
     settings = _spread(beta, x, axes), _spread(gamma, x, axes), epsilon
     return nn.batch_normalization(x, mean, variance, *settings), (mean, variance)
 
