@@ -105,6 +105,8 @@ class Reader:
             return self.kinds(node.elt)
         if isinstance(node, cst.Call) and self._names.is_builtin(node.func, *_SAME_ELEMENTS):
             return self.elements(node.args[0].value) if node.args else NOTHING
+        if isinstance(node, cst.Call) and self._names.is_builtin(node.func, "range"):
+            return frozenset({Kind.NUMBER})
         return frozenset(map(_element, self.kinds(node)))
 
     def _read(self, node: cst.BaseExpression) -> Kinds:
@@ -145,11 +147,13 @@ class Reader:
                 return _OTHER
 
     def _any(self, bound: list[Bound] | None) -> Kinds:
-        if bound is None:
+        if not bound:
             return UNKNOWN
         return NOTHING.union(*map(self._bound, bound))
 
     def _bound(self, bound: Bound) -> Kinds:
+        if bound.value is None:
+            return UNKNOWN
         steps = list(bound.steps)
         found = self.kinds(bound.value)
         if steps and steps[0] == "element":

@@ -70,20 +70,20 @@ class Leftover(NamedTuple):
     advice: str
 
 
-def leftovers(wrapper: MetadataWrapper) -> list[Leftover]:
+def leftovers(wrapper: MetadataWrapper, names: Names, reader: Reader) -> list[Leftover]:
     """All that is left in a module, by line."""
-    finder = _Finder(wrapper)
+    finder = _Finder(wrapper, names, reader)
     wrapper.module.visit(finder)
     return sorted(finder.found)
 
 
 class _Finder(cst.CSTVisitor):
-    def __init__(self, wrapper: MetadataWrapper) -> None:
+    def __init__(self, wrapper: MetadataWrapper, names: Names, reader: Reader) -> None:
         super().__init__()
         self.found: set[Leftover] = set()
         self._module = wrapper.module
-        self._names = Names(wrapper)
-        self._reader = Reader(self._names)
+        self._names = names
+        self._reader = reader
         self._parents = wrapper.resolve(ParentNodeProvider)
         self._positions = wrapper.resolve(PositionProvider)
         self._functions: list[cst.FunctionDef] = []
@@ -142,7 +142,7 @@ class _Finder(cst.CSTVisitor):
         name = node.attr.value
         if name in _PYTHON_2_METHODS:
             self._tell(node, node, _PYTHON_2)
-        elif name in _ATTRIBUTES and self._reader.is_only(node.value, *TENSORS):
+        elif name in _ATTRIBUTES and self._reader.may_be(node.value, *TENSORS):
             self._tell(node, node, _ATTRIBUTES[name])
         elif _SHAPE_METHODS.fullmatch(name) and self._reader.may_be(node.value, Kind.SHAPE):
             self._tell(node, node, "A shape is a torch.Size here, with ints: compare them.")
@@ -179,8 +179,8 @@ class _Finder(cst.CSTVisitor):
         return isinstance(name, cst.Name) and name.value.strip("_") in ("sess", "session")
 
     def _is_average(self, node: cst.BaseExpression) -> bool:
-        bound = self._names.bound(node) if isinstance(node, cst.Name) else None
-        made = [one.value for one in bound or () if isinstance(one.value, cst.Call)]
+        bound = self._names.bound(node) if isinstance(node, cst.Name) else []
+        made = [one.value for one in bound if isinstance(one.value, cst.Call)]
         return any((self._names.path(one.func) or "").endswith("MovingAverage") for one in made)
 
     def _is_left_to_a_session(self, node: cst.CSTNode) -> bool:

@@ -81,10 +81,11 @@ class Bound:
     """What a name is bound to: an expression, and what is done with it on the way.
 
     ``for v in variables:`` binds ``v`` to an ``element`` of ``variables``, ``with f() as s:`` binds
-    ``s`` to what is ``entered``, ``x += 1`` binds ``x`` to itself with 1 ``added``.
+    ``s`` to what is ``entered``, ``x += 1`` binds ``x`` to itself with 1 ``added``. A parameter, a
+    function or a class is bound to no expression.
     """
 
-    value: cst.BaseExpression
+    value: cst.BaseExpression | None
     steps: tuple[str, ...] = ()
 
 
@@ -106,14 +107,12 @@ class Names:
         self._modules = bindings.modules
         self._dotted: dict[cst.Name, str | None] = {}
 
-    def bound(self, name: cst.Name) -> list[Bound] | None:
-        """All that a name is bound to where it is read; None if part of that cannot be seen."""
+    def bound(self, name: cst.Name) -> list[Bound]:
+        """All that a name may be bound to where it is read."""
         found: list[Bound] = []
-        for assignment in self._assignments(name):
-            if not isinstance(assignment, Assignment) or assignment.node not in self._bound:
-                return None  # an import, a parameter, a function, a class
-            found += self._bound[assignment.node]
-        return found or None
+        for assignment in self._own(name):
+            found += self._bound.get(assignment.node) or [Bound(None)]
+        return found
 
     def dotted(self, node: cst.CSTNode) -> str | None:
         """The full name of an expression that stands for something imported."""
@@ -133,7 +132,9 @@ class Names:
         if imports:
             return min(filter(None, imports), default=None)  # of a try and its except, either
         bound = self.bound(name)
-        return self.dotted(bound[0].value) if bound and bound[0].steps == () else None
+        if len(bound) != 1 or bound[0].value is None or bound[0].steps:
+            return None
+        return self.dotted(bound[0].value)
 
     def path(self, node: cst.CSTNode) -> str | None:
         """Where `torchscope.tf1` has what an expression stands for."""

@@ -1,6 +1,8 @@
 """A whole file: read, rewritten, and read again for what is left to hands."""
 
+import ast
 import re
+import warnings
 from dataclasses import dataclass
 
 import libcst as cst
@@ -47,25 +49,33 @@ def port(source: bytes, name: str = "the program") -> Ported:
         PortError: it is not Python 3, or does not import TensorFlow.
     """
     try:
-        wrapper = _read(source, name)
-        names = Names(wrapper)
-        if not names.has_tensorflow():
-            raise PortError(f"{name} is not TensorFlow 1 code: it imports no tensorflow.")
-        rewritten = wrapper.module.visit(Rewriter(names, Reader(names))).bytes
-        return Ported(rewritten, leftovers(_read(rewritten, name)))
-    except RecursionError:
+        while True:  # what was rewritten may tell more of what is what
+            wrapper = _read(source, name)
+            names = Names(wrapper)
+            if not names.has_tensorflow():
+                raise PortError(f"{name} is not TensorFlow 1 code: it imports no tensorflow.")
+            reader = Reader(names)
+            new = wrapper.module.visit(Rewriter(names, reader)).bytes
+            if new == source:
+                return Ported(source, leftovers(wrapper, names, reader))
+            source = new
+    except (RecursionError, MemoryError):
         raise PortError(f"{name} is nested too deeply to be read.") from None
 
 
 def _read(source: bytes, name: str) -> MetadataWrapper:
+    """The tree of a file; Python reads it first, since libcst's parser dies of what is too deep."""
     try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "\\d" and the like
+            ast.parse(source)
         return MetadataWrapper(cst.parse_module(source), unsafe_skip_copy=True)
-    except cst.ParserSyntaxError as error:
-        text = source.decode(errors="replace")
-        if _PYTHON_2.search(text):
+    except (SyntaxError, ValueError, cst.ParserSyntaxError) as error:
+        if _PYTHON_2.search(source.decode(errors="replace")):
             raise PortError(
                 f"{name} is Python 2: first run 2to3 -w {name} (it comes with Python up to 3.12)."
             ) from error
-        raise PortError(f"{name} does not parse: line {error.raw_line}.") from error
-    except (UnicodeDecodeError, LookupError) as error:
-        raise PortError(f"{name} does not parse: {error}.") from error
+        line = f"line {error.lineno}: " if isinstance(error, SyntaxError) and error.lineno else ""
+        raise PortError(
+            f"{name} does not parse: {line}{str(error).partition(' (<')[0]}."
+        ) from error

@@ -160,7 +160,7 @@ class Rewriter(cst.CSTTransformer):
                 return self._called(name, updated_node, new)
             case "initialized_value" | "read_value", 0:
                 return new
-            case "value", 0 if self._reader.is_only(inner, Kind.VARIABLE):
+            case "value", 0 if self._reader.may_be(inner, Kind.VARIABLE):
                 return new
             case _:
                 return updated_node
