@@ -27,7 +27,8 @@ FLOORS = [
     ["_module"],
     ["distributed"],
     ["__init__"],
-    ["checkpoint", "port", "tf1"],
+    ["checkpoint", "port"],
+    ["tf1"],
     ["command_line"],
     ["__main__"],
 ]
@@ -61,13 +62,13 @@ PORT_FLOORS = [
 ]
 # Within torchscope.tf1: how arguments are read, then TensorFlow's namespaces.
 TF1_FLOORS = [
-    ["_missing", "_name_scopes", "_padding", "dtypes"],
+    ["_missing", "_name_scopes", "_padding", "_rows", "_weights", "dtypes", "updates"],
     ["initializers", "logging", "nest", "summary"],
     ["keras"],
     ["_convert"],
     ["_arguments"],
     ["ops"],
-    ["debugging", "linalg", "math", "random", "sparse"],
+    ["debugging", "linalg", "math", "random", "rnn", "sparse", "train"],
     ["__init__"],
 ]
 TF1_OPS_FLOORS = [
@@ -80,6 +81,33 @@ TF1_OPS_FLOORS = [
     ["old_names"],
     ["__init__"],
 ]
+TF1_RNN_FLOORS = [
+    ["_fused", "_states", "linear"],
+    ["_cell"],
+    ["cells", "sequences"],
+    ["wrappers"],
+    ["rnn_cell"],
+    ["__init__"],
+]
+TF1_TRAIN_FLOORS = [
+    ["_names", "_slots", "global_step", "optimizer", "schedules"],
+    ["_rule", "averages"],
+    ["optimizers"],
+    ["__init__"],
+]
+TF1_LAYERS_FLOORS = [
+    ["_parts"],
+    ["convolution", "core", "layer", "normalization", "pooling"],
+    ["objects"],
+    ["__init__"],
+]
+TF1_SLIM_FLOORS = [
+    ["_arg_scopes", "initializers", "model_analyzer", "regularizers", "summaries", "utils"],
+    ["variables"],
+    ["core", "embedding"],
+    ["convolution", "normalization", "pooling"],
+    ["__init__"],
+]
 FLOOR = {
     PACKAGE / folder / name: floor
     for folder, floors in (
@@ -89,7 +117,12 @@ FLOOR = {
         ("port", PORT_FLOORS),
         ("tf1", TF1_FLOORS),
         ("tf1/keras", [["initializers"], ["__init__"]]),
+        ("tf1/contrib", [["framework"], ["__init__"]]),
+        ("tf1/layers", TF1_LAYERS_FLOORS),
         ("tf1/ops", TF1_OPS_FLOORS),
+        ("tf1/slim", TF1_SLIM_FLOORS),
+        ("tf1/rnn", TF1_RNN_FLOORS),
+        ("tf1/train", TF1_TRAIN_FLOORS),
     )
     for floor, names in enumerate(floors)
     for name in names

@@ -20,9 +20,11 @@ from . import math as math
 from . import nest as nest
 from . import nn as nn
 from . import random as random
+from . import rnn as rnn
 from . import slim as slim
 from . import sparse as sparse
 from . import summary as summary
+from . import train as train
 from .clipping import *
 from .dtypes import *
 from .ops.arithmetic import *

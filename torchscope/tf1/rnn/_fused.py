@@ -41,7 +41,9 @@ def lstm(
     c, h = (part[None] for part in state)
     parameters = weights(kernel, bias, inputs.shape[-1], forget_bias)
     train = torch.is_grad_enabled()  # cuDNN keeps what a gradient needs only then
-    if lengths is None or inputs.is_meta:
+    if inputs.is_meta:  # where there are shapes only, also of what a build has made elsewhere
+        lengths, parameters = None, tuple(parameter.to("meta") for parameter in parameters)
+    if lengths is None:
         outputs, h, c = torch.lstm(inputs, (h, c), parameters, True, 1, 0.0, train, False, False)
         return outputs, (c[0], h[0])
     packed = pack_padded_sequence(inputs, lengths.clamp(min=1).cpu(), enforce_sorted=False)
@@ -62,7 +64,7 @@ def lstm(
 def weights(kernel: Tensor, bias: Tensor, depth: int, forget_bias: float) -> tuple[Tensor, ...]:
     """``weight_ih, weight_hh, bias_ih, bias_hh``: gates i, f, j, o, each ``[out, in]``."""
     i, j, f, o = kernel.chunk(4, dim=1)
-    weight = torch.cat([i, f, j, o], dim=1).t()
+    of_inputs, of_outputs = torch.cat([i, f, j, o], dim=1).split([depth, i.shape[1]])
     i, j, f, o = bias.chunk(4)
     bias = torch.cat([i, f + forget_bias, j, o])
-    return weight[:, :depth], weight[:, depth:], bias, torch.zeros_like(bias)
+    return of_inputs.t(), of_outputs.t(), bias, torch.zeros_like(bias)
