@@ -117,7 +117,7 @@ FLOOR = {
         ("port", PORT_FLOORS),
         ("tf1", TF1_FLOORS),
         ("tf1/keras", [["initializers"], ["__init__"]]),
-        ("tf1/contrib", [["framework"], ["__init__"]]),
+        ("tf1/contrib", [["framework", "training"], ["__init__"]]),
         ("tf1/layers", TF1_LAYERS_FLOORS),
         ("tf1/ops", TF1_OPS_FLOORS),
         ("tf1/slim", TF1_SLIM_FLOORS),
