@@ -63,7 +63,7 @@ PORT_FLOORS = [
 # Within torchscope.tf1: how arguments are read, then TensorFlow's namespaces.
 TF1_FLOORS = [
     ["_missing", "_name_scopes", "_padding", "_rows", "_weights", "dtypes", "updates"],
-    ["initializers", "logging", "nest", "summary"],
+    ["estimator", "initializers", "logging", "nest", "summary"],
     ["keras"],
     ["_convert"],
     ["_arguments"],

@@ -10,6 +10,8 @@ from . import _missing
 from . import contrib as contrib
 from . import debugging as debugging
 from . import dtypes as dtypes
+from . import estimator as estimator
+from . import image as image
 from . import initializers as initializers
 from . import keras as keras
 from . import layers as layers
@@ -27,6 +29,7 @@ from . import summary as summary
 from . import train as train
 from .clipping import *
 from .dtypes import *
+from .image.patches import extract_image_patches as extract_image_patches
 from .ops.arithmetic import *
 from .ops.arrays import *
 from .ops.casts import *
@@ -53,6 +56,7 @@ from .ops.tensor_array import *
 from .ops.variables import *
 from .updates import *
 
+__version__ = "1.15.0"  # whose functions these are; programs ask
 newaxis = None
 
 __getattr__ = _missing.of("tf")

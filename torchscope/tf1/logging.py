@@ -69,5 +69,8 @@ def set_verbosity(v: int) -> None:
 
 
 def get_verbosity() -> int:
-    """``tf.logging.WARN``, TensorFlow's own."""
+    """``tf.logging.WARN``, TensorFlow's own.
+
+    Torch: Python's ``logging.getLogger().level``.
+    """
     return WARN

@@ -22,7 +22,10 @@ __getattr__ = _missing.of("tf.nest")
 
 
 def is_nested(seq: Any) -> bool:
-    """Whether it is a list, a tuple (named or not) or a dict."""
+    """Whether it is a list, a tuple (named or not) or a dict.
+
+    Torch: ``not torch.utils._pytree.tree_is_leaf(x)``, which is private.
+    """
     return isinstance(seq, (list, Mapping)) or type(seq) is tuple or hasattr(seq, "_fields")
 
 
@@ -31,6 +34,8 @@ is_sequence = is_nested  # its name in tf.contrib.framework.nest
 
 def flatten(structure: Any) -> list[Any]:
     """The leaves in order; a leaf gives a list of itself.
+
+    Torch: ``torch.utils._pytree.tree_leaves``, which takes a dict in its own order.
 
     >>> flatten({"b": (1, 2), "a": [3]})
     [3, 1, 2]
@@ -42,6 +47,8 @@ def flatten(structure: Any) -> list[Any]:
 
 def pack_sequence_as(structure: Any, flat_sequence: Any) -> Any:
     """The leaves in a structure like the given one: what ``flatten`` undoes.
+
+    Torch: ``torch.utils._pytree.tree_unflatten``.
 
     >>> pack_sequence_as((0, [0, 0]), [1, 2, 3])
     (1, [2, 3])
@@ -64,6 +71,8 @@ def pack_sequence_as(structure: Any, flat_sequence: Any) -> Any:
 def map_structure(func: Callable[..., Any], *structure: Any, check_types: bool = True) -> Any:
     """``func`` of the leaves that have the same place in all structures, in a structure like them.
 
+    Torch: ``torch.utils._pytree.tree_map``.
+
     >>> map_structure(lambda a, b: a + b, [1, (2,)], [10, (20,)])
     [11, (22,)]
 
@@ -83,6 +92,8 @@ def map_structure(func: Callable[..., Any], *structure: Any, check_types: bool =
 
 def assert_same_structure(nest1: Any, nest2: Any, check_types: bool = True) -> None:
     """Raise unless two structures differ in nothing but their leaves.
+
+    Torch: comparing two of ``torch.utils._pytree.tree_structure``.
 
     Args:
         nest1: any structure.

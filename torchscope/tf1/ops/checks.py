@@ -78,14 +78,20 @@ def Print(  # noqa: N802  # TensorFlow's name
 
 
 def check_numerics(tensor: Operand, message: str, name: str | None = None) -> Tensor:
-    """The tensor; ValueError if it has an infinity or a NaN."""
+    """The tensor; ValueError if it has an infinity or a NaN.
+
+    Torch: ``assert x.isfinite().all()``.
+    """
     x = floating(tensor, "check_numerics", "tensor")
     _check(x.isfinite(), f"{message}: the tensor has an infinity or a NaN")
     return x
 
 
 def verify_tensor_all_finite(t: Operand, msg: str, name: str | None = None) -> Tensor:
-    """The tensor; ValueError if it has an infinity or a NaN."""
+    """The tensor; ValueError if it has an infinity or a NaN.
+
+    Torch: ``assert x.isfinite().all()``.
+    """
     return check_numerics(t, msg)
 
 
@@ -104,7 +110,10 @@ def _comparing(function: str, sign: str, holds: Callable[[Tensor, Tensor], Tenso
         _check(holds(x, y), f"{message or function}: x {sign} y does not hold: {data or ''}", x, y)
 
     assertion.__name__ = assertion.__qualname__ = function
-    assertion.__doc__ = f"Raise a ValueError unless ``x {sign} y`` for all elements."
+    assertion.__doc__ = (
+        f"Raise a ValueError unless ``x {sign} y`` for all elements.\n\n"
+        f"Torch: ``assert (x {sign} y).all()``."
+    )
     return assertion
 
 
@@ -130,7 +139,10 @@ def _signed(function: str, sign: str, holds: Callable[[Tensor], Tensor]) -> Any:
         _check(holds(x), f"{message or function}: x {sign} 0 does not hold: {data or ''}", x)
 
     assertion.__name__ = assertion.__qualname__ = function
-    assertion.__doc__ = f"Raise a ValueError unless ``x {sign} 0`` for all elements."
+    assertion.__doc__ = (
+        f"Raise a ValueError unless ``x {sign} 0`` for all elements.\n\n"
+        f"Torch: ``assert (x {sign} 0).all()``."
+    )
     return assertion
 
 
@@ -162,19 +174,28 @@ def assert_near(
 
 
 def is_non_decreasing(x: Operand, name: str | None = None) -> Tensor:
-    """Whether no element is less than the one before it, as a boolean tensor."""
+    """Whether no element is less than the one before it, as a boolean tensor.
+
+    Torch: ``(x[1:] >= x[:-1]).all()``.
+    """
     x = numeric(x, "is_non_decreasing").reshape(-1)
     return (x[1:] >= x[:-1]).all()
 
 
 def is_strictly_increasing(x: Operand, name: str | None = None) -> Tensor:
-    """Whether each element is greater than the one before it, as a boolean tensor."""
+    """Whether each element is greater than the one before it, as a boolean tensor.
+
+    Torch: ``(x[1:] > x[:-1]).all()``.
+    """
     x = numeric(x, "is_strictly_increasing").reshape(-1)
     return (x[1:] > x[:-1]).all()
 
 
 def is_numeric_tensor(tensor: Any) -> bool:
-    """Whether it is a tensor, and not of booleans."""
+    """Whether it is a tensor, and not of booleans.
+
+    Torch: ``x.dtype is not torch.bool``.
+    """
     return isinstance(tensor, Tensor) and tensor.dtype is not torch.bool
 
 
@@ -186,7 +207,10 @@ def assert_rank(
     message: str | None = None,
     name: str | None = None,
 ) -> None:
-    """Raise a ValueError unless the tensor has this rank."""
+    """Raise a ValueError unless the tensor has this rank.
+
+    Torch: ``assert x.ndim == rank``.
+    """
     assert_rank_in(x, [rank], data, summarize, message or "assert_rank")
 
 
@@ -198,7 +222,10 @@ def assert_rank_in(
     message: str | None = None,
     name: str | None = None,
 ) -> None:
-    """Raise a ValueError unless the tensor has one of these ranks."""
+    """Raise a ValueError unless the tensor has one of these ranks.
+
+    Torch: ``assert x.ndim in ranks``.
+    """
     x, ranks = tensor(x), ints(ranks, "assert_rank_in", "ranks")
     if x.ndim not in ranks:
         allowed = " or ".join(map(str, ranks))
@@ -216,7 +243,10 @@ def assert_rank_at_least(
     message: str | None = None,
     name: str | None = None,
 ) -> None:
-    """Raise a ValueError unless the tensor has this rank or a higher one."""
+    """Raise a ValueError unless the tensor has this rank or a higher one.
+
+    Torch: ``assert x.ndim >= rank``.
+    """
     x, least = tensor(x), one_int(rank, "assert_rank_at_least", "rank")
     if x.ndim < least:
         raise ValueError(
@@ -226,7 +256,10 @@ def assert_rank_at_least(
 
 
 def assert_scalar(tensor: Operand, name: str | None = None) -> Tensor:
-    """The tensor; ValueError unless its rank is 0."""
+    """The tensor; ValueError unless its rank is 0.
+
+    Torch: ``assert x.ndim == 0``.
+    """
     assert_rank(tensor, 0, message="assert_scalar")
     return _as_tensor(tensor)
 
@@ -234,7 +267,10 @@ def assert_scalar(tensor: Operand, name: str | None = None) -> Tensor:
 def assert_type(
     tensor: Operand, tf_type: Any, message: str | None = None, name: str | None = None
 ) -> None:
-    """Raise a TypeError unless the tensor has this dtype."""
+    """Raise a TypeError unless the tensor has this dtype.
+
+    Torch: ``assert x.dtype is dtype``.
+    """
     found, wanted = _as_tensor(tensor).dtype, as_dtype(tf_type)
     if found is not wanted:
         raise TypeError(
@@ -244,7 +280,10 @@ def assert_type(
 
 
 def assert_integer(x: Operand, message: str | None = None, name: str | None = None) -> None:
-    """Raise a TypeError unless the tensor is of integers."""
+    """Raise a TypeError unless the tensor is of integers.
+
+    Torch: ``assert not x.dtype.is_floating_point``.
+    """
     dtype = tensor(x).dtype
     if dtype.is_floating_point or dtype.is_complex or dtype is torch.bool:
         raise TypeError(

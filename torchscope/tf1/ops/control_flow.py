@@ -279,6 +279,8 @@ def no_op(name: str | None = None) -> None:
 def tuple(tensors: Any, name: str | None = None, control_inputs: Any = None) -> list[Any]:
     """The tensors in a list: all of them have been computed already.
 
+    Torch: nothing.
+
     Raises:
         ValueError: there is none.
     """
@@ -289,7 +291,10 @@ def tuple(tensors: Any, name: str | None = None, control_inputs: Any = None) -> 
 
 
 def with_dependencies(dependencies: Any, output_tensor: Any, name: str | None = None) -> Tensor:
-    """The tensor: what it depends on has happened already."""
+    """The tensor: what it depends on has happened already.
+
+    Torch: nothing.
+    """
     return tensor(output_tensor)
 
 

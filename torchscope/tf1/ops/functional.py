@@ -71,6 +71,8 @@ def scan(
 ) -> Any:
     """What ``fn(last result, row)`` gives for one row after the other: all results, stacked.
 
+    Torch: a loop, and ``torch.stack``.
+
     >>> import torchscope.tf1 as tf
     >>> tf.scan(lambda a, x: a + x, tf.constant([1.0, 2.0, 3.0]))
     tensor([1., 3., 6.])
@@ -129,7 +131,10 @@ def foldr(
     swap_memory: bool = False,
     name: str | None = None,
 ) -> Any:
-    """The last result of ``fn(last result, row)`` from the last row to the first; see ``scan``."""
+    """The last result of ``fn(last result, row)`` from the last row to the first; see ``scan``.
+
+    Torch: ``functools.reduce(fn, reversed(elems))``.
+    """
     rows = _rows(fn, elems, "foldr")[::-1]
     with torch.set_grad_enabled(back_prop and torch.is_grad_enabled()):
         return _running(fn, rows, initializer, "foldr")[-1]

@@ -34,7 +34,10 @@ class IndexedSlices(NamedTuple):
 
 
 class AggregationMethod:
-    """Accepted by ``gradients``; sums are sums."""
+    """Accepted by ``gradients``; sums are sums.
+
+    Torch: nothing.
+    """
 
     ADD_N = DEFAULT = 0
     EXPERIMENTAL_TREE = 1
@@ -42,7 +45,10 @@ class AggregationMethod:
 
 
 class UnconnectedGradients:
-    """What ``gradients`` gives where ``ys`` do not depend on an ``x``."""
+    """What ``gradients`` gives where ``ys`` do not depend on an ``x``.
+
+    Torch: ``torch.autograd.grad(materialize_grads=True)`` for zeros.
+    """
 
     NONE = "none"
     ZERO = "zero"

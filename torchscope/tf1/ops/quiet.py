@@ -26,5 +26,8 @@ def colocate_with(op: Any, ignore_existing: bool = False) -> AbstractContextMana
 
 
 def executing_eagerly() -> bool:
-    """False: the code that asks was written for TensorFlow's graphs."""
+    """False: the code that asks was written for TensorFlow's graphs.
+
+    Torch: nothing; PyTorch always executes eagerly.
+    """
     return False

@@ -143,6 +143,8 @@ def random_crop(
 ) -> Tensor:
     """A slice of the given size from a random place.
 
+    Torch: ``x.narrow`` on each axis, at ``torch.randint``.
+
     Args:
         value: any rank.
         size: one for each axis.

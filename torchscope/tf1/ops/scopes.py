@@ -11,7 +11,6 @@ from torchscope import (
     AUTO_REUSE,
     VariableScope,
     get_local_variable,
-    get_variable,
     get_variable_scope,
     global_variables,
     local_variables,
@@ -19,6 +18,7 @@ from torchscope import (
     no_regularizer,
     trainable_variables,
 )
+from torchscope.tf1._convert import tensor
 from torchscope.tf1._name_scopes import name_scope, variable_scope
 
 __all__ = [
@@ -49,7 +49,10 @@ __all__ = [
 
 
 class GraphKeys(ts.GraphKeys):
-    """TensorFlow's names of collections."""
+    """TensorFlow's names of collections.
+
+    Torch: ``ts.GraphKeys``.
+    """
 
     VARIABLES = ts.GraphKeys.GLOBAL_VARIABLES  # its name before 0.12
     CONCATENATED_VARIABLES = "concatenated_variables"
@@ -61,6 +64,29 @@ class GraphKeys(ts.GraphKeys):
     SUMMARY_OP = "summary_op"
     TABLE_INITIALIZERS = "table_initializer"
     TRAIN_OP = "train_op"
+
+
+def get_variable(
+    name: str,
+    shape: Any = None,
+    dtype: Any = None,
+    initializer: Any = None,
+    *others: Any,
+    **named: Any,
+) -> Any:
+    """Return the variable of this name in the current scope, making it if that is allowed.
+
+    Torch: ``ts.get_variable``, whose arguments these are; Python ints for an initializer become
+    int32 here, as in TensorFlow, and int64 there, as in torch.
+
+    >>> import torchscope as ts, torchscope.tf1 as tf
+    >>> with ts.VariableStore(), tf.variable_scope("a"):
+    ...     tf.get_variable("count", initializer=0).dtype
+    torch.int32
+    """
+    if isinstance(initializer, (int, list, tuple)) and dtype is None:
+        initializer = tensor(initializer, function="get_variable", argument="initializer")
+    return ts.get_variable(name, shape, dtype, initializer, *others, **named)
 
 
 all_variables = global_variables  # its name before 0.12
@@ -76,7 +102,10 @@ def add_to_collection(name: str, value: Any) -> None:
 
 
 def add_to_collections(names: str | Iterable[str] | None, value: Any) -> None:
-    """Put something into each of several collections."""
+    """Put something into each of several collections.
+
+    Torch: ``ts.add_to_collection``, once for each.
+    """
     for name in [names] if isinstance(names, str) else names or []:
         ts.add_to_collection(name, value)
 
@@ -94,26 +123,38 @@ def get_collection(key: str, scope: str | None = None) -> list[Any]:
 
 
 def model_variables(scope: str | None = None) -> list[Tensor]:
-    """The variables in ``GraphKeys.MODEL_VARIABLES``."""
+    """The variables in ``GraphKeys.MODEL_VARIABLES``.
+
+    Torch: ``ts.get_collection("model_variables")``.
+    """
     return ts.get_collection(GraphKeys.MODEL_VARIABLES, scope)
 
 
 def moving_average_variables(scope: str | None = None) -> list[Tensor]:
-    """The variables in ``GraphKeys.MOVING_AVERAGE_VARIABLES``."""
+    """The variables in ``GraphKeys.MOVING_AVERAGE_VARIABLES``.
+
+    Torch: ``ts.get_collection("moving_average_variables")``.
+    """
     return ts.get_collection(GraphKeys.MOVING_AVERAGE_VARIABLES, scope)
 
 
 def variable_op_scope(
     values: Any, name_or_scope: Any, default_name: str | None = None, *others: Any, **named: Any
 ) -> AbstractContextManager[VariableScope]:
-    """``variable_scope`` with its arguments in the order of before 1.0."""
+    """``variable_scope`` with its arguments in the order of before 1.0.
+
+    Torch: ``ts.variable_scope``.
+    """
     return variable_scope(name_or_scope, default_name, values, *others, **named)
 
 
 def op_scope(
     values: Any, name: str | None, default_name: str | None = None
 ) -> AbstractContextManager[str]:
-    """``name_scope`` with its arguments in the order of before 1.0."""
+    """``name_scope`` with its arguments in the order of before 1.0.
+
+    Torch: nothing; see ``name_scope``.
+    """
     return name_scope(name, default_name, values)
 
 

@@ -147,19 +147,28 @@ def assign(
 def assign_add(
     ref: Tensor, value: Operand, use_locking: bool | None = None, name: str | None = None
 ) -> Tensor:
-    """Add to a variable, here and now; see ``assign``."""
+    """Add to a variable, here and now; see ``assign``.
+
+    Torch: ``ts.assign_add``.
+    """
     return ts.assign_add(ref, _value(ref, value, "assign_add"))
 
 
 def assign_sub(
     ref: Tensor, value: Operand, use_locking: bool | None = None, name: str | None = None
 ) -> Tensor:
-    """Subtract from a variable, here and now; see ``assign``."""
+    """Subtract from a variable, here and now; see ``assign``.
+
+    Torch: ``ts.assign_sub``.
+    """
     return ts.assign_sub(ref, _value(ref, value, "assign_sub"))
 
 
 def count_up_to(ref: Tensor, limit: int, name: str | None = None) -> Tensor:
-    """Add 1 to an integer variable and return what it was; ValueError once it is ``limit``."""
+    """Add 1 to an integer variable and return what it was; ValueError once it is ``limit``.
+
+    Torch: ``ts.assign_add(count, 1)``.
+    """
     before = _variable(ref, "count_up_to").clone()
     if int(before) >= one_int(limit, "count_up_to", "limit"):
         raise ValueError(f"count_up_to(): the variable has reached its limit of {limit}.")
@@ -208,7 +217,10 @@ def scatter_add(
 def scatter_sub(
     ref: Tensor, indices: Operand, updates: Operand, use_locking: bool = False, name: Any = None
 ) -> Tensor:
-    """Subtract from rows of a variable, here and now; see ``scatter_add``."""
+    """Subtract from rows of a variable, here and now; see ``scatter_add``.
+
+    Torch: ``ref.index_put_((indices,), -updates, accumulate=True)``.
+    """
     indices, updates = _rows(ref, indices, updates, "scatter_sub")
     with torch.no_grad():
         return ref.index_put_((indices,), -updates, accumulate=True)
@@ -236,7 +248,10 @@ def scatter_nd_update(
 def scatter_nd_add(
     ref: Tensor, indices: Operand, updates: Operand, use_locking: bool = False, name: Any = None
 ) -> Tensor:
-    """Add to elements or slices of a variable, here and now; see ``scatter_nd_update``."""
+    """Add to elements or slices of a variable, here and now; see ``scatter_nd_update``.
+
+    Torch: ``ref.index_put_(indices.unbind(-1), updates, accumulate=True)``.
+    """
     where, updates = _slices(ref, indices, updates, "scatter_nd_add")
     with torch.no_grad():
         return ref.index_put_(where, updates, accumulate=True)
@@ -245,7 +260,10 @@ def scatter_nd_add(
 def scatter_nd_sub(
     ref: Tensor, indices: Operand, updates: Operand, use_locking: bool = False, name: Any = None
 ) -> Tensor:
-    """Subtract from elements or slices of a variable, here and now; see ``scatter_nd_update``."""
+    """Subtract from elements or slices of a variable, here and now; see ``scatter_nd_update``.
+
+    Torch: ``ref.index_put_(indices.unbind(-1), -updates, accumulate=True)``.
+    """
     where, updates = _slices(ref, indices, updates, "scatter_nd_sub")
     with torch.no_grad():
         return ref.index_put_(where, -updates, accumulate=True)
@@ -258,14 +276,17 @@ def assert_variables_initialized(var_list: Any = None) -> None:
 def fixed_size_partitioner(num_shards: int, axis: int = 0) -> None:
     """A partitioner that leaves variables whole: None.
 
-    Torch: a checkpoint's parts are joined when it is read.
+    Torch: nothing; a checkpoint's parts are joined when it is read.
     """
 
 
 def variable_axis_size_partitioner(
     max_shard_bytes: int, axis: int = 0, bytes_per_string_element: int = 16, max_shards: Any = None
 ) -> None:
-    """A partitioner that leaves variables whole: None."""
+    """A partitioner that leaves variables whole: None.
+
+    Torch: nothing; a checkpoint's parts are joined when it is read.
+    """
 
 
 def min_max_variable_partitioner(
@@ -274,7 +295,10 @@ def min_max_variable_partitioner(
     min_slice_size: int = 256 << 10,
     bytes_per_string_element: int = 16,
 ) -> None:
-    """A partitioner that leaves variables whole: None."""
+    """A partitioner that leaves variables whole: None.
+
+    Torch: nothing; a checkpoint's parts are joined when it is read.
+    """
 
 
 def _is_variable(value: Any) -> bool:
