@@ -16,5 +16,6 @@ from .linear import *
 from .normalization import *
 from .pooling import *
 from .ranking import *
+from .sampled import *
 
 __getattr__ = _missing.of("tf.nn")
