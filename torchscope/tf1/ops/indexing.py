@@ -12,6 +12,7 @@ from torch import Tensor
 from torchscope.tf1._arguments import one_axis
 from torchscope.tf1._arguments import shape as sizes_of
 from torchscope.tf1._convert import Operand, boolean, check_broadcast, integers, pair, tensor
+from torchscope.tf1._rows import take
 
 __all__ = [
     "batch_gather",
@@ -44,8 +45,8 @@ def gather(
     dim = one_axis(batch_dims if axis is None else axis, x.ndim, "gather")
     if batch_dims:
         return _batched(x, at, dim, batch_dims)
-    if at.ndim == 1:
-        return x.index_select(dim, at)
+    if dim == 0:
+        return take(x, at, "gather")
     found = x.index_select(dim, at.reshape(-1))
     return found.reshape(*x.shape[:dim], *at.shape, *x.shape[dim + 1 :])
 
