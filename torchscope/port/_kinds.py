@@ -9,7 +9,6 @@ import re
 from enum import Enum, auto
 
 import libcst as cst
-from libcst.helpers import get_full_name_for_node
 
 from ._names import Bound, Names
 
@@ -146,7 +145,7 @@ class Reader:
             case _:
                 return _OTHER
 
-    def _any(self, bound: list[Bound] | None) -> Kinds:
+    def _any(self, bound: list[Bound]) -> Kinds:
         if not bound:
             return UNKNOWN
         return NOTHING.union(*map(self._bound, bound))
@@ -198,8 +197,7 @@ class Reader:
                 return _OTHER
             case _:
                 pass
-        name = get_full_name_for_node(node)
-        return self._any(self._names.attributes.get(name or ""))
+        return self._any(self._names.bound(node))
 
     def _call(self, node: cst.Call) -> Kinds:
         path, dotted = self._names.path(node.func), self._names.dotted(node.func)

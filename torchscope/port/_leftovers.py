@@ -42,7 +42,6 @@ _SHAPE_METHODS = re.compile(
     r"assert_\w+|is_compatible_with|is_fully_defined|merge_with|with_rank\w*"
 )
 _UPDATES = re.compile(r"assign(_\w+)?|scatter_(add|sub|update)|group")
-_KEEPERS = ("append", "extend", "add_to_collection", "group", "tuple")
 _OPERATORS: Mapping[type[cst.BaseBinaryOp], str] = {
     cst.Add: "add",
     cst.Subtract: "subtract",
@@ -54,6 +53,9 @@ _OPERATORS: Mapping[type[cst.BaseBinaryOp], str] = {
 }
 _PYTHON_2_NAMES = ("basestring", "raw_input", "reduce", "unichr", "unicode", "xrange")
 _PYTHON_2_METHODS = ("has_key", "iteritems", "iterkeys", "itervalues")
+
+
+_WIDEST = 60  # characters of code that are told
 
 
 class Leftover(NamedTuple):
@@ -92,6 +94,8 @@ class _Finder(cst.CSTVisitor):
     def _tell(self, node: cst.CSTNode, what: str | cst.CSTNode, advice: str) -> None:
         if not isinstance(what, str):
             what = " ".join(self._module.code_for_node(what).split())
+        if len(what) > _WIDEST:
+            what = f"{what[: _WIDEST - 3]}..."
         self.found.add(Leftover(self._positions[node].start.line, what, advice))
 
     # ---- names that are not here -----------------------------------------------------------------
@@ -166,21 +170,26 @@ class _Finder(cst.CSTVisitor):
     def _method(self, node: cst.Call, method: cst.Attribute) -> None:
         name, receiver = method.attr.value, method.value
         if name in ("minimize", "apply_gradients", "compute_gradients"):
-            self._tell(node, method, _TRAINING)
-        elif name == "run" and self._is_session(receiver):
+            self._tell(
+                method.attr, f".{name}" if isinstance(receiver, cst.Call) else method, _TRAINING
+            )
+        elif self._runs_a_session(method):
             self._tell(node, method, _SESSION)
         elif name == "apply" and self._is_average(receiver) and self._is_left_to_a_session(node):
             self._tell(node, method, _DEFERRED)
 
-    def _is_session(self, node: cst.BaseExpression) -> bool:
-        if self._reader.may_be(node, Kind.SESSION):
-            return True
-        name = node.attr if isinstance(node, cst.Attribute) else node
-        return isinstance(name, cst.Name) and name.value.strip("_") in ("sess", "session")
+    def _runs_a_session(self, method: cst.Attribute) -> bool:
+        if method.attr.value != "run":
+            return False
+        session = method.value
+        name = session.attr if isinstance(session, cst.Attribute) else session
+        return self._reader.may_be(session, Kind.SESSION) or (
+            isinstance(name, cst.Name) and name.value.strip("_") in ("sess", "session")
+        )
 
     def _is_average(self, node: cst.BaseExpression) -> bool:
-        bound = self._names.bound(node) if isinstance(node, cst.Name) else []
-        made = [one.value for one in bound if isinstance(one.value, cst.Call)]
+        """Whether an expression is bound to an ExponentialMovingAverage."""
+        made = [one.value for one in self._names.bound(node) if isinstance(one.value, cst.Call)]
         return any((self._names.path(one.func) or "").endswith("MovingAverage") for one in made)
 
     def _is_left_to_a_session(self, node: cst.CSTNode) -> bool:
@@ -195,10 +204,10 @@ class _Finder(cst.CSTVisitor):
                 return True
             case cst.Call(func=func):
                 path = self._names.path(func)
-                name = func.attr.value if isinstance(func, cst.Attribute) else path
-                if path is not None and path.endswith("group"):
+                last = (path or "").rpartition(".")[2]
+                if last == "group":
                     return False  # the group itself is told of
-                return name in _KEEPERS
+                return path is None or last in ("add_to_collection", "tuple")
             case cst.Assign(targets=[cst.AssignTarget(target=target)]):
                 if not isinstance(target, cst.Name):
                     return True

@@ -94,7 +94,6 @@ class Names:
 
     Attributes:
         module: the tree whose nodes may be asked about.
-        attributes: what is bound to a dotted name such as ``self.x``, anywhere in the file.
     """
 
     def __init__(self, wrapper: MetadataWrapper) -> None:
@@ -103,14 +102,18 @@ class Names:
         bindings = _Bindings()
         wrapper.module.visit(bindings)
         self._bound = bindings.names
-        self.attributes = bindings.attributes
+        self._attributes = bindings.attributes
         self._modules = bindings.modules
         self._dotted: dict[cst.Name, str | None] = {}
 
-    def bound(self, name: cst.Name) -> list[Bound]:
-        """All that a name may be bound to where it is read."""
+    def bound(self, node: cst.CSTNode) -> list[Bound]:
+        """All that a name may be bound to where it is read; ``self.x``, anywhere in the file."""
+        if isinstance(node, cst.Attribute):
+            return self._attributes.get(get_full_name_for_node(node) or "", [])
+        if not isinstance(node, cst.Name):
+            return []
         found: list[Bound] = []
-        for assignment in self._own(name):
+        for assignment in self._own(node):
             found += self._bound.get(assignment.node) or [Bound(None)]
         return found
 

@@ -16,6 +16,10 @@ from . import _imports
 from ._kinds import TENSORS, Kind, Reader
 from ._names import HOME, Names, imported
 
+# Calls that say how TensorFlow itself should behave; nothing is left of such a line.
+_SWITCHES = re.compile(r"(dis|en)able_(v2_\w+|eager_execution|resource_variables|control_flow_v2)")
+_NOTHING = cst.Pass()  # in place of such a line, until its comments have another place
+
 # What people call a variable or a tensor, where nothing else tells what `v.name` is the name of.
 _VARIABLES = re.compile(r"[gptvwx]|grad|param|tensor|t?var|variable|weights?")
 
@@ -71,6 +75,8 @@ class Rewriter(cst.CSTTransformer):
     ) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement]:
         if len(updated_node.body) != 1:
             return updated_node
+        if self._is_switch(original_node.body[0]):
+            return updated_node.with_changes(body=[_NOTHING])
         statement = updated_node.body[0]
         if not isinstance(statement, cst.Import | cst.ImportFrom):
             return updated_node
@@ -78,13 +84,23 @@ class Rewriter(cst.CSTTransformer):
         lines = [cst.SimpleStatementLine([one]) for one in others]
         return cst.FlattenSentinel([updated_node.with_changes(body=[first]), *lines])
 
+    def _is_switch(self, statement: cst.BaseSmallStatement) -> bool:
+        if not (isinstance(statement, cst.Expr) and isinstance(statement.value, cst.Call)):
+            return False
+        return bool(_SWITCHES.fullmatch(self._names.path(statement.value.func) or ""))
+
+    def leave_IndentedBlock(
+        self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock
+    ) -> cst.IndentedBlock:
+        lines, comments = _without_nothing(updated_node.body)
+        return updated_node.with_changes(body=lines, footer=[*comments, *updated_node.footer])
+
     def leave_Module(self, original_node: cst.Module, updated_node: cst.Module) -> cst.Module:
-        if not self.lacks_import:
-            return updated_node
-        body = list(updated_node.body)
-        place = next(number for number, line in enumerate(body) if _imports_from(line, HOME))
-        body.insert(place, cst.parse_statement(f"import {HOME} as tf"))
-        return updated_node.with_changes(body=body)
+        lines, comments = _without_nothing(updated_node.body)
+        if self.lacks_import:
+            place = next(number for number, line in enumerate(lines) if _imports_from(line, HOME))
+            lines.insert(place, cst.parse_statement(f"import {HOME} as tf"))
+        return updated_node.with_changes(body=lines, footer=[*comments, *updated_node.footer])
 
     def leave_AssignTarget(
         self, original_node: cst.AssignTarget, updated_node: cst.AssignTarget
@@ -276,6 +292,23 @@ def _bracketed(node: cst.BaseExpression, *, tight: bool) -> cst.BaseExpression:
     if not tight and isinstance(node, cst.BinaryOperation) and isinstance(node.operator, _PRODUCTS):
         return node
     return node.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
+
+
+def _without_nothing(
+    lines: Sequence[cst.BaseStatement],
+) -> tuple[list[cst.BaseStatement], list[cst.EmptyLine]]:
+    """The statements but for `_NOTHING`; comments above it go to the next one, or are left over."""
+    kept: list[cst.BaseStatement] = []
+    comments: list[cst.EmptyLine] = []
+    for line in lines:
+        if isinstance(line, cst.SimpleStatementLine) and line.body[0] is _NOTHING:
+            comments += [above for above in line.leading_lines if above.comment]
+        elif comments and isinstance(line, cst.SimpleStatementLine | cst.BaseCompoundStatement):
+            kept.append(line.with_changes(leading_lines=[*comments, *line.leading_lines]))
+            comments = []
+        else:
+            kept.append(line)
+    return kept, comments
 
 
 def _imports_from(line: cst.CSTNode, package: str) -> bool:
