@@ -68,7 +68,11 @@ TF1_FLOORS = [
     ["_convert"],
     ["_arguments"],
     ["ops"],
-    ["debugging", "linalg", "math", "random", "rnn", "sparse", "train"],
+    ["clipping", "debugging", "linalg", "math", "random", "rnn", "sparse", "train"],
+    ["nn"],
+    ["image", "layers", "losses"],
+    ["slim"],
+    ["contrib"],
     ["__init__"],
 ]
 TF1_OPS_FLOORS = [
@@ -81,6 +85,12 @@ TF1_OPS_FLOORS = [
     ["old_names"],
     ["__init__"],
 ]
+TF1_NN_FLOORS = [
+    ["_convolve", "activations", "cross_entropy", "dropout", "embedding", "linear", "ranking"],
+    ["convolution", "normalization", "pooling", "sampled"],
+    ["__init__"],
+]
+TF1_IMAGE_FLOORS = [["_images"], ["color", "geometry", "patches", "resize"], ["__init__"]]
 TF1_RNN_FLOORS = [
     ["_fused", "_states", "linear"],
     ["_cell"],
@@ -117,10 +127,12 @@ FLOOR = {
         ("port", PORT_FLOORS),
         ("tf1", TF1_FLOORS),
         ("tf1/keras", [["initializers"], ["__init__"]]),
-        ("tf1/contrib", [["framework", "training"], ["__init__"]]),
+        ("tf1/contrib", [["framework", "training", "legacy_seq2seq"], ["__init__"]]),
         ("tf1/layers", TF1_LAYERS_FLOORS),
         ("tf1/ops", TF1_OPS_FLOORS),
         ("tf1/slim", TF1_SLIM_FLOORS),
+        ("tf1/nn", TF1_NN_FLOORS),
+        ("tf1/image", TF1_IMAGE_FLOORS),
         ("tf1/rnn", TF1_RNN_FLOORS),
         ("tf1/train", TF1_TRAIN_FLOORS),
     )
