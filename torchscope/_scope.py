@@ -19,6 +19,7 @@ from ._default import current_pass
 from ._errors import ScopeError, ScopeOrderError
 from ._getter import GRAPH_ONLY, CustomGetter, ask, drop_graph_only, takes_constraint
 from ._here import Pass, here, running_loop, running_task
+from ._in_this_pass import in_this_pass
 from ._reuse import Reuse, mode_of
 from .regularizers import Regularizer
 
@@ -519,6 +520,10 @@ def get_variable_scope() -> VariableScope:
     return innermost(current_pass())
 
 
+def _no_names() -> list[tuple[VariableScope, str]]:
+    return []
+
+
 @contextmanager
 def name_scope(
     name: str | None, default_name: str | None = None, values: Any = None
@@ -532,4 +537,13 @@ def name_scope(
     ['w']
     """
     name = default_name if name is None else name
-    yield f"{name}/" if name else ""
+    scope = get_variable_scope()
+    # What an optimizer of `torchscope.tf1` names after the operations of a graph asks for this.
+    opened = in_this_pass("name_scope", _no_names)
+    outer = opened[-1][1] if opened and opened[-1][0] is scope else scope.prefix
+    full_name = f"{outer}{name}/" if name else ""
+    opened.append((scope, full_name))
+    try:
+        yield full_name
+    finally:
+        opened.pop()

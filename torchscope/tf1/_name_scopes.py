@@ -50,14 +50,20 @@ class _Here(threading.local):
 _here = _Here()
 
 
+def _none() -> list[tuple[ts.VariableScope, str]]:
+    return []
+
+
 def current() -> Open:
     """The innermost name scope."""
     scope = ts.get_variable_scope()
     opened = _here.open
     if opened and opened[-1][0] is scope:
         return opened[-1]
-    # At the root of a pass, or in a scope that torchscope's own variable_scope has opened.
-    return scope, f"{scope.name}/" if scope.name else "", ts.in_this_pass(_KEY, Names)
+    # At the root of a pass, or in what torchscope's own name_scope or variable_scope has opened.
+    own = ts.in_this_pass("name_scope", _none)
+    prefix = own[-1][1] if own and own[-1][0] is scope else f"{scope.name}/" if scope.name else ""
+    return scope, prefix, ts.in_this_pass(_KEY, Names)
 
 
 def unique(name: str) -> str:

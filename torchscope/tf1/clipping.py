@@ -119,4 +119,5 @@ def _is_rows(t: Any) -> bool:
 
 
 def _with_values(t: Tensor, values: Tensor) -> Tensor:
-    return torch.sparse_coo_tensor(t._indices(), values, t.shape)
+    parts = t._indices(), values, t.shape
+    return torch.sparse_coo_tensor(*parts, check_invariants=False)  # they are those of `t`
