@@ -118,6 +118,10 @@ TF1_SLIM_FLOORS = [
     ["convolution", "normalization", "pooling"],
     ["__init__"],
 ]
+TF1_CONTRIB_FLOORS = [
+    ["framework", "learn", "legacy_seq2seq", "seq2seq", "training"],
+    ["__init__"],
+]
 FLOOR = {
     PACKAGE / folder / name: floor
     for folder, floors in (
@@ -127,7 +131,7 @@ FLOOR = {
         ("port", PORT_FLOORS),
         ("tf1", TF1_FLOORS),
         ("tf1/keras", [["initializers"], ["__init__"]]),
-        ("tf1/contrib", [["framework", "training", "legacy_seq2seq"], ["__init__"]]),
+        ("tf1/contrib", TF1_CONTRIB_FLOORS),
         ("tf1/layers", TF1_LAYERS_FLOORS),
         ("tf1/ops", TF1_OPS_FLOORS),
         ("tf1/slim", TF1_SLIM_FLOORS),
