@@ -401,7 +401,9 @@ class Run:
     def __init__(self, record: dict[str, Any]) -> None:
         self.record, self.expected = record, record["expected"]
         self.store = ts.VariableStore(seed=7)
-        self.updates: list[Any] = []  # what the last pass left in UPDATE_OPS
+        self.updates: list[Any] | None = (
+            None  # what the last pass left in UPDATE_OPS, to be applied
+        )
         self.tools: dict[str, Any] = {}
         self.steps: collections.Counter[str] = collections.Counter()  # of each tool
 
@@ -466,7 +468,7 @@ class Run:
 
     def outputs(self) -> tuple[dict[str, Any], dict[str, list[Any]], dict[str, list[Any]]]:
         """A later pass: what it bound, its outputs and the losses and updates collected."""
-        interpreter, left = self.one_pass(("losses", "update_ops"))
+        interpreter, left = self.one_pass(("losses", "regularization_losses", "update_ops"))
         if self.first_errors != interpreter.errors:
             raise PassDiffersError
         assert not interpreter.fatal, interpreter.events[-1]
@@ -496,7 +498,7 @@ class Run:
             "outputs": {name: list(map(array_of, found)) for name, found in outputs.items()},
             "dtypes": {name: list(map(dtype_of, found)) for name, found in outputs.items()},
             "losses": list(map(array_of, left["losses"])),
-            "regularization": list(map(array_of, self.store.regularization_losses())),
+            "regularization": list(map(array_of, left["regularization_losses"])),
         }
         if phase.get("grads", True):
             loss = self.loss(env, outputs)
@@ -512,7 +514,7 @@ class Run:
 
     def do_updates(self, phase: dict[str, Any]) -> dict[str, Any]:
         for _ in range(phase.get("times", 1)):
-            if not self.updates:
+            if self.updates is None:
                 self.outputs()
             self.apply_updates()
         trainable = {self.store.name_of(v) for v in self.store.trainable_variables()}
@@ -521,10 +523,10 @@ class Run:
 
     def apply_updates(self) -> None:
         with torch.no_grad():
-            for update in self.updates:
+            for update in self.updates or []:
                 if callable(update):
                     update()
-        self.updates = []
+        self.updates = None
 
     def do_values(self, phase: dict[str, Any]) -> dict[str, Any]:
         self.outputs()
