@@ -43,9 +43,13 @@ def layer_scope(name: Any, base: str, reuse: Any) -> AbstractContextManager[Any]
 
 def number_of(base: str) -> int:
     """The number of a layer without a name among those of its kind in this pass, from 1."""
-    numbers = ts.in_this_pass("tf1.layers.names", dict[str, int])
+    numbers = ts.in_this_pass("torchscope.tf1: numbers of layers", _no_numbers)
     number = numbers[base] = numbers.get(base, 0) + 1
     return number
+
+
+def _no_numbers() -> dict[str, int]:
+    return {}
 
 
 def layer_input(inputs: Operand, function: str, rank: int, *, at_least: bool = False) -> Tensor:

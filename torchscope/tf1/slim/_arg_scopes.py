@@ -1,12 +1,14 @@
 """Arg scopes: default arguments for the functions called inside; they know no function.
 
-An arg scope is a dictionary: function -> {argument: default}.  The innermost one holds whatever
-the outer ones say, too, so that it can be kept and entered again elsewhere.
+An arg scope is a dictionary: key of a function -> {argument: default}.  The innermost one holds
+whatever the outer ones say, too, so that it can be kept and entered again elsewhere.  The keys are
+strings, as TensorFlow's, because Dynamo mistakes functions for each other where they are keys.
 """
 
 import functools
+import inspect
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -23,7 +25,7 @@ __all__ = [
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Scope: TypeAlias = dict[Any, dict[str, Any]]
+Scope: TypeAlias = dict[str, dict[str, Any]]
 
 
 class _Here(threading.local):
@@ -48,13 +50,14 @@ def add_arg_scope(func: Callable[P, R]) -> Callable[P, R]:
     ...     scaled(2), scaled(2, by=5)
     (6, 10)
     """
+    key = str(func)
 
     @functools.wraps(func)
     def with_defaults(*args: Any, **kwargs: Any) -> Any:
-        defaults = _here.scopes[-1].get(func)
+        defaults = _here.scopes[-1].get(key)
         return func(*args, **(kwargs if defaults is None else {**defaults, **kwargs}))
 
-    with_defaults.arg_scope_key = func  # type: ignore[attr-defined]
+    with_defaults._key_op = key  # type: ignore[attr-defined]  # TensorFlow's name for it
     return cast("Callable[P, R]", with_defaults)
 
 
@@ -74,26 +77,30 @@ class arg_scope:  # noqa: N801  # used as a function is
     """
 
     def __init__(self, list_ops_or_scope: Any, **kwargs: Any) -> None:
-        if isinstance(list_ops_or_scope, Mapping):
-            if kwargs:
+        self._given, self._defaults = list_ops_or_scope, kwargs
+
+    def __enter__(self) -> Scope:
+        scope = self._scope()
+        _here.scopes.append(scope)
+        return scope
+
+    def _scope(self) -> Scope:
+        given: Any = self._given
+        if isinstance(self._given, dict):
+            if self._defaults:
                 raise ValueError("arg_scope(): a scope that is entered again takes no defaults.")
-            self._scope = dict(cast("Scope", list_ops_or_scope))
-            return
-        if not isinstance(list_ops_or_scope, (list, tuple)):
+            return dict(given)
+        if not isinstance(self._given, (list, tuple)):
             raise TypeError(
-                f"arg_scope(): give a list of functions or a kept scope, not {list_ops_or_scope!r}."
+                f"arg_scope(): give a list of functions or a kept scope, not {given!r}."
             )
-        functions = cast("Iterable[Callable[..., Any]]", list_ops_or_scope)
-        self._scope = current_arg_scope()
-        for function in functions:
+        scope = current_arg_scope()
+        for function in given:
             if not has_arg_scope(function):
                 raise ValueError(f"arg_scope(): {function} is not decorated with @add_arg_scope.")
             key = arg_scope_func_key(function)
-            self._scope[key] = {**self._scope.get(key, {}), **kwargs}
-
-    def __enter__(self) -> Scope:
-        _here.scopes.append(self._scope)
-        return self._scope
+            scope[key] = {**scope.get(key, {}), **self._defaults}
+        return scope
 
     def __exit__(
         self,
@@ -105,7 +112,7 @@ class arg_scope:  # noqa: N801  # used as a function is
 
 
 def current_arg_scope() -> Scope:
-    """Return a copy of the arg scope that holds here: function -> default arguments.
+    """Return a copy of the arg scope that holds here: key of a function -> default arguments.
 
     Torch: none.
     """
@@ -117,15 +124,15 @@ def has_arg_scope(func: Callable[..., Any]) -> bool:
 
     Torch: none.
     """
-    return hasattr(func, "arg_scope_key")
+    return hasattr(func, "_key_op")
 
 
-def arg_scope_func_key(op: Callable[..., Any]) -> Any:
-    """Return the key of a function in an arg scope: the function that was decorated.
+def arg_scope_func_key(op: Callable[..., Any]) -> str:
+    """Return the key of a function in an arg scope.
 
     Torch: none.
     """
-    return getattr(op, "arg_scope_key", op)
+    return getattr(op, "_key_op", str(op))
 
 
 def arg_scoped_arguments(func: Callable[..., Any]) -> tuple[str, ...]:
@@ -133,6 +140,5 @@ def arg_scoped_arguments(func: Callable[..., Any]) -> tuple[str, ...]:
 
     Torch: none.
     """
-    key: Any = arg_scope_func_key(func)
-    defaults = key.__defaults__ or ()
-    return key.__code__.co_varnames[key.__code__.co_argcount - len(defaults) :][: len(defaults)]
+    parameters = inspect.signature(func).parameters.values()
+    return tuple(p.name for p in parameters if p.default is not p.empty)

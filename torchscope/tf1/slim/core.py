@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
@@ -278,11 +278,11 @@ def stack(inputs: Operand, layer: Any, stack_args: Any, **kwargs: Any) -> Any:
     Raises:
         ValueError: ``stack_args`` is not a list.
     """
+    each: Any = stack_args
     if not isinstance(stack_args, (list, tuple)):
-        raise ValueError(f"stack(): stack_args is a list, not {stack_args!r}.")
-    arguments: list[Any] = list(cast("list[Any]", stack_args))
-    arguments = [one if isinstance(one, (list, tuple)) else [one] for one in arguments]
-    return _in_a_row("stack", layer, inputs, arguments, kwargs)
+        raise ValueError(f"stack(): stack_args is a list, not {each!r}.")
+    lists: list[Any] = [one if isinstance(one, (list, tuple)) else [one] for one in each]
+    return _in_a_row("stack", layer, inputs, lists, kwargs)
 
 
 def _in_a_row(

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -58,9 +58,8 @@ def get_variable_collections(variables_collections: Any, name: str) -> Any:
 
     Torch: none.
     """
-    if isinstance(variables_collections, dict):
-        return cast("dict[str, Any]", variables_collections).get(name)
-    return variables_collections
+    collections: Any = variables_collections
+    return collections.get(name) if isinstance(variables_collections, dict) else collections
 
 
 def last_dimension(shape: Any, min_rank: int = 1) -> int:
