@@ -85,14 +85,19 @@ def numeric(value: Operand, function: str, argument: str = "x") -> Tensor:
     return value
 
 
-def boolean(value: Operand, function: str, argument: str = "x") -> Tensor:
-    """The value as a boolean tensor; TypeError if it is another."""
-    return tensor(value, torch.bool, function=function, argument=argument)
+def boolean(value: Operand, function: str, argument: str = "x", device: Any = None) -> Tensor:
+    """The value as a boolean tensor, by default on the given device; TypeError if it is another."""
+    return tensor(value, torch.bool, device=device, function=function, argument=argument)
 
 
-def integers(value: Operand, function: str, argument: str) -> Tensor:
-    """The value as an int32 or int64 tensor, for indices and lengths; TypeError if not integers."""
-    value = tensor(value, function=function, argument=argument)
+def integers(value: Operand, function: str, argument: str, device: Any = None) -> Tensor:
+    """The value as an int32 or int64 tensor, for indices and lengths; TypeError if not integers.
+
+    With a device, that of what they index, it is moved there.
+    """
+    value = tensor(value, device=device, function=function, argument=argument)
+    if device is not None:
+        value = value.to(device)
     if value.dtype not in (torch.int32, torch.int64):
         if value.numel() == 0 and value.dtype is torch.float32:  # [] says no dtype
             return value.int()
@@ -183,9 +188,9 @@ def check_broadcast(one: Sequence[int], two: Sequence[int], function: str) -> No
 
 
 def remember(made: Tensor, numbers: tuple[int, ...]) -> None:
-    """Keep the ints that a vector was made of while torch.compile traces.
+    """Keep the ints that a vector was made of, while torch.compile traces or on meta.
 
-    It cannot read them back from the tensor, and a shape is often put together as one:
+    There they cannot be read back from the tensor, and a shape is often put together as one:
     ``tf.reshape(x, tf.stack([tf.shape(x)[0], 8]))``.
     """
     made._tf1_ints = numbers  # pyright: ignore[reportAttributeAccessIssue]
@@ -290,7 +295,8 @@ def _from_list(values: Sequence[Any], dtype: Any, device: Any, where: str) -> Te
     for leaf in leaves:
         _check_number(leaf, dtype, where)
     made = torch.tensor(list(values), dtype=dtype or _dtype_of(leaves), device=device)
-    if torch.compiler.is_compiling() and all(type(value) is int for value in values):
+    unreadable = torch.compiler.is_compiling() or made.is_meta
+    if unreadable and all(type(value) is int for value in values):
         remember(made, tuple(values))
     return made
 

@@ -1,6 +1,6 @@
 """Gradients that are TensorFlow's and not torch's; knows no names and converts nothing."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -9,14 +9,15 @@ from torch.autograd import Function
 
 def sqrt(x: Tensor) -> Tensor:
     """The square root, whose gradient is 0 where none comes in, even at 0 (torch: 0 * inf, NaN)."""
-    if torch.compiler.is_compiling():  # Dynamo traces a Function, but no hook on grad_fn
+    # Dynamo traces a Function, but no hook on grad_fn; a Function costs five times as much.
+    if torch.compiler.is_compiling() and x.requires_grad:
         return _apply(_Sqrt, x)
     return _zero_where_none_comes(torch.sqrt(x))
 
 
 def rsqrt(x: Tensor) -> Tensor:
     """1 / sqrt(x), with the same gradient."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() and x.requires_grad:
         return _apply(_Rsqrt, x)
     return _zero_where_none_comes(torch.rsqrt(x))
 
@@ -27,7 +28,7 @@ def power(x: Tensor, y: Tensor) -> Tensor:
     d/dx is y * x ** (y - 1) as it stands, NaN for 0 ** 0 (torch: 0); d/dy is 0 for every base that
     is not positive (torch: NaN for a negative one).
     """
-    return _apply(_Power, x, y)
+    return _apply(_Power, x, y.clone() if y is x else y)  # Dynamo takes no tensor twice
 
 
 def constant(operation: Any, *args: Any) -> Tensor:
@@ -42,14 +43,14 @@ def constant(operation: Any, *args: Any) -> Tensor:
 
 
 def _zero_where_none_comes(result: Tensor) -> Tensor:
-    # A Function would do the same at five times the cost.
-    if result.grad_fn is not None:
-        result.grad_fn.register_hook(_mask)
+    if result.requires_grad:
+        cast("Any", result.grad_fn).register_hook(_mask)
     return result
 
 
 def _mask(of_inputs: Any, of_outputs: Any) -> Any:
-    return (torch.where(of_outputs[0] == 0, 0.0, of_inputs[0]),)
+    gradient, comes_in = of_inputs[0], of_outputs[0]
+    return None if comes_in is None else (torch.where(comes_in == 0, 0.0, gradient),)
 
 
 def _apply(function: Any, *args: Any) -> Tensor:

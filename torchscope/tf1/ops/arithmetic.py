@@ -11,7 +11,6 @@ from torchscope.tf1._convert import (
     operands,
     pair,
     same_dtype,
-    tensor,
     tensor_operands,
 )
 
@@ -101,10 +100,13 @@ def div(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
     Torch: ``x / y``, or ``x // y`` for integers.
     """
-    x = tensor(x, device=getattr(y, "device", None), function="div", argument="x")
-    if isinstance(y, Tensor) and y.dtype is not x.dtype:
-        raise ValueError(f"div(): x is {x.dtype} and y {y.dtype}; tf.cast one of them.")
-    return _divided(*operands(x, y, "div"), "floor")
+    try:
+        x, y = operands(x, y, "div")
+    except TypeError as error:
+        if isinstance(y, Tensor):  # TensorFlow's class here, other than in all its neighbours
+            raise ValueError(str(error)) from None
+        raise
+    return _divided(x, y, "floor")
 
 
 def floordiv(x: Operand, y: Operand, name: str | None = None) -> Tensor:

@@ -68,7 +68,7 @@ def concat(
     for part in parts:
         if part.ndim != rank:  # torch.cat lets empty vectors of any rank be
             raise _unlike(parts, "concat")
-    if torch.compiler.is_compiling() and all(remembered(part) for part in parts):
+    if rank == 1 and all(remembered(part) for part in parts):
         remember(joined, tuple(n for part in parts for n in remembered(part) or ()))
     return joined
 

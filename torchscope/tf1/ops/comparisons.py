@@ -103,7 +103,8 @@ def logical_not(x: Operand, name: str | None = None) -> Tensor:
 
 
 def _both(x: Operand, y: Operand, function: str) -> tuple[Tensor, Tensor]:
-    x, y = boolean(x, function), boolean(y, function, "y")
+    x = boolean(x, function, device=getattr(y, "device", None))
+    y = boolean(y, function, "y", x.device)
     if x.shape != y.shape:
         check_broadcast(x.shape, y.shape, function)
     return x, y

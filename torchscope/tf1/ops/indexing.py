@@ -41,7 +41,7 @@ def gather(
     tensor([[30, 10]], dtype=torch.int32)
     """
     x = tensor(params, function="gather", argument="params")
-    at = integers(indices, "gather", "indices").to(x.device)
+    at = integers(indices, "gather", "indices", x.device)
     dim = one_axis(batch_dims if axis is None else axis, x.ndim, "gather")
     if batch_dims:
         return _batched(x, at, dim, batch_dims)
@@ -65,7 +65,7 @@ def gather_nd(
     Torch: ``x[tuple(indices.unbind(-1))]``.
     """
     x = tensor(params, function="gather_nd", argument="params")
-    at = integers(indices, "gather_nd", "indices").to(x.device)
+    at = integers(indices, "gather_nd", "indices", x.device)
     if at.ndim <= batch_dims or at.shape[-1] > x.ndim - batch_dims:
         raise ValueError(
             f"gather_nd(): indices of shape {list(at.shape)} are no places of {list(x.shape)}."
@@ -81,8 +81,8 @@ def scatter_nd(indices: Operand, updates: Operand, shape: Any, name: str | None 
 
     Torch: ``zeros.index_put(places, updates, accumulate=True)``.
     """
-    at = integers(indices, "scatter_nd", "indices")
     values = tensor(updates, function="scatter_nd", argument="updates")
+    at = integers(indices, "scatter_nd", "indices", values.device)
     sizes = sizes_of(shape, "scatter_nd")
     depth = at.shape[-1] if at.ndim else 0
     if not 0 < depth <= len(sizes) or values.shape != (*at.shape[:-1], *sizes[depth:]):
@@ -110,8 +110,8 @@ def where(
         raise ValueError("where(): give both x and y, or neither.")
     if x is None:
         return torch.nonzero(tensor(condition, function="where", argument="condition"))
-    holds = boolean(condition, "where", "condition")
     x, y = pair(x, y, "where")
+    holds = boolean(condition, "where", "condition", x.device)
     if x.shape != y.shape or (holds.shape != x.shape and not _chooses_rows(holds, x)):
         raise ValueError(
             f"where(): condition {list(holds.shape)}, x {list(x.shape)} and y {list(y.shape)} have"
@@ -128,8 +128,8 @@ def where_v2(
     """As where, but condition, x and y broadcast."""
     if x is None and y is None:
         return where(condition)
-    holds = boolean(condition, "where_v2", "condition")
     x, y = pair(x, y, "where_v2")
+    holds = boolean(condition, "where_v2", "condition", x.device)
     for one, two in ((x.shape, y.shape), (holds.shape, x.shape), (holds.shape, y.shape)):
         check_broadcast(one, two, "where_v2")
     return torch.where(holds, x, y)

@@ -311,7 +311,7 @@ def histogram_fixed_width(
 def _rows(function: str, data: Operand, ids: Operand, count: Any) -> tuple[Tensor, Tensor, int]:
     """The data as rows, one for each id; the ids may have several axes, the data's first ones."""
     x = numeric(data, function, "data")
-    at = integers(ids, function, "segment_ids")
+    at = integers(ids, function, "segment_ids", x.device)
     if x.shape[: at.ndim] != at.shape:
         raise ValueError(
             f"{function}(): segment_ids {list(at.shape)} are not the first axes of {list(x.shape)}."

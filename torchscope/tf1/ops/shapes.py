@@ -69,7 +69,7 @@ class Sizes(tuple[int, ...]):
         if isinstance(other, Tensor):
             return operation(tensor(self), other)
         others = other if hasattr(other, "__iter__") else [other] * len(self)
-        return Sizes(operation(a, b) for a, b in zip(self, others, strict=True))
+        return Sizes([operation(a, b) for a, b in zip(self, others, strict=True)])
 
 
 class TensorShape(tuple[int | None, ...]):

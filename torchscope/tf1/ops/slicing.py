@@ -235,7 +235,7 @@ def reverse_sequence(
     """
     function = "reverse_sequence"
     x = tensor(input, function=function, argument="input")
-    lengths = integers(seq_lengths, function, "seq_lengths")
+    lengths = integers(seq_lengths, function, "seq_lengths", x.device)
     seq_axis = renamed(function, seq_axis=seq_axis, seq_dim=seq_dim)
     if seq_axis is None:
         raise TypeError("reverse_sequence(): seq_axis is missing.")

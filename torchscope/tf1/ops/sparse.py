@@ -61,7 +61,7 @@ class SparseTensor:
         self, indices: Operand, values: Operand, dense_shape: Any = None, *, shape: Any = None
     ) -> None:
         self.values = tensor(values, function="SparseTensor", argument="values")
-        self.indices = integers(indices, "SparseTensor", "indices").long().to(self.values.device)
+        self.indices = integers(indices, "SparseTensor", "indices", self.values.device).long()
         sizes = renamed("SparseTensor", dense_shape=dense_shape, shape=shape)
         self._sizes = sizes_of(sizes, "SparseTensor", "dense_shape")
         if self.values.ndim != 1 or self.indices.shape != (len(self.values), len(self._sizes)):
@@ -150,7 +150,7 @@ def sparse_to_dense(
         name: unused.
     """
     values = tensor(sparse_values, function="sparse_to_dense", argument="sparse_values")
-    places = integers(sparse_indices, "sparse_to_dense", "sparse_indices").to(values.device)
+    places = integers(sparse_indices, "sparse_to_dense", "sparse_indices", values.device)
     places = places.reshape(-1, 1) if places.ndim < 2 else places
     sizes = sizes_of(output_shape, "sparse_to_dense", "output_shape")
     if places.shape[1] != len(sizes) or (values.ndim and values.shape != places.shape[:1]):
