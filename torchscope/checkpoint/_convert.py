@@ -18,7 +18,7 @@ from torchscope._errors import CheckpointError
 
 from . import _dtypes, _names
 from ._file import memory_of
-from ._listing import Row, dtype_name
+from ._rows import Row, dtype_name
 from ._sources import SAFETENSORS_DTYPES, TORCH_ENDINGS, Source, Tensors
 
 _SAFETENSORS_NAMES = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
