@@ -36,10 +36,10 @@ FLOORS = [
 ]
 # Within torchscope.checkpoint: the bottom knows bytes, then come files, names and stores.
 CHECKPOINT_FLOORS = [
-    ["_crc32c", "_names", "_proto", "_report", "_terms"],
+    ["_assignment", "_crc32c", "_proto", "_report", "_terms"],
     ["_dtypes", "_file", "_snappy"],
-    ["_mapping", "_paths", "_slices", "_table"],
-    ["_bundle", "_state", "_v1"],
+    ["_mapping", "_slices", "_sstable"],
+    ["_bundle", "_v1"],
     ["_open"],
     ["_sources"],
     ["_load", "_rows"],

@@ -108,7 +108,7 @@ def get_variable(
             sizes, declared, by_default = spec
             asked = dtype or defaults.dtype
             if (
-                (shape is None or ((type(shape) is list) and tuple(shape) == sizes))
+                (shape is None or (type(shape) is list and [*sizes] == shape))
                 and (
                     (by_default or declared is get_default_dtype())
                     if asked is None
