@@ -11,9 +11,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import torchscope
+
+T = TypeVar("T")
 
 PACKAGE = str(Path(torchscope.__file__).parent)
 
@@ -30,12 +32,21 @@ def at_every_instant(
     Yields the class of what came out of each run, None if nothing did. Only files are interrupted
     whose paths begin with one of ``inside``.
     """
+    for came, _ in on_new_ones(lambda: None, lambda _: work(), inside):
+        yield came
+
+
+def on_new_ones(
+    new: Callable[[], T], work: Callable[[T], Any], inside: tuple[str, ...] = (PACKAGE,)
+) -> Iterator[tuple[type[BaseException] | None, T]]:
+    """The same for work on something that is made anew for each run, and then yielded, too."""
     for number in itertools.count(1):
+        subject = new()
         tracer = _Tracer(number, inside)
         before, came = sys.gettrace(), None
         try:
             sys.settrace(tracer.call)
-            work()
+            work(subject)
         except BaseException as error:  # Not kept: its traceback would keep all frames.
             came = type(error)
         finally:
@@ -43,7 +54,7 @@ def at_every_instant(
         if tracer.left > 0:
             assert came is None, came
             return
-        yield came
+        yield came, subject
 
 
 class _Tracer:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from interrupts import PACKAGE, Interrupt, at_every_instant
+from interrupts import PACKAGE, Interrupt, at_every_instant, on_new_ones
 from torch import nn
 
 import torchscope as ts
@@ -29,9 +29,12 @@ ZEROS = ts.zeros_initializer()
 def names_inside() -> list[str]:
     """The names of scopes opened here in each way; the same again whenever the counts are."""
     with ts.variable_scope("outer") as outer:
-        with ts.variable_scope(None, "default") as first, ts.variable_scope("a"):
-            with ts.variable_scope("b/c") as by_path:
-                pass
+        with (
+            ts.variable_scope(None, "default") as first,
+            ts.variable_scope("a"),
+            ts.variable_scope("b/c") as by_path,
+        ):
+            pass
         with ts.variable_scope(outer), ts.variable_scope(None, "default") as again:
             pass
         with ts.variable_scope(None, "default") as second:
@@ -147,10 +150,14 @@ def test_an_error_inside_a_scope_that_a_generator_left_open_stays_itself(store: 
         with ts.variable_scope("inner"):
             yield
 
-    with closing(paused := pausing()):
-        with pytest.raises(KeyboardInterrupt), ts.variable_scope("outer"):
+    def outer() -> None:
+        with ts.variable_scope("outer"):
             next(paused)
             raise KeyboardInterrupt
+
+    with closing(paused := pausing()):
+        with pytest.raises(KeyboardInterrupt):
+            outer()
         assert ts.get_variable_scope().name == ""
         with ts.variable_scope("later"):
             paused.close()
@@ -224,15 +231,13 @@ WAYS = (called, net, built, built_before, nested, bound)
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_interrupt_in_a_pass_leaves_the_store_and_the_next_pass_is_whole(way: Any):
-    store, work = way()
     stream = torch.get_rng_state()
-    for came in at_every_instant(work):
+    for came, (store, work) in on_new_ones(way, lambda made: made[1]()):
         assert came is Interrupt
         assert torch.equal(torch.get_rng_state(), stream)
         is_outside()
         work()
         assert list(store) == list(store.state_dict()) == ["dense/w"]
-        store, work = way()
         torch.set_rng_state(stream)
 
 
@@ -306,8 +311,7 @@ def test_an_interrupt_leaves_a_variable_that_is_made_or_one_that_can_be(make: An
     expected = held(whole)
     losses = len(whole.regularization_losses())
     stream = torch.get_rng_state()
-    store = ts.VariableStore(0)
-    for came in at_every_instant(lambda: store(make), inside):
+    for came, store in on_new_ones(lambda: ts.VariableStore(0), lambda store: store(make), inside):
         assert came is Interrupt
         assert torch.equal(torch.get_rng_state(), stream)
         assert held(store) in (expected, {})
@@ -318,7 +322,6 @@ def test_an_interrupt_leaves_a_variable_that_is_made_or_one_that_can_be(make: An
         assert len(store.regularization_losses()) == losses
         assert store.reset_parameters() in (None, store)
         assert held(store) == expected
-        store = ts.VariableStore(0)
 
 
 @pytest.mark.parametrize("make", MAKINGS)
@@ -334,14 +337,12 @@ def test_an_interrupt_loses_nothing_that_was_loaded_before(make: Any, assign: bo
     whole.load_state_dict(other.state_dict(), assign=assign)
     whole(make)
     expected = held(whole)
-    store = fresh()
-    for came in at_every_instant(lambda: store(make)):
+    for came, store in on_new_ones(fresh, lambda store: store(make)):
         assert came is Interrupt
         store(make)
         assert held(store) == expected
         assert list(store) == list(other)
         assert list(store.state_dict()) == list(other.state_dict())
-        store = fresh()
 
 
 CHANGES: dict[str, Callable[[ts.VariableStore], Any]] = {
@@ -362,21 +363,19 @@ def test_an_interrupt_leaves_a_variable_that_is_changed_or_as_it_was(change: Any
 
     before, changed = fresh(), fresh()
     change(changed)
-    store = fresh()
-    for came in at_every_instant(lambda: change(store)):
+    for came, store in on_new_ones(fresh, change):
         assert came is Interrupt
         assert held(store) in (held(before), held(changed))
         assert list(store.state_dict()) == list(store) == list(held(store))
         if list(store):
             change(store)
         assert held(store) == held(changed)
-        store = fresh()
 
 
 # ---- the real thing ------------------------------------------------------------------------------
 
 
-class Alarm(Exception):
+class AlarmError(Exception):
     """What a handler of signals may raise, such as a timeout."""
 
 
@@ -392,7 +391,7 @@ def alarmed(work: Callable[[], Any], seconds: float) -> type[BaseException] | No
     """What comes out of ``work`` if an alarm rings meanwhile."""
 
     def ring(*_: object) -> None:
-        raise Alarm
+        raise AlarmError
 
     before = signal.signal(signal.SIGALRM, ring)
     try:
@@ -414,7 +413,7 @@ def test_an_alarm_ends_a_loop_of_scopes_at_the_scope_where_it_began(around: Any)
             (alarmed(busy, times.uniform(2e-5, 2e-4)), ts.get_variable_scope().name)
             for _ in range(400)
         ]
-    assert came == [(Alarm, "around")] * 400
+    assert came == [(AlarmError, "around")] * 400
     assert ts.get_variable_scope().name == ""
 
 
@@ -438,5 +437,5 @@ def test_what_another_thread_raises_here_stays_itself():
         if ready.wait(0.1):
             ready.clear()
             time.sleep(1e-4)
-            raise_in(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Alarm))
-    assert came == [(Alarm, "")] * 100
+            raise_in(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(AlarmError))
+    assert came == [(AlarmError, "")] * 100
