@@ -828,12 +828,24 @@ def test_a_type_checker_knows_the_arguments_and_the_result_of_a_call(tmp_path: P
         "def model(x: torch.Tensor, *, flag: bool = False) -> tuple[torch.Tensor, int]:\n"
         "    return x, 1\n"
         "net = ts.ScopedModule(model)\n"
-        "reveal_type(net(torch.ones(1), flag=True))\n"
-        "reveal_type(net.build(torch.ones(1)))\n"
-        "reveal_type(ts.VariableStore()(model, torch.ones(1)))\n"
-        "net(1)\n"
-        "net.build(torch.ones(1), flags=True)\n"
-        "ts.VariableStore()(model)\n"
+        "store = ts.VariableStore()\n"
+        "reveal_type(net(torch.ones(1), flag=True))  # tuple[Tensor, int]\n"
+        "reveal_type(net.build(torch.ones(1)))  # ScopedModule[\n"
+        "reveal_type(net.reset_parameters())  # ScopedModule[\n"
+        "reveal_type(store(model, torch.ones(1)))  # tuple[Tensor, int]\n"
+        "reveal_type(store.build(model, torch.ones(1), flag=True))  # VariableStore\n"
+        "reveal_type(ts.get_module('fc', torch.nn.Linear, 784, 128, bias=False))  # Linear\n"
+        "reveal_type(ts.get_module('fc', lambda: torch.nn.Linear(3, 4)))  # Linear\n"
+        "reveal_type(ts.get_module('net', ts.ScopedModule, model))  # ScopedModule[\n"
+        "reveal_type(ts.is_training())  # bool\n"
+        "net(1)  # error\n"
+        "net.build(torch.ones(1), flags=True)  # error\n"
+        "store(model)  # error\n"
+        "store.build(model, 1)  # error\n"
+        "store.build(model, torch.ones(1), flags=True)  # error\n"
+        "ts.get_module('fc', torch.nn.Linear, 784)  # error\n"
+        "ts.get_module('fc', torch.nn.Linear, 784, 'a')  # error\n"
+        "ts.get_module('fc', torch.nn.Linear, 784, 128, biases=True)  # error\n"
     )
     pyright = Path(sys.executable).parent / "pyright"
     ran = subprocess.run(
@@ -844,14 +856,18 @@ def test_a_type_checker_knows_the_arguments_and_the_result_of_a_call(tmp_path: P
         env={**os.environ, "PYTHONPATH": str(Path(ts.__file__).parent.parent)},
     )
     found = [
-        (entry["range"]["start"]["line"] + 1, entry["severity"], entry["message"])
+        (entry["range"]["start"]["line"], entry["severity"], entry["message"])
         for entry in json.loads(ran.stdout)["generalDiagnostics"]
     ]
-    revealed = {line: text for line, severity, text in found if severity == "information"}
-    assert '"tuple[Tensor, int]"' in revealed[6]
-    assert "ScopedModule[" in revealed[7]
-    assert '"tuple[Tensor, int]"' in revealed[8]
-    assert [line for line, severity, _ in found if severity == "error"] == [9, 10, 11]
+    said = {line: text for line, severity, text in found if severity == "information"}
+    errors = [line for line, severity, _ in found if severity == "error"]
+    expected = [line.partition("  # ")[2] for line in program.read_text().splitlines()]
+    assert errors == [line for line, text in enumerate(expected) if text == "error"]
+    revealed = {line: text for line, text in enumerate(expected) if text not in ("", "error")}
+    assert said.keys() == revealed.keys()
+    assert {line: revealed[line] in text for line, text in said.items()} == dict.fromkeys(
+        said, True
+    )
 
 
 # ---- compiling and exporting ---------------------------------------------------------------------
