@@ -9,7 +9,7 @@ import torch
 import two_ranks
 
 import torchscope as ts
-from torchscope._here import here
+from torchscope._pass import here
 
 
 @pytest.fixture(autouse=True)

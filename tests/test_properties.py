@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 import torchscope as ts
-from torchscope._here import Pass, here
+from torchscope._pass import Pass, here
 
 
 def tried(quick, thorough):

@@ -3,6 +3,7 @@
 from . import distributed as distributed
 from . import initializers as initializers
 from . import regularizers as regularizers
+from ._arguments import GraphKeys
 from ._assign import assign, assign_add, assign_sub
 from ._bind import bind
 from ._collections import (
@@ -15,7 +16,6 @@ from ._collections import (
     name_of,
     trainable_variables,
 )
-from ._declare import GraphKeys
 from ._default import default_store, reset_default_store
 from ._errors import (
     CheckpointError,

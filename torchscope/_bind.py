@@ -1,5 +1,6 @@
 """bind: let a function run again, later and elsewhere, as it would have run here."""
 
+import copy
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -8,7 +9,7 @@ from typing import Any, TypeVar, overload
 from typing_extensions import ParamSpec
 
 from ._default import current_pass
-from ._here import Pass
+from ._pass import Open, Pass
 from ._scope import innermost
 
 P = ParamSpec("P")
@@ -52,7 +53,7 @@ def bind(fn: Callable[..., Any] | None = None, /) -> Any:
 
 
 class _BoundPass(Pass):
-    __slots__ = ("begun_in",)
+    __slots__ = ()
 
     again = True
 
@@ -62,18 +63,20 @@ class _Snapshot:
 
     def __init__(self, run: Pass) -> None:
         self.origin = run
-        self.scope = innermost(run).with_outer_ones()
+        innermost(run)
+        self.stack = _copied(run.stack)
         self.first = True
 
     def begin(self) -> Pass:
         origin = self.origin
         if self.first:  # What others met since the binding is met, or they would share unawares.
-            self.met, self.opened = dict(origin.met), dict(origin.opened)
-            self.templates, self.by_path = dict(origin.templates), origin.by_path
+            self.met, self.opened = dict(origin.met), origin.opened.copy()
+            self.templates = dict(origin.templates)
         run = _BoundPass(origin.store)
-        run.scope = run.begun_in = self.scope.with_outer_ones()
-        run.met, run.opened = dict(self.met), dict(self.opened)
-        run._templates, run.by_path = dict(self.templates), self.by_path
+        run.stack = _copied(self.stack)
+        run.begun = len(run.stack)
+        run.met, run.opened = dict(self.met), self.opened.copy()
+        run._templates = dict(self.templates)
         run._values = origin.values if self.first else {}
         return run
 
@@ -82,9 +85,14 @@ class _Snapshot:
         if self.first:
             self.first = False
             self.origin.met.update(run.met)
-            self.origin.opened.update(run.opened)
+            self.origin.opened.names.update(run.opened.names)
+            self.origin.opened.scattered |= run.opened.scattered
             self.origin.templates.update(run.templates)
-            self.origin.by_path |= run.by_path
+
+
+def _copied(stack: list[Open]) -> list[Open]:
+    """The open scopes, copied: what is set on one stays there."""
+    return [(copy.copy(scope), *others) for scope, *others in stack]
 
 
 class _Again:

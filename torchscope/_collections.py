@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from ._declare import GraphKeys
+from ._arguments import GraphKeys
 from ._default import current_pass, is_untouched
 from ._errors import ScopeError
-from ._here import Pass
+from ._pass import Pass
 from ._store import VariableStore
 
 
@@ -34,7 +34,7 @@ def add_to_collection(key: str, value: Any) -> None:
     store: VariableStore = run.store
     if isinstance(value, torch.Tensor) and store._add_to_collection(key, value):
         return
-    scope_name = "" if run.scope is None else run.scope.name
+    scope_name = run.scope_names[-1] if run.stack else ""
     run.values.setdefault(key, []).append((f"{scope_name}/", value))
 
 

@@ -1,8 +1,12 @@
 """The default store, which serves where none was entered, and the pass that a thread is in."""
 
+import threading
+import weakref
+from typing import Any
+
 from ._errors import ScopeOrderError
-from ._here import Pass, here
-from ._store import VariableStore, making
+from ._pass import Pass, here
+from ._store import VariableStore
 
 
 class _DefaultStore(VariableStore):
@@ -30,11 +34,15 @@ class _EndlessPass(Pass):
         if shares is not None:
             self.met, self._values, self._templates = shares.met, shares.values, shares.templates
 
+    def new_managers(self) -> Any:
+        return weakref.WeakKeyDictionary[Any, Any]()  # It never ends, and must not keep them.
+
 
 class _Default:
     store: _DefaultStore | None = None
     run: Pass | None = None  # its pass; each thread has its own share
     was_reset = False
+    lock = threading.RLock()
 
 
 _default = _Default()
@@ -48,7 +56,7 @@ def default_store() -> VariableStore:
     ``ScopedModule``.
     """
     if _default.store is None:
-        with making:
+        with _default.lock:
             if _default.store is None:
                 _default.run = None
                 _default.store = _DefaultStore()
@@ -62,13 +70,13 @@ def reset_default_store() -> None:
         ScopeOrderError: this thread is inside a scope of the default store.
     """
     run = here.endless
-    if run is not None and run.store is _default.store and len(run.scopes) > 1:
-        name = run.scope.name
+    if run is not None and run.store is _default.store and len(run.stack) > 1:
+        name = run.scope_names[-1]
         raise ScopeOrderError(
             name,
             f"The default store cannot be reset inside the scope {name!r}. Leave the scope first.",
         )
-    with making:
+    with _default.lock:
         _default.store, _default.run, _default.was_reset = None, None, True
 
 
@@ -82,7 +90,7 @@ def _endless_pass() -> Pass:
     store = default_store()
     run = here.endless
     if run is None or run.store is not store:
-        with making:
+        with _default.lock:
             run = _EndlessPass(store, shares=_default.run)
             _default.run = _default.run or run
         here.endless = run

@@ -12,19 +12,82 @@ from torch import nn
 from torch.compiler import is_dynamo_compiling
 from typing_extensions import ParamSpec, Self
 
-from . import _traced
 from ._build import computing_nothing_on_meta, no_gradients_left, put_back
-from ._declare import Origin, warn
+from ._dynamo import passed_over
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
-from ._here import Pass, entered, here, whole
-from ._names import unescape
-from ._store import VariableStore, first_pass, making
-from ._table import keep_structure
-from ._traced import traced_pass
+from ._origin import Origin, warn
+from ._pass import first_pass, run_pass
+from ._store import VariableStore
+from ._table import built_as
 from ._unbuilt import Unbuilt
+from ._walk import variables
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+# ---- the function that runs ------------------------------------------------------------------
+#
+# torch asks a module for `forward`, and two of its tools look at what they get: torch.export goes by
+# the names of the arguments, and Dynamo counts compilations by code object and gives up after a few,
+# so models of different functions must not share one, while equal blocks of one function should.
+# So `forward` is looked up by the function, at the call. It is kept on no instance: a bound method
+# there would be a reference cycle, and a shallow copy would run the original.
+
+
+def _forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Run the function as one pass over this store."""
+    return run_pass(self, self.fn, args, kwargs)
+
+
+class _Forward:
+    """As a method ``forward``, of which each function has its own."""
+
+    @passed_over
+    def __get__(self, net: Any, owner: Any = None) -> Any:
+        if net is None:
+            return _forward
+        if is_dynamo_compiling():  # What is inlined needs no code of its own.
+            return net._forward
+        return types.MethodType(_forward_of(net.fn), net)
+
+
+_forwards: dict[Any, Callable[..., Any]] = {}
+
+
+def _forward_of(fn: Any) -> Callable[..., Any]:
+    """``_forward`` with a code object and a signature for ``fn``."""
+    key = _code_of(fn)
+    own = _forwards.get(key)
+    if own is None:
+        own = types.FunctionType(_forward.__code__.replace(), globals(), "forward")
+        own.__doc__ = _forward.__doc__
+        signature = _signature(fn)
+        if signature is not None:
+            own.__signature__ = signature  # type: ignore[attr-defined]
+        own = _forwards.setdefault(key, own)
+    return own
+
+
+def _code_of(fn: Any) -> Any:
+    """The code of a function or method, and what a partial one leaves to give; else its class."""
+    if isinstance(fn, functools.partial):
+        partial = cast("functools.partial[Any]", fn)
+        return _code_of(partial.func), len(partial.args), *partial.keywords
+    function: Any = getattr(fn, "__func__", fn)
+    return getattr(function, "__code__", cast("Any", type(function)))
+
+
+def _signature(fn: Any) -> inspect.Signature | None:
+    """The arguments of ``fn``, behind ``self``; None if they cannot be told, or named so."""
+    try:
+        named = inspect.signature(fn.forward if isinstance(fn, nn.Module) else fn).parameters
+    except (TypeError, ValueError):  # Some builtins have none.
+        return None
+    if not named or any(p.name == "self" or p.kind is p.POSITIONAL_ONLY for p in named.values()):
+        return None
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    return inspect.Signature([itself, *named.values()])
 
 
 class ScopedModule(VariableStore, Generic[P, R]):
@@ -55,7 +118,6 @@ class ScopedModule(VariableStore, Generic[P, R]):
             raise TypeError(f"ScopedModule takes a function, not {fn!r}.")
         super().__init__(seed)
         self.fn = fn
-        _name_arguments(self)
         self.__dict__["_parameters"] = Unbuilt(self._parameters)
         _warn_of_hidden_modules(fn)
 
@@ -63,22 +125,14 @@ class ScopedModule(VariableStore, Generic[P, R]):
 
         def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
-    def forward(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run the function as one pass over this store."""
-        if is_dynamo_compiling():
-            # Of a module as it was built, Dynamo is to watch no more than the structure.
-            if not self._structure and not self._built:
-                return first_pass(self, self.fn, args, kwargs)
-            return traced_pass(self, self.fn, args, kwargs)
-        run = Pass(self)
-        here.passes.append(run)
-        try:  # Not `with`, which takes a fifth of the time of an empty pass.
-            result = whole(self.fn(*args, **kwargs))
-        except BaseException as error:
-            run.__exit__(type(error))
-            raise
-        run.__exit__(None)
-        return result
+        def forward(self, *args: P.args, **kwargs: P.kwargs) -> R:
+            """Run the function as one pass over this store."""
+            ...
+    else:
+        forward = _Forward()
+        _forward = _forward
+
+    _grows = False
 
     def build(self, *args: P.args, **kwargs: P.kwargs) -> Self:
         """Make the variables now, by running the function once on example inputs.
@@ -106,10 +160,6 @@ class ScopedModule(VariableStore, Generic[P, R]):
                     first_pass(self, self.fn, args, kwargs)
         return self
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        _name_arguments(self)
-
     def _replicate_for_data_parallel(self) -> Self:
         if not self._built:
             raise NotBuiltError(
@@ -117,105 +167,35 @@ class ScopedModule(VariableStore, Generic[P, R]):
                 "DataParallel is given a ScopedModule that was not built: each replica would make "
                 "variables of its own. Build it first: net.build(*example).",
             )
-        replica = super()._replicate_for_data_parallel()
-        _name_arguments(replica)  # Copied as it was, its forward would be the original's.
-        return replica
+        return super()._replicate_for_data_parallel()
 
     def _pass_ended(self) -> None:
         """The first pass that ends well settles what the module holds."""
         if self._built:
             return
         self._settle_pending()
-        with making:  # Another thread may be adding to them.
+        with self._lock:  # Another thread may be adding to them.
             self.__dict__["_parameters"] = dict(self._parameters)
-            made = list(self._declared.values())
-        keep_structure(self, made)
+            self._built_as = built_as(self._specs)
         super()._pass_ended()
 
     def _settle_pending(self) -> None:
         """Say what was loaded for nobody, and who got nothing."""
-        if self._not_loaded is None and not self._pending:
-            return  # Nothing was loaded.
-        optional = self._pending_terms.optional
-        left = [repr(unescape(key)) for key in self._pending if key not in optional]
-        lacking = [repr(name) for name in self._not_loaded or () if self._pending_strict]
-        made = [name for name, *_ in self._all()] + [f"{name}/" for name in self._made_modules]
-        idle = [repr(name) for name in self._pending_terms.idle(made)]
-        problems = ""
-        if idle:
-            problems += f" It was for names that the first pass did not make: {', '.join(idle)}."
-        if left:
-            problems += f" It holds names that the first pass did not ask for: {', '.join(left)}."
-        if lacking:
-            problems += f" It lacks names that the first pass made: {', '.join(lacking)}."
-        if problems and self._pending_strict:
+        pending = self._pending
+        if pending.nothing:
+            return
+        made = [found.full_name for found in variables(self)]
+        made += [f"{name}/" for name in self._made_modules]
+        problems = pending.finish(made)
+        if problems and pending.strict:
             raise StateDictError(
                 None,
                 f"The state dict that was loaded does not fit.{problems} Load it again "
                 "with strict=False, or drop what is too much: del net[name].",
             )
-        self._pending.clear()
-        self._not_loaded = None
+        pending.clear()
         if problems:
             warn(Origin.here(), f"The state dict that was loaded does not fit.{problems}")
-
-    def _tell_given_up(self, name: str) -> None:
-        """Nothing is given up: forward is compiled again once the variable is there."""
-
-    def _note_reading(self) -> None:
-        if isinstance(self._parameters, Unbuilt) and entered(self) is None:
-            self._parameters.notice()
-
-    def _check_late(self, what: str, name: str, origin: Origin) -> None:
-        parameters = self._parameters
-        if self._built:
-            warn(
-                origin,
-                f"{what} {name!r} is made after the net was built: an optimizer, DDP or FSDP made "
-                "before does not hold it. Build with inputs that reach it: net.build(*example); "
-                "net.finalize() makes this an error.",
-            )
-        elif isinstance(parameters, Unbuilt) and parameters.read_at is not None:
-            read_at, parameters.read_at = parameters.read_at, None
-            warn(
-                origin,
-                f"The net's parameters were read at {read_at}, before any was made: whoever read "
-                "them (an optimizer?) holds none. Build it first: net.build(*example).",
-            )
-
-
-# Dynamo counts compilations by code object, and gives up after a few: models of different functions
-# must not share one, equal blocks of one function should.
-_codes: dict[Any, types.CodeType] = {}
-
-
-def _code_of(fn: Any) -> Any:
-    """The code of a function or method, also of a partial one; of another callable its class."""
-    while isinstance(fn, functools.partial):
-        fn = cast("Any", fn.func)
-    function: Any = getattr(fn, "__func__", fn)
-    return getattr(function, "__code__", cast("Any", type(function)))
-
-
-def _name_arguments(module: ScopedModule[..., Any]) -> None:
-    """Give ``module`` a ``forward`` of its own, with the function's code in mind and its arguments.
-
-    torch.export goes by the names of the arguments.
-    """
-    forward = cast("Any", ScopedModule.forward)
-    if type(module).forward is not forward:
-        return
-    fn = module.fn.forward if isinstance(module.fn, nn.Module) else module.fn
-    code = _codes.setdefault(_code_of(fn), forward.__code__.replace())
-    own = types.FunctionType(code, _traced.__dict__, forward.__name__)
-    try:
-        named = inspect.signature(fn).parameters.values()
-    except (TypeError, ValueError):  # Some builtins have none.
-        named = ()
-    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    if named and all(p.name != "self" and p.kind is not p.POSITIONAL_ONLY for p in named):
-        own.__signature__ = inspect.Signature([itself, *named])  # type: ignore[attr-defined]
-    module.__dict__["forward"] = types.MethodType(own, module)
 
 
 def _warn_of_hidden_modules(fn: Callable[..., Any]) -> None:

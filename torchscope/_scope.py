@@ -1,58 +1,34 @@
-"""Variable scopes: VariableScope, variable_scope, get_variable_scope, name_scope; no tensor."""
+"""VariableScope, and how one is opened and left: a name prefix with a mode and defaults; no tensor.
+
+In: `variable_scope(...)` and `with`. Out: while the block runs, the innermost scope of this
+thread's pass. A scope is a plain value: it knows neither a store nor whether it is open. All that
+leaving it takes lies in the pass's stack (`_pass`), and default names are counted in `_opened`.
+
+What `variable_scope(...)` returns, an `Opening`, is not the scope that it opens: `with scope:` would
+read well and open a scope with *its* settings wherever it stands, which is rarely what was meant.
+So `VariableScope` is no context manager, and `with variable_scope(scope):` says it.
+"""
 
 import functools
 import re
-import sys
-import types
-from collections.abc import Collection, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import ref
 
 import torch
-from torch.compiler import is_dynamo_compiling
 
 from . import _names
+from ._arguments import Constraint, DTypeLike, GraphKeys, ShapeLike, as_dtype, as_value
 from ._collections import get_collection
-from ._declare import Constraint, DTypeLike, GraphKeys, ShapeLike, as_dtype
+from ._declaration import Request, is_value
 from ._default import current_pass
-from ._errors import ScopeError, ScopeOrderError
-from ._getter import GRAPH_ONLY, CustomGetter, ask, drop_graph_only, takes_constraint
-from ._here import Pass, here, running_loop, running_task
+from ._errors import ScopeError, ScopeOrderError, naming
+from ._getter import CustomGetter, answer, drop_graph_only, mode_for
+from ._pass import Pass, here, in_event_loop, is_by, lost, running_task
 from ._reuse import Reuse, mode_of
 from .regularizers import Regularizer
-
-
-class Place:
-    """Where a scope lies: its name, what names in it begin with, and what was found below it.
-
-    Kept from one opening to the next, so that names are checked and joined once: of scopes, with
-    their places, in ``below``, of variables, with their full names, in ``full_names``.
-    """
-
-    __slots__ = ("below", "full_names", "name", "prefix")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.prefix = name + "/" if name else ""
-        self.below: dict[str, Place] = {}
-        self.full_names: dict[str, str] = {}
-
-    def full_name(self, name: str, made: Collection[str]) -> str:
-        """``name`` in this place, from now on found in ``full_names`` if such a name was made."""
-        if not isinstance(name, str):
-            raise TypeError(f"A variable's name is a string, not {name!r}.")
-        full_name = self.prefix + name
-        if full_name in made and len(self.full_names) < KEPT:
-            full_name = self.full_names[name] = sys.intern(full_name)
-        return full_name
-
-    def __reduce__(self) -> Any:
-        return Place, (self.name,)  # A copy finds the rest anew.
-
-
-ROOT = Place("")
-KEPT = 1_000  # names below one place: whoever has more uses each but once
 
 
 @dataclass  # Not frozen, which Dynamo could not trace; nobody assigns to it.
@@ -66,15 +42,10 @@ class Defaults:
 
     def __post_init__(self) -> None:
         # Whether no getter, and no value for an initializer, changes what a get asks for.
-        value = self.initializer is not None and not callable(self.initializer)
-        getter = self.custom_getter
-        self.plain = getter is None and not value
-        self.takes_constraint = getter is not None and takes_constraint(getter)
+        self.plain = self.custom_getter is None and not is_value(self.initializer)
 
     def over(self, outer: "Defaults") -> "Defaults":
         """These, and ``outer``'s where there is none; custom getters chain, these called first."""
-        if self is NO_DEFAULTS:
-            return outer
         getter = self.custom_getter
         if getter is not None and outer.custom_getter is not None:
             getter = functools.partial(_chained, getter, outer.custom_getter)
@@ -87,8 +58,8 @@ class Defaults:
 
 
 NO_DEFAULTS = Defaults()
-_NO, _YES = Reuse.NO, Reuse.YES
-_NOTHING_SPECIAL = None, NO_DEFAULTS, None
+_NOTHING_SPECIAL = None, None, None
+_NO = Reuse.NO  # To read a member off the class takes longer than the test it is read for.
 
 
 def _chained(
@@ -105,53 +76,18 @@ class VariableScope:
     scope`` or ``get_variable_scope()``; entered again by ``with variable_scope(scope):``.
     """
 
-    __slots__ = ("constraint", "count", "defaults", "mode", "outer", "place", "undo")
+    __slots__ = ("constraint", "defaults", "mode", "name", "prefix")
 
-    place: Place
+    name: str
+    prefix: str  # what full names of variables in it begin with
     mode: Reuse
     defaults: Defaults
     constraint: Constraint | None  # for variables directly in this scope, as in TensorFlow
-    # While it is open: the scope around it; how many names had been opened before one was in it;
-    # and what else than usual is to be put back.
-    outer: "VariableScope | None"
-    count: int | None
-    undo: Any
 
-    # No __init__, which would be called at each opening: see Opening.__enter__.
-
-    @classmethod
-    def at(
-        cls,
-        place: Place,
-        mode: Reuse = _NO,
-        defaults: Defaults = NO_DEFAULTS,
-        constraint: Constraint | None = None,
-    ) -> "VariableScope":
-        """A scope that nobody has opened."""
-        scope = VariableScope()
-        scope.place, scope.mode, scope.defaults = place, mode, defaults
-        scope.constraint = constraint
-        scope.outer = scope.count = scope.undo = None
-        return scope
+    # No __init__: `scope_at` takes half the time, and one is made at each opening.
 
     def __reduce__(self) -> Any:
-        return VariableScope.at, (self.place, self.mode, self.defaults, self.constraint)
-
-    def with_outer_ones(self) -> "VariableScope":
-        """A copy, in copies of the scopes around it; what is set on either stays there."""
-        scope = VariableScope.at(self.place, self.mode, self.defaults, self.constraint)
-        scope.outer = None if self.outer is None else self.outer.with_outer_ones()
-        return scope
-
-    @property
-    def name(self) -> str:
-        """The full name."""
-        return self.place.name
-
-    @property
-    def prefix(self) -> str:
-        """What full names of variables in it begin with."""
-        return self.place.prefix
+        return scope_at, (self.name, self.mode, self.defaults, self.constraint)
 
     @property
     def reuse(self) -> bool | Reuse:
@@ -186,7 +122,7 @@ class VariableScope:
 
     def reuse_variables(self) -> None:
         """From now on, and in scopes opened in this one, only return what is there."""
-        self.mode = _YES
+        self.mode = Reuse.YES
 
     def set_initializer(self, initializer: Any) -> None:
         """Set the default initializer, None for none."""
@@ -209,6 +145,24 @@ class VariableScope:
 
     set_caching_device = set_use_resource = set_partitioner
 
+    def complete(self, request: Request) -> Request:
+        """Fill in, in place, what ``request`` leaves to the scope."""
+        defaults = self.defaults
+        if request.dtype is not None:
+            request.dtype = _explicit_dtype(request)
+        if request.dtype is None:
+            request.dtype = defaults.dtype
+        if request.dtype is None:
+            request.dtype, request.by_default = torch.get_default_dtype(), True
+        if request.initializer is None:
+            request.initializer = defaults.initializer
+        if request.regularizer is None:
+            request.regularizer = defaults.regularizer
+        if request.constraint is None:
+            request.constraint = self.constraint
+        request.trainable = request.trainable is not False
+        return request
+
     def get_variable(
         self,
         name: str,
@@ -227,9 +181,37 @@ class VariableScope:
     ) -> Any:
         """As the function ``get_variable``, in this scope; ``reuse`` overrides the scope's."""
         drop_graph_only("get_variable", graph_only)
-        arguments = shape, dtype, initializer, regularizer, reuse, trainable, collections
-        others = custom_getter, constraint, device, GRAPH_ONLY | graph_only
-        return ask(current_pass(), self, name, *arguments, *others)
+        request = Request(
+            name=self.full_name(name),
+            shape=shape,
+            dtype=dtype,
+            initializer=initializer,
+            regularizer=regularizer,
+            trainable=trainable,
+            collections=collections,
+            constraint=constraint,
+            device=device,
+        )
+        return self.ask(current_pass(), request, reuse, custom_getter, graph_only)
+
+    def full_name(self, name: Any) -> str:
+        """The full name of a variable in this scope."""
+        if not isinstance(name, str):
+            raise TypeError(f"A variable's name is a string, not {name!r}.")
+        return self.prefix + name
+
+    def ask(
+        self,
+        run: Pass,
+        request: Request,
+        reuse: Any,
+        custom_getter: CustomGetter | None,
+        graph_only: dict[str, Any],
+    ) -> Any:
+        """What ``request`` gives in this scope."""
+        mode = self.mode if reuse is None else mode_for(request.name, reuse)
+        getter = self.defaults.custom_getter if custom_getter is None else custom_getter
+        return answer(run, self.complete(request), mode, getter, graph_only)
 
     def get_collection(self, key: str) -> list[Any]:
         """What of the collection ``key`` lies in this scope."""
@@ -248,178 +230,140 @@ class VariableScope:
         return self.get_collection(GraphKeys.LOCAL_VARIABLES)
 
 
-class Opening:
-    """What ``variable_scope(...)`` returns: ``with`` it, the scope is open."""
+def scope_at(
+    name: str, mode: Reuse, defaults: Defaults, constraint: Constraint | None = None
+) -> VariableScope:
+    """A scope; nobody has opened it."""
+    scope = VariableScope()
+    scope.name = name
+    scope.prefix = name + "/" if name else ""
+    scope.mode = mode
+    scope.defaults = defaults
+    scope.constraint = constraint
+    return scope
 
-    __slots__ = ("_asked", "_found", "_run", "_scope", "_settled", "_special", "_target")
+
+def _explicit_dtype(request: Request) -> torch.dtype | None:
+    """The dtype that a get names, which a value for its initializer has to have."""
+    with naming(request.name):
+        dtype = as_dtype(request.dtype)
+        if dtype is None or not is_value(request.initializer):
+            return dtype
+        found = as_value(request.initializer, dtype).dtype
+    if found != dtype:
+        raise ScopeError(
+            request.name,
+            f"Variable {request.name!r} is asked for with dtype {dtype}, but the value for its "
+            f"initializer is of {found}. Leave dtype out, or convert the value.",
+        )
+    return dtype
+
+
+# ---- opening and leaving -------------------------------------------------------------------------
+
+
+class Opening:
+    """What ``variable_scope(...)`` returns: ``with`` it, the scope is open.
+
+    It holds what it was given and nothing of where it is open, so that it may be entered twice and
+    by several threads. What a first entering settles for later ones in the same pass, as in
+    TensorFlow (the mode; the name taken; the copy of a scope), is kept in the pass.
+    """
+
+    __slots__ = ("__weakref__", "_asked", "_special", "_target")
 
     _target: Any  # a name, a scope or None
     _asked: Reuse
-    _special: tuple[str | None, Defaults, Constraint | None] | None  # with a default name first
-    _run: Pass | None  # in which it was opened last
-    _scope: VariableScope | None  # while it is open
-    # What an opening settles for later ones in the pass, as in TensorFlow: the mode; and, if the
-    # target is no name, the name or scope.
-    _found: Reuse
-    _settled: Any
+    _special: (
+        tuple[str | None, Defaults | None, Constraint | None] | None
+    )  # with a default name first
 
     def __enter__(self) -> VariableScope:
         passes = here.passes
         run = passes[-1] if passes else current_pass()
-        outer = run.scope or innermost(run)
-        # Nearly always it is a name that was opened here before.
-        if self._special is None and self._run is None and running_loop() is None:
-            try:
-                place = outer.place.below.get(self._target)
-            except TypeError:  # It is no name.
-                place = None
-            if place is not None:
-                scope = VariableScope()
-                scope.place = place
-                mode = self._asked
-                if mode is _NO:
-                    mode = outer.mode
-                scope.mode = self._found = mode
-                scope.defaults = outer.defaults
-                scope.constraint = scope.count = scope.undo = None
-                scope.outer = outer
-                opened = run.opened
-                if outer.count is None:
-                    outer.count = len(opened)
-                opened[place.name] = None
-                self._run = run
-                self._scope = run.scope = scope
-                return scope
-        return self._open(run, outer)
-
-    def _open(self, run: Pass, outer: VariableScope) -> VariableScope:
-        """The same for what is less usual: a new or a default name, a scope, settings, tasks."""
-        compiling = is_dynamo_compiling()
-        in_a_task = not compiling and running_loop() is not None
-        if in_a_task:
+        stack = run.stack
+        outer = stack[-1][0] if stack else innermost(run)
+        task = run.task
+        if in_event_loop():
             run.check_task(str(self._target))
-        default_name, defaults, constraint = self._special or _NOTHING_SPECIAL
-        target, mode = self._target, self._asked
-        settled: Any = None
-        before, by_path = self._run, run.by_path
-        opened: dict[str, int | None] | int | None = None
-        if before is not None and before.met is run.met:
-            mode = self._found
-            if type(target) is not str:
-                target = settled = self._settled
-        elif target is None:
-            target = settled = _unused_name(run, outer, default_name, mode)
-        if outer.count is None:
-            outer.count = len(run.opened)
-        if isinstance(target, VariableScope):
-            source, place = target, target.place
-            by_path, opened = _count_scope(run, outer, place.name)
-        else:
-            known = type(target) is str and not compiling
-            source = outer
-            place = outer.place.below.get(target) if known else None
-            if place is None:
-                place = _place_below(run, outer, target)
-                by_path = run.by_path
-            run.opened[place.name] = None
-        if source is settled:  # One copy serves all openings of a scope in a pass.
-            scope = settled
-        else:
-            if mode is _NO:  # And once it was entered under reuse, it reuses.
-                mode = source.mode
-            scope = VariableScope.at(place, mode, defaults.over(source.defaults), constraint)
-            if source is target:
-                settled = scope
-        is_open = before is not None and self._scope is not None
-        if opened is not None or in_a_task or is_open:
-            then = (before, self._scope) if is_open else (run, None)
-            links = scope.outer, scope.count, scope.undo
-            scope.undo = opened, by_path, run.task, then, links
-        scope.outer, scope.count = outer, None
-        self._run, self._scope, self._found, self._settled = run, scope, mode, settled
-        run.scope = scope
-        if in_a_task:
             run.task = running_task()
+        target, mode, managers = self._target, self._asked, run.managers
+        default_name, defaults, constraint = self._special or _NOTHING_SPECIAL
+        if managers is not None and self in managers:
+            target, mode = managers[self]
+        elif target is None:
+            target = _unused_name(run, outer, default_name, mode)
+        if type(target) is str:
+            if not _names.is_plain(target):
+                _check_name(run, target)
+            full_name = outer.prefix + target
+            mark = run.opened.enter_name(full_name)
+            if mode is _NO:
+                mode = outer.mode
+            defaults = outer.defaults if defaults is None else defaults.over(outer.defaults)
+            scope = scope_at(full_name, mode, defaults, constraint)
+            settled = target
+        elif isinstance(target, VariableScope):
+            mark = run.opened.enter_object(target.name, run.scope_names)
+            scope = settled = target
+            if target is self._target:  # A copy, which serves all openings in a pass.
+                if mode is _NO:
+                    mode = target.mode
+                defaults = target.defaults if defaults is None else defaults.over(target.defaults)
+                scope = settled = scope_at(target.name, mode, defaults, constraint)
+        else:
+            raise TypeError(f"variable_scope takes a name or a VariableScope, not {target!r}.")
+        if mode is not _NO or settled is not self._target:
+            if managers is None:
+                managers = run.managers = run.new_managers()
+            managers[self] = settled, mode
+        stack.append((scope, self if run.traced else ref(self, lost), mark, task))
         return scope
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        run = self._run
-        if run is None or self._scope is None or run.scope is not self._scope:
-            raise out_of_order(innermost(current_pass()).name)
-        scope = self._scope
-        run.scope = scope.outer
-        if scope.undo is None:
-            self._scope = scope.outer = None
-            if scope.count is None and not run.by_path:
-                return
-            count, scope.count = scope.count, None
+        passes = here.passes
+        run = passes[-1] if passes else current_pass()
+        stack = run.stack
+        depth = len(stack) - 1
+        if depth > 0 and is_by(stack[depth][1], self):
+            run.unwind(depth)
+        elif kind is not None:
+            # An exception on its way out stays itself. Perhaps it is an interrupt, which has kept
+            # inner scopes from being left; they are left with this one, if it is open here.
+            while depth > 0 and not is_by(stack[depth][1], self):
+                depth -= 1
+            run.unwind(depth or len(stack))
         else:
-            count = scope.count
-            opened, by_path, run.task, (self._run, self._scope), links = scope.undo
-            scope.outer, scope.count, scope.undo = links
-            if opened is not None:
-                _take_back(run, opened)
-                run.by_path = by_path
-                return
-        run.close(scope.place.name, count)
+            inside = innermost(run).name
+            raise ScopeOrderError(
+                inside,
+                f"Scopes must be left in the reverse order of entering; {inside!r} is open still. "
+                "Did a generator or a coroutine enter one and pause? Keep `with "
+                "variable_scope(...)` around code without yield and await.",
+            )
 
-
-def out_of_order(inside: str) -> ScopeOrderError:
-    """The error of leaving another scope than ``inside``, the current one."""
-    return ScopeOrderError(
-        inside,
-        f"Scopes must be left in the reverse order of entering; {inside!r} is open still. Did a "
-        "generator or a coroutine enter one and pause? Keep `with variable_scope(...)` around code "
-        "without yield and await.",
-    )
+    def __repr__(self) -> str:
+        target = self._target.name if isinstance(self._target, VariableScope) else self._target
+        return f"variable_scope({target!r})"
 
 
 def _unused_name(run: Pass, outer: VariableScope, default_name: Any, mode: Reuse) -> str:
-    if mode is not _NO:
+    if mode is not Reuse.NO:
         raise ScopeError(
             None,
             "reuse needs a name: variable_scope(None, default_name) takes a name not used yet. "
             f"Give it one: variable_scope({default_name!r}, reuse=True).",
         )
-    prefix = outer.place.prefix
-    return run.unused(prefix + _checked(run, default_name))[len(prefix) :]
+    if not isinstance(default_name, str):
+        raise TypeError(f"variable_scope takes a name as default_name, not {default_name!r}.")
+    _check_name(run, default_name)
+    return run.opened.unused(outer.prefix + default_name)[len(outer.prefix) :]
 
 
-def _place_below(run: Pass, outer: VariableScope, name: Any) -> Place:
-    """The place of a scope not opened in ``outer`` before, remembered if that can be."""
-    if "/" in _checked(run, name):
-        run.by_path = True
-    place = Place(outer.place.prefix + name)
-    below = outer.place.below
-    if not is_dynamo_compiling() and _names.is_plain(name) and len(below) < KEPT:
-        below[name] = place
-    return place
-
-
-def _count_scope(
-    run: Pass, outer: VariableScope | None, name: str
-) -> tuple[bool, dict[str, int | None] | int]:
-    """Count the opening of a scope that there was; returns what is put back when it is left.
-
-    These are the names as they stand now, since those given inside are taken back then; or how many
-    there are, where all inside will be new: none below ``name`` is left if it is not open.
-    """
-    opened, by_path = run.opened, run.by_path
-    if name not in opened:
-        opened[name] = None
-        by_path = by_path or outer is None or name.rpartition("/")[0] != outer.name
-    run.by_path = by_path
-    while outer is not None and not run.by_path:
-        run.by_path, outer = outer.place.name == name, outer.outer
-    return by_path, opened.copy() if run.by_path else len(opened)
-
-
-def _take_back(run: Pass, opened: dict[str, int | None] | int) -> None:
-    if isinstance(opened, dict):
-        run.opened = opened
-    else:
-        while len(run.opened) > opened:
-            run.opened.popitem()
+def _check_name(run: Pass, name: str) -> None:
+    _names.check_scope(name, at_root=not any(run.scope_names))
+    if "/" in name:
+        run.opened.scattered = True
 
 
 def variable_scope(
@@ -479,39 +423,26 @@ def variable_scope(
     """
     if name_or_scope is None and default_name is None:
         raise TypeError("variable_scope(None) needs a default_name: variable_scope(None, 'a').")
-    # No __init__ either: a function is called faster than a class with arguments.
+    # Without an __init__: a function is called faster than a class with arguments.
     opening = Opening()
     opening._target = name_or_scope
     opening._asked = _NO if reuse is None else mode_of(reuse)
-    opening._special = opening._run = None
+    opening._special = None
     plain = initializer is regularizer is dtype is custom_getter is None
-    if not (plain and constraint is default_name is None):
-        defaults = NO_DEFAULTS
+    if not (plain and default_name is constraint is None):
+        defaults = None
         if not plain:
             defaults = Defaults(initializer, regularizer, as_dtype(dtype), custom_getter)
         opening._special = default_name, defaults, constraint
     return opening
 
 
-# The same, for `_traced`, where Dynamo is not to read something else instead.
-open_scope = types.FunctionType(
-    variable_scope.__code__, globals(), "variable_scope", variable_scope.__defaults__
-)
-
-
-def _checked(run: Pass, name: Any) -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"variable_scope takes a name or a VariableScope, not {name!r}.")
-    if not _names.is_plain(name):
-        _names.check_scope(name, at_root=not any(scope.name for scope in run.scopes))
-    return name
-
-
 def innermost(run: Pass) -> VariableScope:
     """The current scope of ``run``; its root is made when first asked for."""
-    if run.scope is None:
-        run.scope = VariableScope.at(ROOT)
-    return run.scope
+    stack = run.stack
+    if not stack:
+        stack.append((scope_at("", _NO, NO_DEFAULTS), None, 0, run.task))
+    return stack[-1][0]
 
 
 def get_variable_scope() -> VariableScope:

@@ -11,14 +11,14 @@ import torch
 from typing_extensions import ParamSpec
 
 from . import _names
+from ._arguments import GraphKeys
 from ._collections import get_collection
-from ._declare import GraphKeys
 from ._default import current_pass
 from ._errors import ScopeError
 from ._getter import CustomGetter
-from ._here import Pass
-from ._scope import Defaults, Place, VariableScope, get_variable_scope, variable_scope
-from ._store import VariableStore
+from ._pass import Pass
+from ._scope import Defaults, VariableScope, get_variable_scope, scope_at, variable_scope
+from ._table import VariableTable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,15 +53,14 @@ class Template(Generic[P, R]):
 
     def _scope_now(self) -> VariableScope:
         run, outer = current_pass(), get_variable_scope()
-        name = _names.join(outer.name, self._unique_name or self._name)
+        name, opened = _names.join(outer.name, self._unique_name or self._name), run.opened
         if not self._unique_name:
-            name = run.unused(name)
-        run.by_path = True
-        run.opened[name] = None
-        run.close(name, None)
+            name = opened.unused(name)
+        opened.scattered = True
+        opened.leave(name, opened.enter_name(name))
         # As in TensorFlow, a scope made now inherits everything but the dtype.
         defaults = Defaults(custom_getter=self._custom_getter).over(outer.defaults)
-        return VariableScope.at(Place(name), outer.mode, replace(defaults, dtype=None))
+        return scope_at(name, outer.mode, replace(defaults, dtype=None))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         run = current_pass()
@@ -150,9 +149,9 @@ class Template(Generic[P, R]):
 
 
 def _refuse_new_trainable(run: Pass, known: int, template: str) -> None:
-    store: VariableStore = run.store
+    table: VariableTable = run.store
     for name in itertools.islice(run.met, known, None):
-        made = store._declared.get(name)
+        made = table._declared.get(name)
         if made is not None and made.trainable and not made.buffer:
             raise ScopeError(
                 name,

@@ -1,14 +1,16 @@
 """Who reads the parameters of a module before it has any; knows nothing of how it gets them."""
 
 import sys
+from collections.abc import Iterable
 from types import FrameType
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from ._declare import Origin
 from ._errors import NotBuiltError
+from ._origin import Origin
+from ._pass import entered
 
 
 class Unbuilt(dict[str, Any]):
@@ -53,6 +55,13 @@ class Unbuilt(dict[str, Any]):
                     "its variables. Build it first: net.build(*example).",
                 )
             frame = frame.f_back
+
+
+def note_reading(modules: Iterable[nn.Module]) -> None:
+    """Note that somebody lists the variables of ``modules``, from outside their passes."""
+    for module in modules:
+        if isinstance(module._parameters, Unbuilt) and entered(module) is None:
+            module._parameters.notice()
 
 
 _PASSING_ON = {"parameters", "named_parameters", "_named_members", "<lambda>"}

@@ -1,22 +1,29 @@
-"""get_variable and its kin: what users ask the current scope for; hold nothing."""
+"""get_variable and its kin: what users ask the current scope for; hold nothing.
+
+A get reads from top to bottom in `get_variable`. Nearly every one is of a variable that is there
+and fits; that is told here, by one comparison with its `Spec`, and the tensor is read where torch
+keeps it. Everything else (making, custom getters, values for initializers, errors, code that runs
+where it should not) goes on from there: the scope completes the request (`_scope`), custom getters
+are asked (`_getter`), the reuse table decides (`_reuse`), the store makes (`_make`).
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import torch
 from torch import get_default_dtype, nn
 
-from ._declare import Constraint, Declaration, DTypeLike, GraphKeys, ShapeLike, as_dtype, as_shape
+from ._arguments import Constraint, DTypeLike, GraphKeys, ShapeLike, members_of
+from ._declaration import Request
 from ._default import current_pass
-from ._errors import naming
-from ._getter import GRAPH_ONLY, CustomGetter, ask, members_of
-from ._here import graph_task, here
-from ._reuse import Reuse, find_or_make, find_or_make_module, is_shape
+from ._getter import CustomGetter
+from ._names import escape
+from ._pass import graph_task, here
+from ._reuse import Reuse, find_or_make, find_or_make_module
 from ._scope import innermost
 from .regularizers import Regularizer
 
 M = TypeVar("M", bound=nn.Module)
-_NO = Reuse.NO
+_NO = Reuse.NO  # To read a member off the class takes longer than the test it is read for.
 
 
 def get_variable(
@@ -86,67 +93,55 @@ def get_variable(
     """
     passes = here.passes
     run = passes[-1] if passes else current_pass()
-    scope = run.scope or innermost(run)
+    stack = run.stack
+    scope = stack[-1][0] if stack else innermost(run)
     defaults = scope.defaults
-    # Nearly every get is of a variable that is there and fits: then nothing has to be resolved.
-    if defaults.plain and custom_getter is None and (initializer is None or callable(initializer)):
-        place = scope.place
-        # The same as in recall, written out: to call it would take a tenth of the time.
-        try:
-            full_name = place.full_names.get(name)
-        except TypeError:  # It is no string.
-            full_name = None
-        if full_name is None:
-            full_name = place.full_name(name, run.declared)
-        made = run.declared.get(full_name)
-        asked = dtype or defaults.dtype
-        if (
-            made is not None
-            and (
-                (made.default_dtype or made.dtype is get_default_dtype())
-                if asked is None
-                else asked is made.dtype
-            )
-            and (
-                (type(shape) is list and shape == made.sizes)
-                or shape is None
-                or is_shape(shape, made)
-            )
-            and not (scope.mode is _NO and full_name in run.met)
-        ):
-            if run.graph_task != graph_task() or run.task is not None:
-                run.check(full_name)
-            run.met[full_name] = None
-            try:
-                return run.attributes["_parameters"][made.key]
-            except KeyError:  # A buffer, or computed from others.
-                return run.store._fetch(made)
-    graph_only = GRAPH_ONLY
-    if custom_getter is not None or not defaults.plain:  # Nobody else sees them.
-        graph_only = {
-            "caching_device": caching_device,
-            "partitioner": partitioner,
-            "validate_shape": validate_shape,
-            "use_resource": use_resource,
-            "synchronization": synchronization,
-            "aggregation": aggregation,
-        }
-    return ask(
-        run,
-        scope,
-        name,
-        shape,
-        dtype,
-        initializer,
-        regularizer,
-        None,
-        trainable,
-        collections,
-        custom_getter,
-        constraint,
-        device,
-        graph_only,
+    if (
+        defaults.plain
+        and custom_getter is None
+        and (initializer is None or callable(initializer))
+        and type(name) is str
+    ):
+        full_name = scope.prefix + name
+        spec = run.specs.get(full_name)
+        if spec is not None:
+            sizes, declared, by_default = spec
+            asked = dtype or defaults.dtype
+            if (
+                (shape is None or ((type(shape) is list) and tuple(shape) == sizes))
+                and (
+                    (by_default or declared is get_default_dtype())
+                    if asked is None
+                    else asked is declared
+                )
+                and not (scope.mode is _NO and full_name in run.met)
+                and run.graph_task == graph_task()
+                and run.task is None
+            ):
+                run.met[full_name] = None
+                found = run.store._parameters.get(full_name)
+                # Else a buffer, computed from others, or a name that a state dict spells otherwise.
+                return run.store._fetch(escape(full_name)) if found is None else found
+    request = Request(
+        name=scope.full_name(name),
+        shape=shape,
+        dtype=dtype,
+        initializer=initializer,
+        regularizer=regularizer,
+        trainable=trainable,
+        collections=collections,
+        constraint=constraint,
+        device=device,
     )
+    graph_only = {
+        "caching_device": caching_device,
+        "partitioner": partitioner,
+        "validate_shape": validate_shape,
+        "use_resource": use_resource,
+        "synchronization": synchronization,
+        "aggregation": aggregation,
+    }
+    return scope.ask(run, request, None, custom_getter, graph_only)
 
 
 def get_local_variable(
@@ -212,25 +207,20 @@ def get_buffer(
         VariableMismatchError: the variable exists and is a parameter.
         ScopeError: as for :func:`get_variable`.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"A buffer's name is a string, not {name!r}.")
     run = current_pass()
     scope = innermost(run)
-    with naming(scope.prefix + name):
-        shape, dtype = as_shape(shape), as_dtype(dtype)
-    request = Declaration(
-        scope.prefix + name,
-        shape,
-        dtype or scope.dtype or torch.get_default_dtype(),
-        scope.initializer if initializer is None else initializer,
+    request = Request(
+        name=scope.full_name(name),
+        shape=shape,
+        dtype=dtype,
+        initializer=initializer,
         trainable=False,
-        collections=members_of(scope.prefix + name, collections),
-        device=None if device is None else torch.device(device),
+        collections=collections,
+        device=device,
         buffer=True,
         persistent=persistent,
-        default_dtype=dtype is None and scope.dtype is None,
     )
-    return find_or_make(run, request, scope.mode)
+    return find_or_make(run, scope.complete(request).plain(), scope.mode)
 
 
 def get_module(name: str, factory: Callable[[], M]) -> M:
@@ -255,8 +245,6 @@ def get_module(name: str, factory: Callable[[], M]) -> M:
         VariableMissingError: the scope only reuses, and the name is new.
         TypeError: the factory gave no module.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"A module's name is a string, not {name!r}.")
     run = current_pass()
     scope = innermost(run)
-    return cast("M", find_or_make_module(run, scope.prefix + name, factory, scope.mode))
+    return cast("M", find_or_make_module(run, scope.full_name(name), factory, scope.mode))

@@ -40,7 +40,7 @@ from timing import (
 )
 
 import torchscope as ts
-from torchscope._declare import Origin
+from torchscope._origin import Origin
 
 SHAPE = "[2, 1, 3, 3]"
 GET = f"get_variable('weights', {SHAPE})"

@@ -7,12 +7,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from torchscope._declare import keeps_all
+from torchscope._arguments import keeps_all
 from torchscope._errors import CheckpointError
 from torchscope._names import escape
 from torchscope._sharded import back_in_parts, in_parts, like
 from torchscope._store import VariableStore
-from torchscope._table import Terms
+from torchscope._walk import names, variables
 
 from . import _names
 from ._mapping import Checkpoint
@@ -20,6 +20,7 @@ from ._names import AssignmentMap
 from ._open import PathLike
 from ._report import Mismatch, Report
 from ._sources import Source, Tensors, opened
+from ._terms import LoadTerms
 
 
 class CheckpointMismatchError(CheckpointError):
@@ -113,7 +114,7 @@ def load(
         for name, there in plan.into.items():
             _read_into(plan.here[name], tensors, there)
         if not store.built:
-            store._hold(held, plan.terms, strict)
+            store._pending.hold(held, strict, terms=plan.terms)
     return plan.report
 
 
@@ -141,7 +142,7 @@ class _Plan:
         self.here, self._dtypes, tied = _variables(store)
         self.into: dict[str, str] = {}  # variables that are there already
         self.waiting: dict[str, str] = {}  # state-dict keys of those that are still to be made
-        self.terms = Terms(exact=True)
+        self.terms = LoadTerms()
         label = "a mapping" if tensors.path is None else str(tensors.path)
         self.report = Report(label)
 
@@ -192,7 +193,7 @@ class _Plan:
                     self.report.left_out.append(names[new])
                 else:
                     self._wait(key, new, names[new])
-            self.terms = Terms(True, frozenset(optional))
+            self.terms = LoadTerms(optional)
         else:
             unused = {names[new] for new in rest}
             there = {name for name, old in spelt.items() if old in unused}
@@ -204,7 +205,7 @@ class _Plan:
                     self._lack(name, new)
             # As in TensorFlow, what a scope there has and the scope here has not is passed over.
             covers = tuple("" if to == "/" else to for _, to in pairs)
-            self.terms = Terms(True, frozenset(self.waiting), covers)
+            self.terms = LoadTerms(self.waiting, covers)
             taken = set(self.report.loaded.values())
             self.report.left_out.extend(names[new] for new in rest if names[new] not in taken)
 
@@ -301,16 +302,12 @@ def _variables(
     """
     here: dict[str, Tensor] = {}
     dtypes: dict[str, torch.dtype] = {}
-    for name, tensor, owner, own_name in store._all():
+    for name, tensor, owner, own_name in variables(store):
         declaration = owner._declared.get(own_name)
         if declaration is None or declaration.persistent:
             here[name] = tensor
-            dtypes[name] = tensor.dtype if declaration is None else declaration.dtype
+            dtypes[name] = tensor.dtype if declaration is None else declaration.spec.dtype
     firsts = {id(tensor): name for name, tensor in here.items()}
-    tied: dict[str, str] = {}
-    for module, prefix in store._walk(store, ""):
-        for own_name, tensor, _, _ in store._own(module):
-            name = prefix + own_name
-            if firsts.get(id(tensor), name) != name:
-                tied[name] = firsts[id(tensor)]
+    found = [(one.full_name, firsts.get(id(one.tensor))) for one in names(store)]
+    tied = {name: first for name, first in found if first not in (None, name)}
     return here, dtypes, tied

@@ -1,0 +1,192 @@
+"""What a get asks for, what a variable was made as, and what of it a later get compares.
+
+Knows of no store, no scope and no value. Three things, each with its own life:
+
+- `Request`: one get. Made where the user's call comes in, completed by the scope, read by whatever
+  makes or finds the variable, then dropped.
+- `Spec`: shape and dtype. All that a get of a variable that is there compares, so it is a plain
+  tuple, one object for all variables that are alike: a million of them cost little, and to Dynamo
+  it is a constant.
+- `Declaration`: all the rest that is known of a variable that was made. It holds no tensor and is
+  never changed, so copies of a store share it; a change makes another (`dataclasses.replace`).
+"""
+
+import functools
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from ._arguments import Constraint, GraphKeys, Shape, as_dtype, as_shape, as_value, members_of
+from ._errors import ScopeError, naming
+from .initializers import Initializer, ones, zeros
+from .regularizers import Regularizer
+
+
+class Spec(NamedTuple):
+    """What a get of a variable compares with what it asks for."""
+
+    shape: Shape
+    dtype: torch.dtype
+    by_default: bool  # nobody said a dtype: it was torch's default when the variable was made
+
+
+@functools.lru_cache(4096)
+def spec_of(shape: Shape, dtype: torch.dtype, by_default: bool) -> Spec:
+    """The one spec of variables that are alike."""
+    return Spec(shape, dtype, by_default)
+
+
+@dataclass(slots=True)
+class Request:
+    """What one get asks for: as given, until `plain`; None stands for the scope's."""
+
+    name: str  # the full name
+    shape: Any = None
+    dtype: Any = None
+    initializer: Any = None
+    regularizer: Regularizer | None = None
+    trainable: Any = None
+    collections: Any = None
+    constraint: Constraint | None = None
+    device: Any = None
+    buffer: bool = False
+    persistent: bool = True
+    by_default: bool = False  # nobody said a dtype, so it is torch's default
+
+    def plain(self) -> "Request":
+        """Make each argument what the rest of the code takes: tuples, torch's dtype and device.
+
+        Raises:
+            ScopeError: collections that are no list, a negative size.
+            TypeError: a shape or a dtype that is none.
+        """
+        with naming(self.name):
+            self.shape, dtype = as_shape(self.shape), as_dtype(self.dtype)
+        self.dtype = dtype or torch.get_default_dtype()
+        self.trainable = self.trainable is not False
+        self.collections = members_of(self.name, self.collections)
+        if _is_local(self.collections):
+            self.buffer, self.persistent = True, False
+        if self.device is not None:
+            self.device = torch.device(self.device)
+        return self
+
+    @property
+    def by_value(self) -> bool:
+        """Whether the initializer is a value, which then brings its own shape and dtype."""
+        return is_value(self.initializer)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the initializer is to be called with the shape; else it brings one."""
+        return self.shape is not None and None not in self.shape
+
+    def brings(self) -> tuple[tuple[int | None, ...] | None, torch.dtype | None]:
+        """Shape and dtype that making it would give, None where only making it would tell."""
+        if self.by_value:
+            with naming(self.name):
+                value = as_value(self.initializer, self.dtype)
+            return tuple(value.shape), value.dtype
+        if self.initializer is not None and not self.complete:
+            return self.shape, None
+        return self.shape, self.dtype
+
+
+@dataclass(slots=True)
+class Declaration:
+    """What a variable was made as."""
+
+    name: str
+    key: str  # in the state dict
+    spec: Spec
+    initializer: Any = None
+    shapeless: bool = False  # the initializer takes no arguments and brings the shape
+    regularizer: Regularizer | None = None
+    constraint: Constraint | None = None
+    trainable: bool = True
+    collections: tuple[Any, ...] = (GraphKeys.GLOBAL_VARIABLES,)
+    buffer: bool = False
+    persistent: bool = True
+    origin: Any = None  # an Origin
+
+    def again(self) -> Request:
+        """The request for its first value, on the CPU."""
+        shape, dtype, _ = self.spec
+        given = None if self.shapeless or is_value(self.initializer) else shape
+        return Request(self.name, given, dtype, self.initializer, device=torch.device("cpu"))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Declaration":
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: picklable(getattr(self, name), name) for name in self.__slots__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        self.spec = spec_of(*self.spec)
+
+
+def declared(
+    request: Request, key: str, shape: Shape, dtype: torch.dtype, origin: Any
+) -> Declaration:
+    """What a variable of this shape and dtype, made for ``request``, is from now on."""
+    initializer = request.initializer
+    kind = initializer.__class__
+    if kind is zeros or kind is ones:  # Written at each get, they are all alike.
+        initializer = _alike(kind, initializer.dtype)
+    by_default = request.by_default and dtype is torch.get_default_dtype()
+    return Declaration(
+        name=request.name,
+        key=key,
+        spec=spec_of(shape, dtype, by_default),
+        initializer=initializer,
+        shapeless=not request.complete and callable(initializer),
+        regularizer=request.regularizer,
+        constraint=request.constraint,
+        trainable=request.trainable,
+        collections=request.collections,
+        buffer=request.buffer,
+        persistent=request.persistent,
+        origin=origin,
+    )
+
+
+@functools.lru_cache
+def _alike(kind: Callable[[Any], Initializer], dtype: torch.dtype | None) -> Initializer:
+    return kind(dtype)
+
+
+def _is_local(members: tuple[Any, ...]) -> bool:
+    return GraphKeys.LOCAL_VARIABLES in members and GraphKeys.GLOBAL_VARIABLES not in members
+
+
+def is_value(initializer: Any) -> bool:
+    """Whether an initializer is a value, which brings its own shape and dtype."""
+    return initializer is not None and not callable(initializer)
+
+
+@dataclass
+class _Lost:
+    """Stands for a function that pickle could not keep, and says so when it is needed."""
+
+    what: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise ScopeError(
+            None,
+            f"The {self.what} was a function that pickle cannot keep (a lambda, or one defined "
+            "inside another), so it is lost in this copy. Define it at the top of a module.",
+        )
+
+
+def picklable(value: Any, what: str) -> Any:
+    """``value`` if pickle can keep it; what else would raise is said when it is called."""
+    try:
+        pickle.dumps(value)
+    except Exception:  # Each type raises what it likes.
+        return _Lost(what)
+    return value

@@ -1,0 +1,207 @@
+"""The first value of a variable, and the random stream that it comes from; knows of no store.
+
+In: a `Request` and the store's seed. Out: a tensor on the CPU that nobody else holds, of the shape
+and dtype asked for; or an error that names the variable. Nothing is kept here.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, cast
+
+import torch
+
+from ._arguments import Shape, as_value, fits, parameters_of
+from ._declaration import Request
+from ._errors import ScopeError, VariableMismatchError, naming
+from .initializers import Initializer, glorot_uniform, ones, stream, zeros
+
+# A copy in the order of its sizes, whatever the original's: safetensors takes no other.
+_DENSE: dict[str, Any] = {"memory_format": torch.contiguous_format}
+
+
+def first_value(request: Request, seed: int) -> torch.Tensor:
+    """The value that ``request``'s initializer gives it, in memory of its own, on the CPU.
+
+    Computed on the CPU whatever the device, so that a seed gives the same values everywhere, and
+    from a random stream of the variable's own: the ambient one stays as it was, or activation
+    checkpointing would compute wrong gradients (dropout drawing other masks the second time).
+    On the meta device there are no values, and an initializer that is not needed is not called.
+
+    Raises:
+        ScopeError: neither a shape nor an initializer that brings one.
+        VariableMismatchError: the initializer gave another shape, dtype or device, or None.
+    """
+    initializer = request.initializer
+    kind = initializer.__class__
+    shape = request.shape
+    if (
+        (kind is zeros or kind is ones)
+        and shape is not None
+        and None not in shape
+        and request.device == _CPU
+        and function_modes() == 0
+    ):  # Then it is known to give what is asked for, and nothing has to be kept from it.
+        return initializer._make(shape, request.dtype)
+    if request.by_value:
+        with naming(request.name):
+            return as_value(request.initializer, request.dtype).detach().clone(**_DENSE)
+    if initializer is None:
+        initializer = _default_initializer(request)
+    elif isinstance(initializer, type):
+        initializer = initializer()
+    if not request.complete and not _needs_no_arguments(initializer):
+        raise ScopeError(
+            request.name,
+            f"Variable {request.name!r} needs a full shape to be made, not {request.shape}: "
+            f"get_variable({_last(request.name)!r}, [3, 4], ...).",
+        )
+    if request.complete and request.device is not None and request.device.type == "meta":
+        return torch.empty(_sizes(request), dtype=request.dtype, device="meta")
+    with own_random_stream(seed, request.name, initializer):
+        return _checked(request, _call(initializer, request))
+
+
+def _default_initializer(request: Request) -> Initializer:
+    """TensorFlow's: Glorot uniform for floats, zeros for integers and booleans."""
+    if request.dtype.is_complex:
+        raise ScopeError(
+            request.name,
+            f"Variable {request.name!r} of dtype {request.dtype} needs an initializer: for example "
+            "initializer=ts.zeros_initializer().",
+        )
+    return glorot_uniform() if request.dtype.is_floating_point else zeros()
+
+
+def _call(initializer: Any, request: Request) -> Any:
+    if not request.complete:
+        return initializer()
+    shape = _sizes(request)
+    if _fills_in_place(initializer):
+        return initializer(torch.empty(shape, dtype=request.dtype))
+    arguments: dict[str, Any] = {"dtype": request.dtype}
+    if not _is_ours(initializer) and _takes_partition_info(initializer):
+        arguments["partition_info"] = None
+    try:
+        return initializer(list(shape), **arguments)
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            raise  # It comes from inside the initializer.
+        raise TypeError(
+            f"The initializer of {request.name!r} cannot be called as f(shape, dtype=dtype): "
+            f"{error}. Write it as `def f(shape, dtype=None)`; one without arguments gives the "
+            "shape itself, so leave `shape` out."
+        ) from error
+
+
+def _checked(request: Request, value: Any) -> torch.Tensor:
+    """What an initializer returned, as a tensor that nobody else holds, if it is what was asked."""
+    asked = request.dtype if request.complete else None
+    if asked is not None and _is_ours(request.initializer):
+        dense = value.is_contiguous() and not value.requires_grad
+        return value if dense else value.detach().contiguous()
+    if not isinstance(value, torch.Tensor) and value is not None:
+        value = torch.as_tensor(value, dtype=asked)  # TensorFlow converts arrays, but no tensors.
+    if value is None:
+        problem = "returned None, not a tensor. Did it forget to return?"
+    elif not fits(request.shape, tuple(value.shape)):
+        problem = f"returned shape {tuple(value.shape)}, not {request.shape}. Make it use `shape`."
+    elif asked is not None and value.dtype != asked:
+        problem = f"returned dtype {value.dtype}, not {asked}. Make it use `dtype`."
+    elif value.device.type not in ("cpu", (request.device or value.device).type):
+        problem = f"returned a tensor on {value.device}. Make it on the CPU; the store moves it."
+    else:
+        return value.detach().clone(**_DENSE)
+    raise VariableMismatchError(request.name, f"The initializer of {request.name!r} {problem}")
+
+
+def _is_ours(initializer: Any) -> bool:
+    """Whether every call is known to give a tensor of its own, which then need not be copied."""
+    kind = initializer if isinstance(initializer, type) else type(initializer)
+    return initializer is None or kind.__module__ == zeros.__module__
+
+
+def _fills_in_place(initializer: Any) -> bool:
+    """Whether it is one of ``torch.nn.init``, such as ``xavier_uniform_``, which fill a tensor."""
+    while isinstance(initializer, functools.partial):
+        initializer = initializer.func
+    return getattr(initializer, "__module__", None) == "torch.nn.init"
+
+
+def _takes_partition_info(initializer: Any) -> bool:
+    plain = type(initializer) is FunctionType and not initializer.__dict__  # It wraps no other.
+    if plain and "partition_info" not in initializer.__code__.co_varnames:
+        return False  # In a tenth of the time that a signature takes.
+    return "partition_info" in parameters_of(initializer)
+
+
+def _needs_no_arguments(initializer: Any) -> bool:
+    takes = parameters_of(initializer).values()
+    return not _fills_in_place(initializer) and all(
+        parameter.default is not parameter.empty
+        or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        for parameter in takes
+    )
+
+
+def _sizes(request: Request) -> Shape:
+    return tuple(size for size in request.shape or () if size is not None)
+
+
+def _last(full_name: str) -> str:
+    return full_name.rpartition("/")[2]
+
+
+def default_device() -> torch.device:
+    """Torch's default device; nearly always nothing has set one, and asking takes long."""
+    return _CPU if function_modes() == 0 else torch.get_default_device()
+
+
+_CPU = torch.device("cpu")
+function_modes: Callable[[], int] = cast("Any", torch._C)._len_torch_function_stack
+
+
+class own_random_stream:  # noqa: N801  - reads as a function: with own_random_stream(...):
+    """Let random values come from a stream of ``full_name``'s own, and be made on the CPU.
+
+    The stream is seeded from the store's seed and the name, so values do not depend on the order
+    of creation, differ between variables and agree between processes that seed alike. Autocast,
+    which would change dtypes, is off.
+
+    An initializer of ours is handed the stream; for any other function torch's own stream on the
+    CPU, which all threads share, is exchanged for it meanwhile.
+    """
+
+    def __init__(self, seed: int, full_name: str, initializer: Any = None) -> None:
+        self._seed, self._full_name = seed, full_name
+        self._ours = initializer is not None and _is_ours(initializer)
+        self._draws = not self._ours or bool(getattr(initializer, "random", True))
+
+    def __enter__(self) -> None:
+        self._contexts: list[Any] = []
+        if default_device().type != "cpu":
+            self._contexts.append(torch.device("cpu"))
+        if torch.is_autocast_enabled("cpu"):
+            self._contexts.append(torch.autocast("cpu", enabled=False))
+        if self._draws:
+            key = f"{self._seed}/{self._full_name}".encode()
+            digest = hashlib.blake2b(key, digest_size=8).digest()
+            seed = int.from_bytes(digest, "little") >> 1
+            if self._ours:
+                self._outer, stream.generator = stream.generator, stream.own
+                stream.own.manual_seed(seed)
+            else:
+                self._outer, stream.generator = stream.generator, None
+                self._state = torch.default_generator.get_state()
+                torch.default_generator.manual_seed(seed)
+        for context in self._contexts:
+            context.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        for context in reversed(self._contexts):
+            context.__exit__(*error)
+        if self._draws:
+            stream.generator = self._outer
+            if not self._ours:
+                torch.default_generator.set_state(self._state)

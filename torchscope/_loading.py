@@ -1,0 +1,92 @@
+"""Whether a state dict fits a module that holds stores; checks everything, changes nothing."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from . import _names
+from ._errors import StateDictError
+from ._table import _EXTRA, VariableTable
+
+
+def check_fits(table: VariableTable, state_dict: Mapping[str, Any], strict: bool) -> None:
+    """Raise a StateDictError that lists all that does not fit."""
+    misfits = [*_misfits(table, state_dict, strict)]
+    if not misfits:
+        return
+    listed = "\n  ".join(misfits)
+    cure = "To load what fits by name: load_state_dict(state_dict, strict=False)."
+    if not strict:
+        cure = "Leave these out of the state dict, or make the variables fit."
+    raise StateDictError(
+        None,
+        f"The state dict does not fit this {type(table).__name__}; nothing was loaded.\n  "
+        f"{listed}\n{cure}",
+    )
+
+
+def _misfits(table: VariableTable, state_dict: Mapping[str, Any], strict: bool) -> Iterator[str]:
+    given = {key: value for key, value in state_dict.items() if not key.endswith(_EXTRA)}
+    modules = dict(cast("Any", table.named_modules(remove_duplicate=False)))
+    judged = {path: module for path, module in modules.items() if _reads_its_own_names(module)}
+    expected: dict[str, torch.Tensor] = {}
+    for path, module in judged.items():
+        prefix = path + "." if path else ""
+        if isinstance(module, VariableTable):
+            module._respell(given, prefix)
+        unkept = module._non_persistent_buffers_set
+        for key, tensor in {**module._parameters, **module._buffers}.items():
+            if tensor is not None and key not in unkept:
+                expected[prefix + key] = tensor
+    for key, tensor in expected.items():
+        value = given.get(key, given)
+        if value is given:
+            if strict:
+                yield f"{_names.unescape(key)!r} is missing{_like(key, given, expected)}"
+        elif (
+            isinstance(value, torch.Tensor)
+            and value.shape != tensor.shape
+            and (tensor.ndim, value.ndim) != (0, 1)
+        ):
+            shapes = f"{tuple(tensor.shape)} here, {tuple(value.shape)} in the state dict"
+            yield f"{_names.unescape(key)!r} has shape {shapes}"
+    for key, value in given.items():
+        if key in expected and isinstance(value, torch.Tensor):
+            continue
+        path = key.rpartition(".")[0]
+        while path not in modules:
+            path = path.rpartition(".")[0]
+        owner = judged.get(path)
+        waits = isinstance(owner, VariableTable) and not owner._built
+        if owner is None:
+            continue
+        if not isinstance(value, torch.Tensor) and (waits or key in expected):
+            yield f"{_names.unescape(key)!r} is no tensor but {value!r}"
+        elif strict and not waits and key not in expected:
+            yield f"{_names.unescape(key)!r} is unexpected{_like(key, expected, given)}"
+
+
+def key_in(module: nn.Module, name: str) -> str:
+    """The state-dict key of what is called ``name`` below ``module``: ``h0.w`` of ``h0/w``."""
+    for key, child in module._modules.items():
+        below = _names.unescape(key) + "/"
+        if child is not None and name.startswith(below):
+            return f"{key}.{key_in(child, name.removeprefix(below))}"
+    return _names.escape(name) if isinstance(module, VariableTable) else name
+
+
+def _reads_its_own_names(module: nn.Module) -> bool:
+    """Whether loading reads just the names that the module has; BatchNorm and hooks may not."""
+    load = cast("Any", type(module))._load_from_state_dict
+    plain = isinstance(module, VariableTable) or load is nn.Module._load_from_state_dict
+    return plain and not module._load_state_dict_pre_hooks
+
+
+def _like(key: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """The nearest of the names that are there, and not here, too."""
+    others = [other for other in there if other not in here][:10_000]
+    close = difflib.get_close_matches(key, others, n=1)
+    return f"; there is {_names.unescape(close[0])!r}" if close else ""

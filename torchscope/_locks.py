@@ -1,0 +1,43 @@
+"""The lock under which a store makes variables, and what a fork does to it; knows no variable.
+
+It is held while an initializer runs, which may take long, or wait for another thread: so each store
+has its own. It is re-entrant, since an initializer may ask for another variable. Reading takes no
+lock: a finished variable is entered into the tables without a call in between (`_table._register`).
+"""
+
+import os
+import threading
+import weakref
+from typing import Any
+
+
+class Lock:
+    """A re-entrant lock that copies and pickles as a new one, and is free in a forked child."""
+
+    __slots__ = ("__weakref__", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        _all.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> Any:
+        return Lock, ()
+
+
+_all: "weakref.WeakSet[Lock]" = weakref.WeakSet()
+
+
+def _free_in_child() -> None:
+    """Only the forking thread lives on in a child; who held a lock there does not."""
+    for lock in list(_all):
+        lock._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no forks.
+    os.register_at_fork(after_in_child=_free_in_child)

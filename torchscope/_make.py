@@ -1,0 +1,306 @@
+"""Making a variable or a module under a name that is free; knows nothing of scopes and reuse.
+
+In: a store, whose lock is held, and a `Request`, or a module's factory. Out: the variable, kept in
+the store with its declaration; or an error, and nothing has changed. Everything that can be
+refused is checked first: where code runs (traced, inside a transform, in a replica), the name, and
+the value against what was asked for. The value is the one that was loaded for the name, or else
+the initializer's.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+from torch import is_inference_mode_enabled as is_inferring
+from torch import nn
+from torch.compiler import is_compiling
+
+from . import _names
+from ._arguments import fits, keeps_all
+from ._declaration import Request, declared, picklable
+from ._errors import (
+    NotBuiltError,
+    ScopeError,
+    StateDictError,
+    VariableExistsError,
+    VariableMismatchError,
+)
+from ._initial import default_device, first_value, function_modes, own_random_stream
+from ._loading import key_in
+from ._origin import Origin, warn
+from ._pass import here
+from ._table import VariableTable
+from ._unbuilt import Unbuilt
+
+_C = cast("Any", torch._C)
+
+
+@dataclass
+class MadeModule:
+    """How a module kept under a name was made."""
+
+    factory: Callable[[], nn.Module]
+    origin: Origin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "MadeModule":
+        return replace(self)  # The factory is a function: shared, never copied.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"factory": picklable(self.factory, "factory"), "origin": self.origin}
+
+
+# ---- a variable ----------------------------------------------------------------------------------
+
+
+def make_variable(table: VariableTable, request: Request) -> torch.Tensor:
+    """Make the variable that ``request`` asks for, or take the value loaded for it."""
+    if is_inferring():  # A tensor made then could never be trained.
+        with torch.inference_mode(False):
+            return make_variable(table, request)
+    check_can_make(table, "Variable", request.name)
+    if request.device is None:
+        request.device = table._device or default_device()
+    request.name = sys.intern(request.name)  # One string for it in all tables.
+    key = sys.intern(_names.escape(request.name))
+    origin = Origin.here()
+    pending = table._pending
+    loaded = pending.key(request.name) if pending.values else None
+    if loaded is not None:
+        value = pending.values[loaded]
+        dtype = _loaded_as(table, request, value, origin)
+        if pending.assign:
+            value = value.detach()
+        else:
+            value = _placed(table, value, request.device, dtype)
+    else:
+        value = first_value(request, table._seed)
+        dtype = value.dtype
+        value = _placed(table, value, request.device, dtype)
+    warn_of_late(table, "Variable", request.name, origin)
+    declaration = declared(request, key, tuple(value.shape), dtype, origin)
+    variable = table._register(declaration, value)
+    if loaded is None and request.persistent:
+        pending.lack(request.name)
+    if here.kept is not None and not variable.requires_grad:
+        here.kept.append((variable, variable.detach().clone()))
+    return variable
+
+
+def regularize(table: VariableTable, name: str) -> None:
+    """Call a new variable's regularizer, to tell whether it gives a loss; if not, forget it.
+
+    As in TensorFlow after the variable is kept: if it raises, the variable stays.
+    """
+    with table._lock, torch.no_grad():
+        made = table._declared[name]
+        regularizer = made.regularizer
+        table._declared[name] = replace(made, regularizer=None)
+        if regularizer and regularizer(table._fetch(made.key)) is not None:
+            table._declared[name] = made
+
+
+def _placed(
+    table: VariableTable, value: torch.Tensor, device: torch.device, dtype: torch.dtype
+) -> torch.Tensor:
+    """``value`` where new variables of the store go, and as what its floats were made."""
+    if table._float_dtype is not None and dtype.is_floating_point:
+        dtype = table._float_dtype
+    if value.device == device and value.dtype is dtype:
+        return value
+    return value.to(device, dtype)
+
+
+def _loaded_as(
+    table: VariableTable, request: Request, value: torch.Tensor, origin: Origin
+) -> torch.dtype:
+    """The dtype that the variable has by its declaration, if what was loaded fits."""
+    pending = table._pending
+    if not request.complete and callable(request.initializer):
+        first = first_value(request, table._seed)
+        shape, dtype = tuple(first.shape), first.dtype
+    else:
+        shape, dtype = request.brings()
+    if not fits(shape, tuple(value.shape)):
+        raise VariableMismatchError(
+            request.name,
+            f"Variable {request.name!r} is asked for with shape {shape}, but was loaded "
+            f"with {tuple(value.shape)}. Load a state dict that fits, or drop the value: "
+            f"del store[{request.name!r}].",
+        )
+    if pending.terms.exact and not keeps_all(value.dtype, dtype or value.dtype):
+        raise VariableMismatchError(
+            request.name,
+            f"Variable {request.name!r} is asked for with dtype {dtype}, but was loaded as "
+            f"{value.dtype}. Convert the value before it is loaded, or drop it: "
+            f"del store[{request.name!r}].",
+        )
+    if request.device is not None and request.device.type == "meta" and not pending.assign:
+        warn(
+            origin,
+            f"The value loaded for {request.name!r} is lost: the variable is made on the meta "
+            "device. Load with load_state_dict(state_dict, assign=True).",
+        )
+    return dtype or request.dtype
+
+
+# ---- whether it can be made ----------------------------------------------------------------------
+
+
+def check_can_make(table: VariableTable, what: str, name: str) -> None:
+    """Raise if ``name`` cannot be made now, here, or at all."""
+    if (
+        is_compiling()
+        or _C._is_tracing()
+        or _C._are_functorch_transforms_active()
+        or (_C._len_torch_dispatch_stack() or function_modes())
+        or (table._finalized or "_is_replica" in table.__dict__)
+    ):  # Nearly never; then it is to be said what it is, unless the modes are harmless.
+        _check_surroundings(table, what, name)
+    _names.check_variable(name)
+    for other, made in table._made_modules.items():  # A module's parameters have such names.
+        if f"{name}/".startswith(f"{other}/"):
+            raise VariableExistsError(
+                name,
+                f"{what} {name!r} would lie in the module {other!r}, made at {made.origin}. "
+                "Use another name.",
+            )
+
+
+def _check_surroundings(table: VariableTable, what: str, name: str) -> None:
+    advice = "Build the model before: net.build(*example)."
+    if is_compiling() or _C._is_tracing() or _is_fx_tracing():
+        problem = "would have to be made while the model is traced (compiled or exported)."
+    elif _C._are_functorch_transforms_active():
+        problem = "would have to be made inside a function transform, and be lost with it."
+        advice = "Ask for it outside the transform first, or build: net.build(*example)."
+    elif table.__dict__.get("_is_replica"):
+        problem = "would have to be made in a replica of DataParallel, and be lost with it."
+    elif table._finalized:
+        problem = f"is new, but the store is finalized.{table._nearest(name)}"
+    else:
+        return
+    raise NotBuiltError(name, f"{what} {name!r} {problem} {advice}")
+
+
+def _is_fx_tracing() -> bool:
+    # It puts a mode on one of torch's two stacks, on that of functions if it traces pre-dispatch.
+    fx = sys.modules.get("torch.fx.experimental.proxy_tensor")
+    return fx is not None and fx.get_proxy_mode() is not None
+
+
+def warn_of_late(table: VariableTable, what: str, name: str, origin: Origin) -> None:
+    """Warn of a variable that comes after somebody has taken stock of all there are."""
+    parameters = table._parameters
+    if table._built and not table._grows:
+        warn(
+            origin,
+            f"{what} {name!r} is made after the net was built: an optimizer, DDP or FSDP made "
+            "before does not hold it. Build with inputs that reach it: net.build(*example); "
+            "net.finalize() makes this an error.",
+        )
+    elif isinstance(parameters, Unbuilt) and parameters.read_at is not None:
+        read_at, parameters.read_at = parameters.read_at, None
+        warn(
+            origin,
+            f"The net's parameters were read at {read_at}, before any was made: whoever read "
+            "them (an optimizer?) holds none. Build it first: net.build(*example).",
+        )
+
+
+# ---- a module ------------------------------------------------------------------------------------
+
+
+def make_module(
+    table: VariableTable, full_name: str, factory: Callable[[], nn.Module]
+) -> nn.Module:
+    """Make the module ``full_name``, and give it what was loaded for it."""
+    if is_inferring():
+        with torch.inference_mode(False):
+            return make_module(table, full_name, factory)
+    check_can_make(table, "Module", full_name)
+    for name in [*table._declared, *table._made_modules]:
+        if f"{name}/".startswith(f"{full_name}/"):
+            made = table._declared.get(name) or table._made_modules[name]
+            raise VariableExistsError(
+                full_name,
+                f"Module {full_name!r} would take the name of {name!r}, made at "
+                f"{made.origin}. Use another name.",
+            )
+    module = _from_factory(table, full_name, factory)
+    device = table._device or default_device()
+    if table._device is not None or device.type != "cpu":
+        module.to(device)
+    module.to(table._float_dtype).train(table.training)
+    taken = _load_into(table, full_name, module)
+    origin = Origin.here()
+    warn_of_late(table, "Module", full_name, origin)
+    table.add_module(_names.escape(full_name), module)
+    table._made_modules[full_name] = MadeModule(factory, origin)
+    for key in taken:
+        del table._pending.values[key]
+    if here.kept is not None:
+        here.kept += [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    return module
+
+
+def _from_factory(
+    table: VariableTable, full_name: str, factory: Callable[[], nn.Module]
+) -> nn.Module:
+    with own_random_stream(table._seed, full_name):
+        module = None if isinstance(factory, nn.Module) else factory()
+    if isinstance(module, nn.Module):
+        return module
+    problem = f"gave {type(module).__name__}, not an nn.Module"
+    if isinstance(factory, nn.Module):
+        problem = "is a module itself, not a function that makes one"
+    last = full_name.rpartition("/")[2]
+    raise TypeError(
+        f"The factory of {full_name!r} {problem}. For example "
+        f"get_module({last!r}, lambda: nn.Linear(3, 4))."
+    )
+
+
+def _load_into(table: VariableTable, full_name: str, module: nn.Module) -> list[str]:
+    """Give ``module`` what was loaded for names below its own; returns the keys of that."""
+    pending = table._pending
+    below = pending.below(full_name)
+    is_store = isinstance(module, VariableTable)
+    try:
+        if below:
+            expected = module.state_dict()
+            values: dict[str, torch.Tensor] = {}
+            for key, (name, value) in below.items():
+                if name.startswith("/"):  # From a checkpoint, where it may be an optimizer's.
+                    name = key_in(module, _names.unescape(name[1:]))
+                    if not is_store and key in pending.terms.optional and name not in expected:
+                        continue
+                values[name] = value
+            module.load_state_dict(values, pending.strict, pending.assign)
+        if pending.lacking is not None and isinstance(module, VariableTable):
+            # A block for which there is nothing lacks all of it.
+            module._pending.hold({}, pending.strict, pending.assign, pending.terms.below(full_name))
+    except RuntimeError as error:
+        raise StateDictError(
+            full_name,
+            f"What was loaded does not fit the module {full_name!r}: {error} Load a state dict "
+            "that fits, or drop what does not: del store[name].",
+        ) from error
+    return list(below)
+
+
+def reset_module(table: VariableTable, full_name: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Each tensor of a kept module but blocks', with the value that a first build gave it."""
+    with own_random_stream(table._seed, full_name):
+        fresh = table._made_modules[full_name].factory().state_dict()  # Blocks are stores, too.
+    kept = table._modules[_names.escape(full_name)]
+    tensors = cast("nn.Module", kept).state_dict(keep_vars=True)
+    gone = fresh.keys() - tensors.keys()
+    if gone:
+        raise ScopeError(
+            full_name,
+            f"Module {full_name!r} no longer has what it was made with: {sorted(gone)}. "
+            "Remove its parametrization or pruning before you reset it.",
+        )
+    return [(tensors[key], value) for key, value in fresh.items()]

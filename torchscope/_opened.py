@@ -1,0 +1,86 @@
+"""Which scopes a pass has opened, as far as default names ask; knows of names alone.
+
+In: the full name of each scope that is opened or left. Out: the first of ``layer``, ``layer_1``,
+... that no scope has used. TensorFlow keeps a table of counts, name -> how often opened, and only
+ever asks whether a count is zero (tensorflow/python/ops/variable_scope.py, `_VariableScopeStore`).
+Leaving a scope that was opened by its name zeroes the counts below it; leaving one that was entered
+as an object puts the whole table back as it stood at entering.
+
+Copying and searching the table, as TensorFlow does, would take time in proportion to all names at
+each scope. But a name opened inside a scope nearly always lies below it, and a dict keeps the order:
+so what a scope has added is what comes after the length at its entering, and is popped off. Only
+when a name was opened elsewhere than directly below the current scope (`variable_scope("a/b")`, or
+an object of another place) the table is searched or copied: then it is `scattered`.
+"""
+
+from typing import TypeAlias
+
+# What leaving a scope needs: the length of the table at its entering; or, of one entered as an
+# object, also whether the table was scattered then, and the table itself if it is now.
+Mark: TypeAlias = "int | tuple[bool, int | dict[str, int | None]]"
+
+
+class Opened:
+    """The names opened; a name to which numbers were added has the last of them."""
+
+    __slots__ = ("names", "scattered")
+
+    def __init__(self) -> None:
+        self.names: dict[str, int | None] = {}
+        self.scattered = False
+
+    def enter_name(self, full_name: str) -> Mark:
+        """Count a scope that continues the current one."""
+        self.names[full_name] = None
+        return len(self.names)
+
+    def enter_object(self, full_name: str, around: list[str]) -> Mark:
+        """Count a scope that was there before, entered inside those named ``around``."""
+        names, before = self.names, self.scattered
+        if full_name not in names:  # Its own count stays when it is left.
+            names[full_name] = None
+            before = before or full_name.rpartition("/")[0] != around[-1]
+        # Inside itself, what it opens may lie before the mark.
+        self.scattered = before or full_name in around
+        return before, dict(names) if self.scattered else len(names)
+
+    def leave(self, full_name: str, mark: Mark) -> None:
+        """Take back what the scope has opened; once more does no harm."""
+        if isinstance(mark, tuple):
+            self.scattered, kept = mark
+            if isinstance(kept, dict):
+                self.names = dict(kept)
+            else:
+                self._shorten(kept)
+        elif not full_name:  # TensorFlow takes "" as the beginning of every name.
+            self.names = {}
+        elif self.scattered:
+            self.forget_below(full_name)
+        else:
+            self._shorten(mark)
+
+    def _shorten(self, length: int) -> None:
+        while len(self.names) > length:
+            self.names.popitem()
+
+    def forget_below(self, full_name: str) -> None:
+        """Zero the counts below ``full_name``."""
+        below = full_name + "/"
+        self.names = {name: last for name, last in self.names.items() if not name.startswith(below)}
+
+    def unused(self, full_name: str) -> str:
+        """``full_name``, or the first of ``full_name_1``, ``full_name_2``, ... not opened yet."""
+        names = self.names
+        if full_name not in names:
+            return full_name
+        number = (names[full_name] or 0) + 1
+        while (numbered := f"{full_name}_{number}") in names:
+            number += 1
+        names[full_name] = number
+        return numbered
+
+    def copy(self) -> "Opened":
+        """The same names, to go on from separately."""
+        other = Opened()
+        other.names, other.scattered = dict(self.names), self.scattered
+        return other

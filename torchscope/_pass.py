@@ -1,0 +1,284 @@
+"""Where this thread is: the stores that it has entered, one pass each; no variable's value.
+
+A *pass* is one run of a model's code by one thread. In: scopes that are opened and left, names that
+are met. Out: the current scope, whether a name was met before, the next default name.
+
+All that an open scope needs for being left lies here, in the stack, and not on the object that
+`with` holds: that one may be entered twice, or by several threads at once. The stack changes by one
+`append` at entering and one `pop` at leaving, and leaving takes off whatever an interrupt (Ctrl-C,
+a signal's handler) has kept from being left inside.
+"""
+
+import asyncio
+import threading
+import types
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar, cast
+from weakref import ref
+
+import torch
+from torch.compiler import is_dynamo_compiling
+
+from ._dynamo import never_compiled, reads_instead, uncompiled
+from ._errors import NotBuiltError, ScopeOrderError
+from ._opened import Mark, Opened
+
+R = TypeVar("R")
+
+_C = cast("Any", torch._C)
+
+
+# While Dynamo traces, `graph_task` gives another number. So one comparison at each get tells code
+# that runs in another backward pass than its own, and compiled code in a pass that began before it
+# (which has to touch nothing that changes from call to call).
+def _tracing() -> int:
+    return -2
+
+
+@reads_instead(_tracing)
+def graph_task() -> int:
+    """The backward pass that runs in this thread, -1 for none."""
+    return _C._current_graph_task_id()
+
+
+def _no_loop() -> bool:
+    return False
+
+
+@reads_instead(_no_loop)
+def in_event_loop() -> bool:
+    """Whether this thread runs an asyncio event loop, so that tasks may interleave."""
+    return asyncio._get_running_loop() is not None  # `current_task` raises where no loop runs.
+
+
+def running_task() -> Any:
+    """The asyncio task that runs now, or None."""
+    return asyncio.current_task() if in_event_loop() else None
+
+
+# An open scope: the scope; whose `with` it is, see `is_by`; the mark for leaving it, see `_opened`;
+# and the asyncio task that had opened the scope around it. A plain tuple: one is made at each
+# opening, and any class takes several times as long.
+Open: TypeAlias = tuple[Any, Any, Mark, Any]
+
+
+def is_by(by: Any, opening: Any) -> bool:
+    """Whether ``opening`` is what opened a scope: itself while tracing, else behind a reference."""
+    return by is opening or (isinstance(by, ref) and by() is opening)
+
+
+def lost(by: Any) -> None:
+    """Leave a scope whose `with` is gone: an interrupt came just before it could leave it.
+
+    Called when the object that opened the scope dies while the scope is open.
+    """
+    for run in (*here.passes, here.endless):
+        for depth, open_ in enumerate(() if run is None else run.stack):
+            if open_[1] is by:
+                cast("Pass", run).unwind(depth)
+                return
+
+
+class Pass:
+    """One run of a model's code by one thread, from entering a store to leaving it.
+
+    TensorFlow 1's rules hold within a pass as they did within a graph; variables outlive it.
+    """
+
+    __slots__ = ("_templates", "_values", "begun", "graph_task", "managers", "met", "opened")
+    __slots__ += ("specs", "stack", "store", "task", "traced")
+
+    again = False  # whether it runs again what another pass has run
+    endless = False  # whether it is the default store's, which no leaving ends
+
+    def __init__(self, store: Any) -> None:
+        self.traced = is_dynamo_compiling()
+        self.store = store
+        self.specs: Any = store._specs_for(self.traced)
+        self.stack: list[Open] = []  # the open scopes, the root's first, once it is asked for
+        self.begun = 1  # how many of them the pass has to end with, at most
+        self.opened = Opened()
+        self.met: dict[str, None] = {}  # the names met, in order
+        # What objects that `with` was given remember of their first entering, as in TensorFlow.
+        self.managers: Any = None
+        self._values = self._templates = None
+        self.graph_task = graph_task()
+        self.task = running_task()
+
+    @property
+    def values(self) -> dict[Any, list[tuple[str, Any]]]:
+        """What was put into collections, with the scope's name; few passes have any."""
+        if self._values is None:
+            self._values: dict[Any, list[tuple[str, Any]]] | None = {}
+        return self._values
+
+    @property
+    def templates(self) -> dict[Any, Any]:
+        """What templates' calls left."""
+        if self._templates is None:
+            self._templates: dict[Any, Any] | None = {}
+        return self._templates
+
+    def new_managers(self) -> Any:
+        """A table for `managers`; most passes need none."""
+        return {}
+
+    @property
+    def scope_names(self) -> list[str]:
+        """The names of the open scopes, innermost last."""
+        return [scope.name for scope, *_ in self.stack]
+
+    # ---- scopes ----------------------------------------------------------------------------
+
+    def unwind(self, depth: int) -> None:
+        """Leave all scopes but the ``depth`` outermost.
+
+        Counts first: interrupted in between, a scope is left once more, which changes nothing.
+        """
+        stack, opened = self.stack, self.opened
+        while len(stack) > depth:
+            scope, _, mark, self.task = stack[-1]
+            if mark != len(opened.names) or opened.scattered:  # Else it has opened nothing.
+                opened.leave(scope.name, mark)
+            del stack[-1:]
+
+    # ---- the pass itself -------------------------------------------------------------------
+
+    def __enter__(self) -> "Pass":
+        """Make this the current pass; one that is current already may be entered again."""
+        if self.task is not None and self.task is not running_task():
+            raise ScopeOrderError(
+                None,
+                "This store was entered by another asyncio task of this thread, which has not left "
+                "it. Leave it before you await: keep `with store:` around code without await.",
+            )
+        here.passes.append(self)
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        passes = here.passes
+        in_order = bool(passes) and passes[-1] is self
+        if in_order:
+            passes.pop()
+        else:
+            # Whatever lies above was left open, by a generator perhaps; it must not outlive this.
+            del passes[passes.index(self) if self in passes else len(passes) :]
+        if error is None:
+            if not in_order:
+                raise _left_open()
+            if not self.endless and self not in passes:
+                self.end()
+
+    def end(self) -> None:
+        """The pass has run to its end without an exception, and is no longer current."""
+        if len(self.stack) > self.begun:
+            name = self.scope_names[-1]
+            raise ScopeOrderError(
+                name,
+                f"The pass ended inside the scope {name!r}. Did a generator enter it and "
+                "pause? Keep `with variable_scope(...)` around code without yield.",
+            )
+        if not self.again:
+            if self._values:  # A bound function may keep the pass; not the step's graph.
+                self._values.clear()
+            self.store._pass_ended()
+
+    def check(self, full_name: str) -> None:
+        """Raise if whoever asks for ``full_name`` is not the code that began this pass."""
+        if not self.traced and self.graph_task != graph_task():
+            raise NotBuiltError(
+                full_name,
+                f"{full_name!r} was asked for while gradients are computed, outside the pass that "
+                "first ran this code (activation checkpointing runs it again). Bind the function "
+                "to its pass: torch.utils.checkpoint.checkpoint(ts.bind(fn), ...).",
+            )
+        self.check_task(full_name)
+
+    def check_task(self, full_name: str) -> None:
+        """Raise if another asyncio task than the one that runs opened the innermost scope."""
+        if self.task is not None and self.task is not running_task():
+            raise ScopeOrderError(
+                full_name,
+                f"{full_name!r} was asked for in a scope that another asyncio task has entered. "
+                "Leave the scope before you await, or enter a store of its own in each task.",
+            )
+
+
+class _Here(threading.local):
+    """This thread's passes, innermost last; made in `__init__`, the form that Dynamo can trace."""
+
+    def __init__(self) -> None:
+        self.passes: list[Pass] = []
+        self.endless: Pass | None = None  # this thread's share of the default store's pass
+        # While a module is built: what is not trained, with the value to be put back.
+        self.kept: list[tuple[torch.Tensor, torch.Tensor]] | None = None
+
+
+here = _Here()
+
+
+def _left_open() -> ScopeOrderError:
+    return ScopeOrderError(
+        None,
+        "Stores must be left in the reverse order of entering. Did a generator or a coroutine "
+        "enter one and pause? Keep `with store:` around code without yield and await.",
+    )
+
+
+_LATER = types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType
+
+
+def whole(result: Any) -> Any:
+    """``result``, unless it has yet to run: after its pass, it would fill another store."""
+    if isinstance(result, _LATER):
+        kind = type(result).__name__
+        if isinstance(result, types.CoroutineType):
+            result.close()  # Else Python complains that nobody awaited it.
+        raise ScopeOrderError(
+            None,
+            f"The function returned a {kind}, which would run after its pass has "
+            "ended, in another store. Write it without yield and await.",
+        )
+    return result
+
+
+def run_pass(store: Any, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
+    """Run ``fn`` as one pass over ``store``."""
+    if is_dynamo_compiling() and not store._built:
+        return first_pass(store, fn, args, kwargs)
+    return _run(store, fn, args, kwargs)
+
+
+@never_compiled(
+    "Variables are made in the first pass, which cannot be compiled. "
+    "Build the module first: net.build(*example)."
+)
+def first_pass(store: Any, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
+    """Run a pass that may have to make variables: never compiled, nor what it calls."""
+    return uncompiled(_run)(store, fn, args, kwargs)
+
+
+def _run(store: Any, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
+    passes = here.passes
+    depth = len(passes)
+    run = Pass(store)
+    passes.append(run)
+    # Not `with run:`. Between a block and the first line of an `__exit__` an interrupt can slip in,
+    # and the pass would stay; into a `finally` it cannot.
+    try:
+        result = whole(fn(*args, **kwargs))
+        in_order = len(passes) > depth and passes[-1] is run
+    finally:
+        del passes[depth:]
+    if not in_order:
+        raise _left_open()
+    run.end()
+    return result
+
+
+def entered(store: Any) -> Pass | None:
+    """The innermost pass in which this thread is in ``store`` now, or None."""
+    for run in reversed(here.passes):
+        if run.store is store:
+            return run
+    return None

@@ -1,0 +1,127 @@
+"""From a store down: the stores and modules kept in it, and every variable by its full name.
+
+In: a store. Out: lists, each taken at one look (another thread may be making variables), with
+names joined by slashes: `model/h0` + `attn/w` is `model/h0/attn/w`. Changes nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from . import _names
+from ._table import VariableTable
+
+T = TypeVar("T")
+
+
+class Found(NamedTuple):
+    """A variable, as a walk finds it."""
+
+    full_name: str  # from the store where the walk began
+    tensor: torch.Tensor
+    table: VariableTable  # the store that holds it, or that holds its module
+    name: str  # its name there; "" for a tensor of another module
+
+
+def walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[nn.Module, str]]:
+    """Each module from here down, with what the names in it begin with."""
+    yield module, prefix
+    for key, child in items(module._modules):
+        if child is None:
+            continue
+        below = f"{prefix}{_names.unescape(key)}/"
+        # What parametrize computes a variable from is named after the variable.
+        computed = isinstance(module, VariableTable) and is_parametrized(module)
+        computed = computed and key == "parametrizations"
+        yield from walk(child, prefix if computed else below)
+
+
+def tables(module: nn.Module) -> list[VariableTable]:
+    """The stores from here down, each once."""
+    found = {id(m): m for m, _ in walk(module) if isinstance(m, VariableTable)}
+    return list(found.values())
+
+
+def variables(table: VariableTable) -> Iterator[Found]:
+    """Each variable once.
+
+    Parameters and buffers of other modules kept here have a name, too, or an optimizer made from a
+    list would leave them untrained.
+    """
+    seen: set[int] = set()
+    for found in names(table):
+        if id(found.tensor) not in seen:
+            seen.add(id(found.tensor))
+            yield found
+
+
+def names(table: VariableTable) -> Iterator[Found]:
+    """Each name of a variable; one that a module uses twice has two."""
+    for module, prefix in walk(table):
+        for found in own(module, table):
+            yield found._replace(full_name=prefix + found.full_name) if prefix else found
+
+
+def own(module: nn.Module, around: VariableTable) -> Iterator[Found]:
+    """What ``module`` itself holds, by its names in ``module``."""
+    tensors = dict([*items(module._parameters), *items(module._buffers)])
+    table = module if isinstance(module, VariableTable) else around
+    declared = items(module._declared) if isinstance(module, VariableTable) else []
+    left = len(tensors)
+    for name, declaration in declared:
+        tensor = tensors.get(declaration.key)
+        if tensor is not None:
+            left -= 1
+        else:
+            tensor = module.__dict__.get(declaration.key)
+        # What parametrize or prune computes from others is no leaf, or no attribute.
+        if isinstance(tensor, nn.Parameter) or (tensor is not None and tensor.is_leaf):
+            yield Found(name, tensor, table, name)
+    if left:
+        ours = {declaration.key for _, declaration in declared}
+        for key, tensor in tensors.items():
+            kept = key not in ours and key not in module._non_persistent_buffers_set
+            if kept and tensor is not None:
+                full_name = _names.unescape(key) if table is module else key
+                yield Found(full_name, tensor, table, "")
+
+
+def items(table: Mapping[str, T]) -> list[tuple[str, T]]:
+    """What a table of a module holds now."""
+    return list(dict(table).items())
+
+
+def locate(table: VariableTable, variable: torch.Tensor) -> Found | None:
+    """The variable, as it is found from ``table``; None if it is not there."""
+    # The last walk is kept; whether an entry still holds is asked of the module each time.
+    known: dict[int, tuple[str, VariableTable, str]] = table._names_by_id
+    found = known.get(id(variable))
+    if found is None or not _holds(found[1], found[2], variable):
+        known = {id(one.tensor): (one.full_name, one.table, one.name) for one in variables(table)}
+        table._names_by_id = known
+        found = known.get(id(variable))
+    return None if found is None else Found(found[0], variable, found[1], found[2])
+
+
+def _holds(table: VariableTable, name: str, variable: torch.Tensor) -> bool:
+    declaration = table._declared.get(name)
+    return declaration is not None and table._fetch(declaration.key) is variable
+
+
+def made_at(table: VariableTable, full_name: str) -> str | None:
+    """Where the variable or module was made, file and line; None if there is none of that name."""
+    around: str | None = None
+    for module, prefix in walk(table):
+        if isinstance(module, VariableTable) and full_name.startswith(prefix):
+            name = full_name.removeprefix(prefix)
+            made = module._declared.get(name) or module._made_modules.get(name)
+            if made is not None:
+                return str(made.origin)
+            for other, kept in module._made_modules.items():
+                around = str(kept.origin) if name.startswith(other + "/") else around
+    # A module's own parameter was made with the module.
+    there = around is not None and any(found.full_name == full_name for found in variables(table))
+    return around if there else None
