@@ -295,22 +295,32 @@ class VariableTable(nn.ParameterDict):
         self, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any
     ) -> None:
         self._respell(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
         if not self._built:
             # Before the first pass there is nothing to load into: the values wait, and each
-            # variable takes its own when it is first asked for.
+            # variable takes its own when it is first asked for. Taken after torch has called the
+            # hooks, which may give them other names, and has found them unexpected.
             assign = bool(local_metadata.get("assign_to_params_buffers", False))
-            there = {*self._parameters, *self._buffers, *self._modules}
+            there = {*self._parameters, *self._buffers, *self._modules, _EXTRA}
             there |= {declaration.key for declaration in self._declared.values()}
-            waiting: dict[str, torch.Tensor] = {}
-            for full_key in [key for key in state_dict if key.startswith(prefix)]:
-                key = full_key[len(prefix) :]
-                if key.partition(".")[0] not in there and key != _EXTRA:
-                    value = state_dict.pop(full_key)
-                    # A copy, as loading makes one: the tensor may be another model's, and change.
-                    with torch.inference_mode(False):  # What is made under it is never trained.
-                        waiting[key] = value if assign else value.detach().clone()
-            self._pending.hold(waiting, strictness(), assign)
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+            begins = len(prefix)
+            taken = {
+                key: _kept(value, assign)
+                for key, value in state_dict.items()
+                if key.startswith(prefix) and key[begins:].partition(".")[0] not in there
+            }
+            values = {key[begins:]: value for key, value in taken.items()}
+            self._pending.hold(values, strictness(), assign)
+            unexpected: list[str] = rest[2]
+            unexpected[:] = [key for key in unexpected if key not in taken]
+
+
+def _kept(value: Any, assign: bool) -> Any:
+    """What is loaded later for ``value``: a copy, since another model may hold it and change it."""
+    if assign or not isinstance(value, torch.Tensor):  # A module's extra state may be anything.
+        return value
+    with torch.inference_mode(False):  # What is made under it is never trained.
+        return value.detach().clone()
 
 
 # Some libraries exchange the methods (accelerate), others set the hooks.
