@@ -31,7 +31,7 @@ from checkpoint_writer import (
 import torchscope as ts
 from torchscope import CheckpointError, checkpoint
 from torchscope.checkpoint._file import File
-from torchscope.checkpoint._table import Table
+from torchscope.checkpoint._sstable import Table
 
 Files = dict[str, bytes]
 Rows = list[tuple[bytes, bytes]]

@@ -19,7 +19,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 import torchscope as ts
 from torchscope import checkpoint
-from torchscope.checkpoint import _names
+from torchscope.checkpoint import _assignment
 
 CASES = Path(__file__).parent / "data" / "checkpoints"
 ONE = torch.ones(1)
@@ -116,8 +116,8 @@ def test_every_kind_of_source_is_loaded(tmp_path: Path, kind: str, built: bool):
 @both
 def test_a_checkpoint_of_tensorflow_loads_without_a_map(case: str, built: bool):
     with checkpoint.open(CASES / case) as saved:
-        names = [name for name in saved if not _names.is_slot(name, saved)]
-        names = [name for name in names if not _names.is_bookkeeping(name)]
+        names = [name for name in saved if not _assignment.is_slot(name, saved)]
+        names = [name for name in names if not _assignment.is_bookkeeping(name)]
         expected = {name: saved[name] for name in names}
 
         def model(_: Tensor) -> None:

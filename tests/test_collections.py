@@ -249,6 +249,11 @@ def test_regularization_losses_are_of_the_values_now_and_have_gradients(store):
     assert [loss.item() for loss in store.regularization_losses()] == [0.5]
 
 
+def test_a_regularizer_may_give_several_losses(store):
+    ts.get_variable("w", initializer=[3.0, -4.0], regularizer=lambda w: (w.abs().sum(), w.max()))
+    assert [loss.item() for loss in store.regularization_losses()] == [7.0, 3.0]
+
+
 def test_the_regularization_loss_is_their_sum(store):
     with ts.variable_scope("a", regularizer=ts.l1_regularizer(0.5)):
         v = ts.get_variable("v", initializer=[3.0, -4.0])
@@ -477,3 +482,27 @@ def test_a_store_that_holds_something_answers(store, fill):
 @pytest.mark.parametrize("key", ["LOSSES", "UPDATE_OPS", "SUMMARIES", "ACTIVATIONS"])
 def test_a_collection_of_values_may_be_asked_for_before_there_are_variables(store, key):
     assert ts.get_collection(getattr(ts.GraphKeys, key)) == []
+
+
+# ---- what a pass remembers ---------------------------------------------------------------------
+
+
+def test_what_is_remembered_in_a_pass_is_made_once_and_ends_with_it(store):
+    remembered = ts.in_this_pass("key", list)
+    assert ts.in_this_pass("key", list) is remembered
+    assert ts.in_this_pass("other", list) is not remembered
+    assert store(ts.in_this_pass, "key", list) is not remembered
+
+
+def test_a_bound_function_finds_what_was_remembered_when_it_first_ran(store):
+    def note():
+        ts.in_this_pass("late", lambda: notes.append("made"))
+        return ts.in_this_pass("early", object)
+
+    notes = []
+    early = ts.in_this_pass("early", object)
+    bound = ts.bind(note)
+    assert bound() is bound() is early
+    assert notes == ["made", "made"]  # The second run begins as the first did.
+    ts.in_this_pass("late", lambda: notes.append("again"))
+    assert notes == ["made", "made"]

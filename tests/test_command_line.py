@@ -18,8 +18,8 @@ from checkpoint_writer import NUMBERS, BundleWriter, entry, header, write_raw
 from safetensors.torch import load_file, save_file
 
 from torchscope import checkpoint
-from torchscope.checkpoint import _compare, _terminal
-from torchscope.checkpoint._command_line import main
+from torchscope.checkpoint import _compare
+from torchscope.command_line import _terminal, main
 
 DATA = Path(__file__).parent / "data" / "checkpoints"
 GPT2 = DATA / "gpt2_tiny"
@@ -618,11 +618,164 @@ def test_no_command_says_which_there_are(run: Run):
     assert "COMMAND" in err
 
 
-@pytest.mark.parametrize("command", ["list", "diff", "convert"])
+@pytest.mark.parametrize("command", ["list", "diff", "convert", "port"])
 def test_each_command_has_help_with_examples(run: Run, command: str):
     code, out, _ = run(command, "--help")
     assert code == 0
     assert f"torchscope {command} " in out.partition("examples:")[2]
+
+
+# ---- port --------------------------------------------------------------------------------------
+
+MODEL = """\
+import tensorflow as tf
+
+
+def model(x):
+    n = x.get_shape()[1].value  # features
+    return tf.nn.relu(x) * n
+"""
+PORTED = MODEL.replace("tensorflow", "torchscope.tf1").replace("get_shape()[1].value", "shape[1]")
+LEFT = "import tensorflow as tf\n\nx = tf.placeholder(tf.float32)\n"
+
+
+def saved(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_port_prints_a_diff_and_changes_nothing(run: Run, tmp_path: Path):
+    path = saved(tmp_path / "model.py", MODEL)
+    code, out, err = run("port", path)
+    assert (code, err) == (0, "")
+    assert out == (
+        f"--- {path}\n+++ {path}\n@@ -1,6 +1,6 @@\n"
+        "-import tensorflow as tf\n+import torchscope.tf1 as tf\n \n \n def model(x):\n"
+        "-    n = x.get_shape()[1].value  # features\n+    n = x.shape[1]  # features\n"
+        "     return tf.nn.relu(x) * n\n"
+        f"{path}: 2 lines changed, nothing left to hands\n"
+    )
+    assert path.read_text() == MODEL
+    assert [one.name for one in tmp_path.iterdir()] == ["model.py"]
+
+
+def test_what_port_prints_is_a_patch(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path / "model.py", MODEL.rstrip())
+    patch = run("port", "model.py").out
+    subprocess.run(["git", "apply", "-p0"], input=patch, text=True, check=True)
+    assert (tmp_path / "model.py").read_text() == PORTED.rstrip()
+
+
+def test_port_tells_what_is_left_by_line_and_answers_1(run: Run, tmp_path: Path):
+    path = saved(tmp_path / "model.py", LEFT)
+    code, out, _ = run("port", path)
+    assert code == 1
+    assert out.splitlines()[-2:] == [
+        f"{path}: 1 line changed, 1 thing left to hands",
+        f"{path}:3: tf.placeholder: Make it an argument of the function that builds the model.",
+    ]
+
+
+def test_port_writes_and_keeps_the_old_file(run: Run, tmp_path: Path):
+    path = saved(tmp_path / "model.py", MODEL)
+    path.chmod(0o755)
+    assert run("port", path, "--write") == Answer(
+        0,
+        f"{path}: 2 lines changed (the old file is model.py.orig), nothing left to hands\n",
+        "",
+    )
+    assert path.read_text() == PORTED
+    assert path.stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "model.py.orig").read_text() == MODEL
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_second_port_changes_nothing(run: Run, tmp_path: Path):
+    path = saved(tmp_path / "model.py", MODEL)
+    run("port", path, "--write")
+    before = path.stat()
+    assert run("port", path, "--write").out == f"{path}: nothing to change, nothing left to hands\n"
+    assert path.stat() == before
+
+
+def test_an_old_file_that_is_kept_is_not_replaced(run: Run, tmp_path: Path):
+    path = saved(tmp_path / "model.py", MODEL)
+    saved(tmp_path / "model.py.orig", "mine")
+    code, out, err = run("port", path, "--write")
+    assert (code, out) == (2, "")
+    assert "model.py.orig is there already" in err
+    assert (path.read_text(), (tmp_path / "model.py.orig").read_text()) == (MODEL, "mine")
+
+
+@pytest.mark.parametrize(
+    ("git", "kept"),
+    [
+        (["init"], True),
+        (["init", "add"], False),
+        (["init", "add", "change"], True),
+    ],
+    ids=lambda words: "-".join(words) if isinstance(words, list) else "",
+)
+def test_a_file_that_git_can_give_back_is_not_kept(
+    run: Run, tmp_path: Path, git: list[str], kept: bool
+):
+    path = saved(tmp_path / "model.py", "# first\n")
+    for word in git:
+        if word != "change":
+            path.write_text(MODEL)
+            words = ["git", word, *(["model.py"] if word == "add" else [])]
+            subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+        else:
+            path.write_text(f"{MODEL}# not added\n")
+    assert run("port", path, "--write").code == 0
+    assert (tmp_path / "model.py.orig").exists() == kept
+
+
+def test_a_link_stays_a_link(run: Run, tmp_path: Path):
+    path = saved(tmp_path / "model.py", MODEL)
+    (tmp_path / "link.py").symlink_to(path)
+    assert run("port", tmp_path / "link.py", "--write").code == 0
+    assert (tmp_path / "link.py").is_symlink()
+    assert path.read_text() == PORTED
+
+
+def test_port_goes_on_after_a_file_that_it_cannot_port(run: Run, tmp_path: Path):
+    good = saved(tmp_path / "good.py", MODEL)
+    bad = [saved(tmp_path / "torch.py", "import torch\n"), saved(tmp_path / "two.py", "print 1\n")]
+    code, out, err = run("port", *bad, tmp_path / "none.py", tmp_path, good)
+    assert code == 2
+    assert out.endswith(f"{good}: 2 lines changed, nothing left to hands\n")
+    lines = err.splitlines()
+    assert lines[0] == f"torchscope: {bad[0]} is not TensorFlow 1 code: it imports no tensorflow."
+    assert f"2to3 -w {bad[1]}" in lines[1]
+    assert [line.count("torchscope: ") for line in lines] == [1] * 4
+
+
+def test_without_libcst_port_says_what_to_install(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = saved(tmp_path / "model.py", MODEL)
+    for name in [name for name in sys.modules if name.startswith("torchscope.port")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("torchscope.port", raising=False)
+    monkeypatch.setitem(sys.modules, "libcst", None)
+    code, _, err = run("port", path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "pip install libcst" in err
+
+
+@pytest.mark.parametrize("words", ["", "list", "port"])
+def test_help_comes_without_what_only_port_needs(words: str):
+    program = (
+        "import sys\nfrom torchscope.command_line import main\n"
+        f"try: main([*{words.split()}, '--help'])\nexcept SystemExit: pass\n"
+        "print([n for n in ('libcst', 'torchscope.tf1', 'numpy.random') if n in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=HERE, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 # ---- the bar -----------------------------------------------------------------------------------

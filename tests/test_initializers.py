@@ -265,7 +265,7 @@ def test_double_precision_is_drawn_as_such(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.bool, torch.complex64])
 @pytest.mark.parametrize("name", FLOATS_ONLY)
 def test_a_dtype_that_is_not_floating_is_refused_at_the_call(name: str, dtype: torch.dtype) -> None:
-    with pytest.raises(ValueError, match=f"{name} makes floating-point values, not {dtype}"):
+    with pytest.raises(TypeError, match=f"{name} makes floating-point values, not {dtype}"):
         make(name)([4, 3], dtype)
 
 

@@ -13,39 +13,135 @@ PACKAGE = Path(torchscope.__file__).parent
 
 # The floors, from the bottom: a file imports only from floors below its own.
 FLOORS = [
-    ["_errors"],
-    ["_names", "_here", "_sharded", "_optim", "initializers", "regularizers"],
-    ["_declare", "_build", "_assign"],
-    ["_table", "_unbuilt"],
+    ["_dynamo", "_errors"],
+    ["_names", "_opened", "_locks", "_origin", "_sharded", "_optim", "initializers"],
+    ["_arguments", "_assign", "_pass", "_pending", "regularizers"],
+    ["_build", "_declaration", "_unbuilt"],
+    ["_initial", "_table"],
+    ["_loading", "_walk"],
+    ["_make"],
     ["_store"],
     ["_default"],
-    ["_reuse", "_collections"],
+    ["_reuse", "_collections", "_in_this_pass", "_owner"],
     ["_getter"],
     ["_scope"],
     ["_variables", "_template", "_bind"],
-    ["_traced"],
     ["_module"],
     ["distributed"],
     ["__init__"],
-    ["checkpoint"],
+    ["checkpoint", "port"],
+    ["tf1"],
+    ["command_line"],
     ["__main__"],
 ]
 # Within torchscope.checkpoint: the bottom knows bytes, then come files, names and stores.
 CHECKPOINT_FLOORS = [
-    ["_crc32c", "_names", "_proto", "_report", "_terminal"],
+    ["_assignment", "_crc32c", "_proto", "_report", "_terms"],
     ["_dtypes", "_file", "_snappy"],
-    ["_mapping", "_paths", "_slices", "_table"],
-    ["_bundle", "_state", "_v1"],
+    ["_mapping", "_slices", "_sstable"],
+    ["_bundle", "_v1"],
     ["_open"],
     ["_sources"],
-    ["_listing", "_load"],
+    ["_load", "_rows"],
     ["_compare", "_convert"],
-    ["_command_line"],
+    ["__init__"],
+]
+COMMAND_LINE_FLOORS = [
+    ["_terminal"],
+    ["_listing", "_port"],
+    ["_checkpoints"],
+    ["_main"],
+    ["__init__"],
+]
+# Within torchscope.port: names, then what they may hold, then what is done about them.
+PORT_FLOORS = [
+    ["_errors", "_names"],
+    ["_kinds", "_there"],
+    ["_imports"],
+    ["_leftovers", "_rewrite"],
+    ["_port"],
+    ["__init__"],
+]
+# Within torchscope.tf1: how arguments are read, then TensorFlow's namespaces.
+TF1_FLOORS = [
+    ["_missing", "_name_scopes", "_padding", "_rows", "_weights", "dtypes", "updates"],
+    ["estimator", "initializers", "logging", "nest", "summary"],
+    ["keras"],
+    ["_convert"],
+    ["_arguments"],
+    ["ops"],
+    ["clipping", "debugging", "linalg", "math", "random", "rnn", "sparse", "train"],
+    ["nn"],
+    ["image", "layers", "losses"],
+    ["slim"],
+    ["contrib"],
+    ["__init__"],
+]
+TF1_OPS_FLOORS = [
+    ["_gradients", "checks", "gradients", "initial_values", "quiet", "random", "scopes"],
+    ["functional", "shapes", "tensor_array", "variables"],
+    ["control_flow"],
+    ["arithmetic", "arrays", "casts", "comparisons", "creation", "elementwise", "indexing"],
+    ["reductions", "segments", "slicing", "sparse"],
+    ["linear_algebra"],
+    ["old_names"],
+    ["__init__"],
+]
+TF1_NN_FLOORS = [
+    ["_convolve", "activations", "cross_entropy", "dropout", "embedding", "linear", "ranking"],
+    ["convolution", "normalization", "pooling", "sampled"],
+    ["__init__"],
+]
+TF1_IMAGE_FLOORS = [["_images"], ["color", "geometry", "patches", "resize"], ["__init__"]]
+TF1_RNN_FLOORS = [
+    ["_fused", "_states", "linear"],
+    ["_cell"],
+    ["cells", "sequences"],
+    ["wrappers"],
+    ["rnn_cell"],
+    ["__init__"],
+]
+TF1_TRAIN_FLOORS = [
+    ["_names", "_slots", "global_step", "optimizer", "schedules"],
+    ["_rule", "averages"],
+    ["optimizers"],
+    ["__init__"],
+]
+TF1_LAYERS_FLOORS = [
+    ["_parts"],
+    ["convolution", "core", "layer", "normalization", "pooling"],
+    ["objects"],
+    ["__init__"],
+]
+TF1_SLIM_FLOORS = [
+    ["_arg_scopes", "initializers", "model_analyzer", "regularizers", "summaries", "utils"],
+    ["variables"],
+    ["core", "embedding"],
+    ["convolution", "normalization", "pooling"],
+    ["__init__"],
+]
+TF1_CONTRIB_FLOORS = [
+    ["framework", "learn", "legacy_seq2seq", "seq2seq", "training"],
     ["__init__"],
 ]
 FLOOR = {
-    PACKAGE / f"{folder}{name}": floor
-    for folder, floors in (("", FLOORS), ("checkpoint/", CHECKPOINT_FLOORS))
+    PACKAGE / folder / name: floor
+    for folder, floors in (
+        ("", FLOORS),
+        ("checkpoint", CHECKPOINT_FLOORS),
+        ("command_line", COMMAND_LINE_FLOORS),
+        ("port", PORT_FLOORS),
+        ("tf1", TF1_FLOORS),
+        ("tf1/keras", [["initializers"], ["__init__"]]),
+        ("tf1/contrib", TF1_CONTRIB_FLOORS),
+        ("tf1/layers", TF1_LAYERS_FLOORS),
+        ("tf1/ops", TF1_OPS_FLOORS),
+        ("tf1/slim", TF1_SLIM_FLOORS),
+        ("tf1/nn", TF1_NN_FLOORS),
+        ("tf1/image", TF1_IMAGE_FLOORS),
+        ("tf1/rnn", TF1_RNN_FLOORS),
+        ("tf1/train", TF1_TRAIN_FLOORS),
+    )
     for floor, names in enumerate(floors)
     for name in names
 }
@@ -56,9 +152,11 @@ def imports_of(path: Path) -> set[Path]:
     found: set[Path] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            where = path.parent if node.level else PACKAGE.parent
-            found.update(where.joinpath(*name.split(".")) for name in names)
+            where = path.parents[node.level - 1] if node.level else PACKAGE.parent
+            where = where.joinpath(*(node.module or "").split("."))
+            for name in [alias.name for alias in node.names]:  # a file's, or of a package a file
+                is_file = (where / f"{name}.py").exists() or (where / name).is_dir()
+                found.add(where / name if is_file else where)
         elif isinstance(node, ast.Import):
             found.update(PACKAGE.parent.joinpath(*alias.name.split(".")) for alias in node.names)
     return {one for one in found if one.is_relative_to(PACKAGE)}
@@ -68,23 +166,32 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def test_every_file_has_its_floor():
-    packages = {path.parent for path in PACKAGE.glob("*/__init__.py")}
+    packages = {path.parent for path in PACKAGE.glob("*/**/__init__.py")}
     assert {path.with_suffix("") for path in FILES} | packages == set(FLOOR)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}.{path.stem}")
 def test_a_file_imports_only_from_below(path: Path):
     for imported in imports_of(path):
-        importing = path.with_suffix("")
-        # Between packages, a package as a whole has its floor.
-        if importing.parent != imported.parent:
-            importing, imported = (top(one) for one in (importing, imported))
+        importing, imported = neighbours(path.with_suffix(""), imported)
         assert FLOOR[imported] < FLOOR[importing], f"{path.stem} imports {imported.stem}"
 
 
-def top(path: Path) -> Path:
-    """The file or package directly in torchscope that a file belongs to."""
-    return PACKAGE / (*path.relative_to(PACKAGE).parts, "__init__")[0]
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("tf1/**/*.py")), ids=lambda path: path.stem)
+def test_tf1_uses_public_names_only(path: Path):
+    outside = {one for one in imports_of(path) if not one.is_relative_to(PACKAGE / "tf1")}
+    assert not [one for one in outside if one.name.startswith("_")]
+
+
+def neighbours(one: Path, other: Path) -> tuple[Path, Path]:
+    """The entries of their deepest common folder to which two files belong.
+
+    Between packages, a package as a whole has its floor; a package imported is its __init__.
+    """
+    common = max(
+        {one.parent, *one.parent.parents} & {other, *other.parents}, key=lambda p: len(p.parts)
+    )
+    return tuple(common / (*path.relative_to(common).parts, "__init__")[0] for path in (one, other))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}.{path.stem}")

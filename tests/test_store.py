@@ -1086,6 +1086,24 @@ def test_a_parameter_is_no_buffer():
     assert list(store.parameters()) == [store["w"]]
 
 
+def test_a_buffer_takes_a_regularizer_and_a_custom_getter_of_its_own(store):
+    def twice(getter, name, *args, **kwargs):
+        asked.append((name, kwargs["trainable"]))
+        return getter(name, *args, **kwargs) * 2
+
+    asked = []
+    ones = ts.ones_initializer()
+    with ts.variable_scope("s", regularizer=ts.l1_regularizer(9.0), custom_getter=twice):
+        ts.get_buffer("plain", [2], initializer=ones)
+        doubled = ts.get_buffer(
+            "mean", [2], initializer=ones, regularizer=ts.l1_regularizer(0.5), custom_getter=twice
+        )
+    assert asked == [("s/mean", False)]
+    assert doubled.tolist() == [2.0, 2.0]
+    assert not isinstance(store["s/mean"], torch.nn.Parameter)
+    assert [loss.item() for loss in store.regularization_losses()] == [1.0]
+
+
 def test_a_buffer_takes_the_defaults_of_its_scope(store: ts.VariableStore):
     with ts.variable_scope(
         "a",

@@ -29,8 +29,10 @@ from ._errors import (
     VariableMissingError,
     VariableNameError,
 )
+from ._in_this_pass import in_this_pass
 from ._module import ScopedModule
 from ._optim import match_by_name
+from ._owner import constraint_of, entered_store
 from ._reuse import AUTO_REUSE
 from ._scope import VariableScope, get_variable_scope, name_scope, variable_scope
 from ._store import VariableStore
@@ -80,8 +82,10 @@ __all__ = [
     "assign_sub",
     "bind",
     "constant_initializer",
+    "constraint_of",
     "default_store",
     "distributed",
+    "entered_store",
     "get_buffer",
     "get_collection",
     "get_local_variable",
@@ -96,6 +100,7 @@ __all__ = [
     "he_normal_initializer",
     "he_uniform_initializer",
     "identity_initializer",
+    "in_this_pass",
     "initializers",
     "l1_l2_regularizer",
     "l1_regularizer",

@@ -92,7 +92,7 @@ class _Snapshot:
 
 def _copied(stack: list[Open]) -> list[Open]:
     """The open scopes, copied: what is set on one stays there."""
-    return [(copy.copy(scope), *others) for scope, *others in stack]
+    return [(copy.copy(scope), by, mark, task) for scope, by, mark, task in stack]
 
 
 class _Again:

@@ -64,7 +64,7 @@ def answer(
     if takes_constraint(custom_getter):
         others["constraint"], constraint = constraint, None
     return custom_getter(
-        getter=_true_getter(run, request.device, request.by_default, constraint),
+        getter=_true_getter(run, request, constraint),
         name=request.name,
         shape=request.shape,
         dtype=request.dtype,
@@ -77,9 +77,7 @@ def answer(
     )
 
 
-def _true_getter(
-    run: Pass, device: Any, by_default: bool, constraint_given: Constraint | None
-) -> CustomGetter:
+def _true_getter(run: Pass, asked: Request, constraint_given: Constraint | None) -> CustomGetter:
     """What a custom getter is given as ``getter``; without ``reuse`` it makes or returns."""
 
     def getter(
@@ -108,8 +106,10 @@ def _true_getter(
             trainable=trainable,
             collections=collections,
             constraint=constraint,
-            device=device,
-            by_default=by_default,
+            device=asked.device,
+            buffer=asked.buffer,
+            persistent=asked.persistent,
+            by_default=asked.by_default,
         )
         mode = AUTO_REUSE if reuse is None else mode_for(name, reuse)
         return find_or_make(run, request.plain(), mode)

@@ -174,9 +174,11 @@ class ScopedModule(VariableStore, Generic[P, R]):
         if self._built:
             return
         self._settle_pending()
+        built = built_as(dict(self._specs))
         with self._lock:  # Another thread may be adding to them.
             self.__dict__["_parameters"] = dict(self._parameters)
-            self._built_as = built_as(self._specs)
+            if len(self._specs) == len(built.specs):
+                self._built_as, self._specs = built, built.specs  # One table for all alike.
         super()._pass_ended()
 
     def _settle_pending(self) -> None:

@@ -85,8 +85,10 @@ class Pass:
     TensorFlow 1's rules hold within a pass as they did within a graph; variables outlive it.
     """
 
-    __slots__ = ("_templates", "_values", "begun", "graph_task", "managers", "met", "opened")
-    __slots__ += ("specs", "stack", "store", "task", "traced")
+    __slots__ = (
+        *("_templates", "_values", "begun", "graph_task", "managers", "met", "opened"),
+        *("specs", "stack", "store", "task", "traced"),
+    )
 
     again = False  # whether it runs again what another pass has run
     endless = False  # whether it is the default store's, which no leaving ends
@@ -225,7 +227,7 @@ def _left_open() -> ScopeOrderError:
     )
 
 
-_LATER = types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType
+_LATER: Any = types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType
 
 
 def whole(result: Any) -> Any:

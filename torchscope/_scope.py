@@ -26,6 +26,7 @@ from ._declaration import Request, is_value
 from ._default import current_pass
 from ._errors import ScopeError, ScopeOrderError, naming
 from ._getter import CustomGetter, answer, drop_graph_only, mode_for
+from ._in_this_pass import in_this_pass
 from ._pass import Pass, here, in_event_loop, is_by, lost, running_task
 from ._reuse import Reuse, mode_of
 from .regularizers import Regularizer
@@ -463,4 +464,13 @@ def name_scope(
     ['w']
     """
     name = default_name if name is None else name
-    yield f"{name}/" if name else ""
+    scope = get_variable_scope()
+    # What an optimizer of `torchscope.tf1` names after the operations of a graph asks for this.
+    opened = in_this_pass("name_scope", list[tuple[VariableScope, str]])
+    outer = opened[-1][1] if opened and opened[-1][0] is scope else scope.prefix
+    full_name = f"{outer}{name}/" if name else ""
+    opened.append((scope, full_name))
+    try:
+        yield full_name
+    finally:
+        opened.pop()

@@ -4,6 +4,7 @@ What it holds lies in `_table`; how a variable is made, in `_make`; how all are 
 """
 
 import re
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,8 @@ from ._walk import items, locate, made_at, tables, variables, walk
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+living: "weakref.WeakSet[VariableStore]" = weakref.WeakSet()  # all stores, for `_owner`
 
 
 class VariableStore(VariableTable):
@@ -57,6 +60,11 @@ class VariableStore(VariableTable):
     def __init__(self, seed: int | None = None) -> None:
         super().__init__()
         self._seed = _drawn_seed() if seed is None else seed
+        living.add(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        living.add(self)
 
     @property
     def seed(self) -> int:
@@ -180,7 +188,8 @@ class VariableStore(VariableTable):
                 seen.add(id(module))
                 for name, made in items(module._declared):
                     if made.regularizer and begins(prefix + name):
-                        losses.append(made.regularizer(module._fetch(made.key)))
+                        loss = made.regularizer(module._fetch(made.key))
+                        losses += loss if isinstance(loss, tuple) else [loss]
         return [gathered(loss) for loss in losses if loss is not None]
 
     def name_of(self, variable: torch.Tensor) -> str:

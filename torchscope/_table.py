@@ -363,10 +363,8 @@ _alike: WeakValueDictionary[str, Built] = WeakValueDictionary()
 
 def built_as(specs: dict[str, Spec]) -> Built:
     """The one object for stores that hold ``specs``, to which nothing is added from now on."""
-    digest = hashlib.blake2b()
-    for name, spec in specs.items():
-        digest.update(f"{name} {spec}\n".encode())
-    key = digest.hexdigest()
+    lines = "".join(f"{name} {spec}\n" for name, spec in specs.items())
+    key = hashlib.blake2b(lines.encode()).hexdigest()
     return _alike.setdefault(key, Built(key, specs))
 
 

@@ -18,8 +18,8 @@ from ._default import current_pass
 from ._getter import CustomGetter
 from ._names import escape
 from ._pass import graph_task, here
-from ._reuse import Reuse, find_or_make, find_or_make_module
-from ._scope import innermost
+from ._reuse import Reuse, find_or_make_module
+from ._scope import Defaults, innermost, scope_at
 from .regularizers import Regularizer
 
 M = TypeVar("M", bound=nn.Module)
@@ -108,7 +108,7 @@ def get_variable(
             sizes, declared, by_default = spec
             asked = dtype or defaults.dtype
             if (
-                (shape is None or ((type(shape) is list) and tuple(shape) == sizes))
+                (shape is None or (type(shape) is list and [*sizes] == shape))
                 and (
                     (by_default or declared is get_default_dtype())
                     if asked is None
@@ -178,7 +178,9 @@ def get_buffer(
     dtype: DTypeLike = None,
     initializer: Any = None,
     *,
+    regularizer: Regularizer | None = None,
     collections: Any = None,
+    custom_getter: CustomGetter | None = None,
     persistent: bool = True,
     device: Any = None,
 ) -> Any:
@@ -187,7 +189,7 @@ def get_buffer(
     A buffer of the module: no parameter, so optimizers and DDP's gradients leave it alone. It is
     counted among ``global_variables()``.
 
-    >>> import torchscope as ts
+    >>> import torch, torchscope as ts
     >>> with ts.VariableStore() as store:
     ...     mean = ts.get_buffer("moving_mean", [4], initializer=ts.zeros_initializer())
     ...     _ = ts.assign_add(mean, torch.ones(4))
@@ -199,7 +201,9 @@ def get_buffer(
         shape: as for :func:`get_variable`.
         dtype: as for :func:`get_variable`.
         initializer: as for :func:`get_variable`.
+        regularizer: as for :func:`get_variable`; the scope's is not taken.
         collections: as for :func:`get_variable`.
+        custom_getter: as for :func:`get_variable`; the scope's is not called.
         persistent: whether the state dict keeps it.
         device: as for :func:`get_variable`.
 
@@ -209,18 +213,21 @@ def get_buffer(
     """
     run = current_pass()
     scope = innermost(run)
+    # The scope's regularizer, getter and constraint are for what is trained.
+    own = scope_at(scope.name, scope.mode, Defaults(scope.initializer, dtype=scope.dtype))
     request = Request(
-        name=scope.full_name(name),
+        name=own.full_name(name),
         shape=shape,
         dtype=dtype,
         initializer=initializer,
+        regularizer=regularizer,
         trainable=False,
         collections=collections,
         device=device,
         buffer=True,
         persistent=persistent,
     )
-    return find_or_make(run, scope.complete(request).plain(), scope.mode)
+    return own.ask(run, request, None, custom_getter, {})
 
 
 def get_module(name: str, factory: Callable[[], M]) -> M:

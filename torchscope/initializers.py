@@ -66,11 +66,11 @@ class _FloatInitializer(_Initializer):
 
     def __post_init__(self) -> None:
         if self.dtype is not None:
-            self._check(self.dtype)
+            self._check(self.dtype, ValueError)
 
-    def _check(self, dtype: torch.dtype) -> None:
+    def _check(self, dtype: torch.dtype, error: type[Exception] = TypeError) -> None:
         if not dtype.is_floating_point:
-            raise ValueError(
+            raise error(
                 f"{type(self).__name__} makes floating-point values, not {dtype}. "
                 "Use a dtype such as torch.float32, or another initializer."
             )
@@ -238,7 +238,7 @@ class _Normal(_FloatInitializer):
         dtype: torch.dtype | None = None,
     ) -> None:
         if dtype is not None:
-            self._check(dtype)
+            self._check(dtype, ValueError)
         self.mean = mean
         self.stddev = stddev
         self.seed = seed
@@ -258,7 +258,7 @@ class random_normal(_Normal):
         dtype: used where the call names none; a floating one.
 
     Raises:
-        ValueError: ``dtype``, here or at the call, is not a floating one.
+        ValueError: ``dtype`` is not a floating one; at the call a TypeError, as in TensorFlow.
     """
 
     __slots__ = ()
@@ -284,7 +284,7 @@ class truncated_normal(_Normal):
         dtype: used where the call names none; a floating one.
 
     Raises:
-        ValueError: ``dtype``, here or at the call, is not a floating one.
+        ValueError: ``dtype`` is not a floating one; at the call a TypeError, as in TensorFlow.
     """
 
     __slots__ = ()
@@ -318,9 +318,9 @@ class random_uniform(_FloatInitializer):
     seed: int | None = None
     dtype: torch.dtype | None = None
 
-    def _check(self, dtype: torch.dtype) -> None:
+    def _check(self, dtype: torch.dtype, error: type[Exception] = ValueError) -> None:
         if dtype.is_complex or dtype == torch.bool:
-            raise ValueError(f"random_uniform makes floats and integers, not {dtype}.")
+            raise error(f"random_uniform makes floats and integers, not {dtype}.")
 
     def _make(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         self._check(dtype)
@@ -354,7 +354,7 @@ class uniform_unit_scaling(_FloatInitializer):
         dtype: used where the call names none; a floating one.
 
     Raises:
-        ValueError: ``dtype``, here or at the call, is not a floating one.
+        ValueError: ``dtype`` is not a floating one; at the call a TypeError, as in TensorFlow.
     """
 
     factor: float = 1.0
@@ -388,8 +388,8 @@ class variance_scaling(_FloatInitializer):
         dtype: used where the call names none; a floating one.
 
     Raises:
-        ValueError: one of these is out of range; or ``dtype``, here or at the call, is not a
-            floating one.
+        ValueError: one of these is out of range; or ``dtype`` is not a floating one, at the call a
+            TypeError.
     """
 
     scale: float = 1.0
@@ -549,8 +549,8 @@ class orthogonal(_FloatInitializer):
         dtype: used where the call names none; a floating one.
 
     Raises:
-        ValueError: the shape has fewer than two sizes; or ``dtype``, here or at the call, is not a
-            floating one.
+        ValueError: the shape has fewer than two sizes; or ``dtype`` is not a floating one, at the
+            call a TypeError.
     """
 
     gain: float = 1.0
@@ -581,8 +581,8 @@ class identity(_FloatInitializer):
         dtype: used where the call names none; a floating one.
 
     Raises:
-        ValueError: the shape is not of two sizes; or ``dtype``, here or at the call, is not a
-            floating one.
+        ValueError: the shape is not of two sizes; or ``dtype`` is not a floating one, at the call a
+            TypeError.
     """
 
     random: ClassVar[bool] = False

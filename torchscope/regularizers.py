@@ -2,7 +2,7 @@
 """Losses that keep weights small: ``Tensor -> scalar``; knows of no variables, names or scopes.
 
 The names, arguments and numbers are those of TensorFlow 1's ``tf.contrib.layers``. Where there is
-nothing to add to the loss, a regularizer returns None.
+nothing to add to the loss, a regularizer returns None; a tuple stands for several losses.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import torch
 
-Regularizer: TypeAlias = Callable[[torch.Tensor], torch.Tensor | None]
+Regularizer: TypeAlias = Callable[[torch.Tensor], torch.Tensor | tuple[torch.Tensor, ...] | None]
 
 
 def no_regularizer(_: torch.Tensor) -> None:

@@ -8,9 +8,8 @@ before TensorFlow 0.12).
 
 from ._load import CheckpointMismatchError, load
 from ._mapping import Checkpoint
-from ._open import list_variables, load_variable, open
+from ._open import latest_checkpoint, list_variables, load_variable, open
 from ._report import Mismatch, Report
-from ._state import latest_checkpoint
 
 __all__ = [
     "Checkpoint",

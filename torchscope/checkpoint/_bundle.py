@@ -11,10 +11,9 @@ from torch import Tensor
 
 from . import _crc32c, _dtypes
 from ._file import File, memory_of
-from ._paths import index_of
 from ._proto import Buffer, MalformedError, Message, varint
 from ._slices import Shape, parse_shape, parse_slice, regions, slice_key
-from ._table import Table
+from ._sstable import Table
 
 # 100,000 variables take 5 MB. The names alone of a larger index would fill gigabytes.
 _MOST_INDEX_BYTES = 256 << 20
@@ -24,6 +23,11 @@ _MOST_INDEX_BYTES = 256 << 20
 _START = re.compile(rb"\x08[\x00-\x7f]\x12[\x00-\x7f]")
 _NUMBER = rb"[\x80-\xff]{0,8}[\x00-\x7f]"
 _REST = re.compile(rb"(?:\x18%b)?(?:\x20%b)?(?:\x28%b)?(?:\x35.{4})?" % ((_NUMBER,) * 3), re.DOTALL)
+
+
+def index_of(prefix: Path) -> Path:
+    """The file that makes a prefix a V2 checkpoint."""
+    return prefix.parent / f"{prefix.name}.index"
 
 
 class _Entry(NamedTuple):

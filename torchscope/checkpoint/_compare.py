@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ._listing import Row, dtype_name
+from ._rows import Row, dtype_name
 from ._sources import Source
 
 _CHUNK = 1 << 20  # elements that are compared at once: what it takes beside the tensors is small

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from torchscope._errors import CheckpointError
 
-from . import _dtypes, _names
+from . import _assignment, _dtypes
 from ._file import memory_of
-from ._listing import Row, dtype_name
+from ._rows import Row, dtype_name
 from ._sources import SAFETENSORS_DTYPES, TORCH_ENDINGS, Source, Tensors
 
 _SAFETENSORS_NAMES = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
@@ -53,14 +53,14 @@ def plan(
     everything = frozenset(source)
     for row in rows:
         if not keep_slots and (
-            _names.is_slot(row.name, everything) or _names.is_bookkeeping(row.name)
+            _assignment.is_slot(row.name, everything) or _assignment.is_bookkeeping(row.name)
         ):
             result.slots.append(row.name)
             continue
         if row.dtype in _NO_NUMBERS or (isinstance(row.dtype, str) and isinstance(source, Tensors)):
             result.others.append(row.name)
             continue
-        new = _names.renamed([row.name], list(renames))[row.name]
+        new = _assignment.renamed([row.name], list(renames))[row.name]
         assert new is not None
         if new in result.written:
             raise CheckpointError(

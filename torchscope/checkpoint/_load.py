@@ -14,9 +14,9 @@ from torchscope._sharded import back_in_parts, in_parts, like
 from torchscope._store import VariableStore
 from torchscope._walk import names, variables
 
-from . import _names
+from . import _assignment
+from ._assignment import AssignmentMap, Pair
 from ._mapping import Checkpoint
-from ._names import AssignmentMap
 from ._open import PathLike
 from ._report import Mismatch, Report
 from ._sources import Source, Tensors, opened
@@ -133,85 +133,109 @@ def _store_in(module: Any) -> str:
 
 
 class _Plan:
-    """What is to be loaded from where; nothing is read for it but names, shapes and dtypes."""
+    """What is to be loaded from where; nothing is read for it but names, shapes and dtypes.
+
+    Names *there* are the source's as it stands; names *here* are full names in the store. In
+    between lie the source's names after the patterns of the map have renamed them (`_renamed`) and
+    by the spelling of full names (`_spelt`): both lead back to names there.
+    """
 
     def __init__(
         self, store: VariableStore, tensors: Source, assignment_map: AssignmentMap | None
     ) -> None:
-        self._tensors = tensors
-        self.here, self._dtypes, tied = _variables(store)
+        self._tensors, self._built = tensors, store.built
+        self.here, self._dtypes, self._tied = _variables(store)
         self.into: dict[str, str] = {}  # variables that are there already
         self.waiting: dict[str, str] = {}  # state-dict keys of those that are still to be made
         self.terms = LoadTerms()
-        label = "a mapping" if tensors.path is None else str(tensors.path)
-        self.report = Report(label)
+        self.report = Report("a mapping" if tensors.path is None else str(tensors.path))
 
-        pairs, patterns = _names.split(assignment_map)
-        renamed = _names.renamed(tensors, patterns)
+        self._pairs, patterns = _assignment.split(assignment_map)
+        self._rename(patterns)
+        self._spell()
+        self._choose()
+        rest = self._left_over()
+        if store.built:
+            self.report.unexpected.extend(self._renamed[name] for name in rest)
+        elif self._pairs is None:
+            self._wait_for_all(rest)
+        else:
+            self._wait_for_pairs(self._pairs, rest)
+
+    def _rename(self, patterns: list[Any]) -> None:
+        """Apply the regular expressions, which may leave names out."""
+        renamed = _assignment.renamed(self._tensors, patterns)
         self.report.left_out.extend(old for old, new in renamed.items() if new is None)
-        names = {new: old for old, new in renamed.items() if new is not None}
-        of_tensorflow = isinstance(tensors, Checkpoint)
-        spelt = names
-        if not of_tensorflow:
-            spelt = {name: names[key] for name, key in _names.spelt_as_keys(names).items()}
-        again = {spelt[other] for other in tied if other in spelt}
-        # A file may have any one name of a tied parameter.
-        spelt = {
-            **{first: spelt[other] for other, first in tied.items() if other in spelt},
-            **spelt,
-        }
+        self._renamed = {new: old for old, new in renamed.items() if new is not None}
+        self._all_names = {*self._renamed, *renamed}  # also what is left out may have slots
 
+    def _spell(self) -> None:
+        """Spell the names as the store's; a file may have any one name of a tied parameter."""
+        spelt = self._renamed
+        if not isinstance(self._tensors, Checkpoint):  # A state dict, which has keys.
+            keys = _assignment.spelt_as_keys(self._renamed)
+            spelt = {name: self._renamed[key] for name, key in keys.items()}
+        tied = {other: first for other, first in self._tied.items() if other in spelt}
+        self._again = {spelt[other] for other in tied}
+        self._spelt = {**{first: spelt[other] for other, first in tied.items()}, **spelt}
+
+    def _choose(self) -> None:
+        """Judge each variable that is here and wanted: all, or those that the pairs name."""
         wanted = {name: name for name in self.here}
-        if pairs is not None:
-            wanted = _names.by_pairs(pairs, self.here, lenient=not store.built)
+        if self._pairs is not None:
+            wanted = _assignment.by_pairs(self._pairs, self.here, lenient=not self._built)
             self.report.untouched.extend(name for name in self.here if name not in wanted)
         for name, there in wanted.items():
-            self._judge(name, there, spelt)
+            self._judge(name, there)
 
-        used = {*self.report.loaded.values(), *(m.there for m in self.report.mismatched)}
-        all_names = {*names, *renamed}  # also what is left out may have slots
+    def _left_over(self) -> list[str]:
+        """The renamed names that no variable here has taken, and that are not an optimizer's."""
+        report = self.report
+        used = {*report.loaded.values(), *(mismatch.there for mismatch in report.mismatched)}
         rest: list[str] = []
-        for new, old in names.items():
+        for new, old in self._renamed.items():
             if old in used:
                 continue
-            unreadable = isinstance(tensors.dtype(old), str)
-            ours = unreadable or old in again or _names.is_slot(new, all_names)
-            ours = ours or (store.built and (pairs is not None or _names.is_bookkeeping(new)))
-            if ours:
-                self.report.left_out.append(old)
-            else:
-                rest.append(new)
-        if store.built:
-            self.report.unexpected.extend(names[new] for new in rest)
-        elif pairs is None:
-            optional: list[str] = []
-            for new in rest:
-                key = escape(new) if of_tensorflow else new
-                if _names.is_bookkeeping(new):  # Perhaps the first pass asks for it all the same.
-                    optional.append(key)
-                    self.waiting[key] = names[new]
-                    self.report.left_out.append(names[new])
-                else:
-                    self._wait(key, new, names[new])
-            self.terms = LoadTerms(optional)
-        else:
-            unused = {names[new] for new in rest}
-            there = {name for name, old in spelt.items() if old in unused}
-            targets = _names.by_pairs_reversed(pairs, there)
-            for name, new in targets.items():
-                if name not in self.here and new in spelt:
-                    self._wait(escape(name), name, spelt[new])
-                elif name not in self.here:
-                    self._lack(name, new)
-            # As in TensorFlow, what a scope there has and the scope here has not is passed over.
-            covers = tuple("" if to == "/" else to for _, to in pairs)
-            self.terms = LoadTerms(self.waiting, covers)
-            taken = set(self.report.loaded.values())
-            self.report.left_out.extend(names[new] for new in rest if names[new] not in taken)
+            leave_out = old in self._again or isinstance(self._tensors.dtype(old), str)
+            leave_out = leave_out or _assignment.is_slot(new, self._all_names)
+            if self._built:
+                no_variable = self._pairs is not None or _assignment.is_bookkeeping(new)
+                leave_out = leave_out or no_variable
+            (report.left_out if leave_out else rest).append(old if leave_out else new)
+        return rest
 
-    def _judge(self, name: str, wanted: str, spelt: dict[str, str]) -> None:
+    def _wait_for_all(self, rest: list[str]) -> None:
+        """Keep all for the first pass, which has to ask for all but bookkeeping."""
+        optional: list[str] = []
+        for new in rest:
+            key = escape(new) if isinstance(self._tensors, Checkpoint) else new
+            if _assignment.is_bookkeeping(new):
+                optional.append(key)
+                self.waiting[key] = self._renamed[new]
+                self.report.left_out.append(self._renamed[new])
+            else:
+                self._wait(key, new, self._renamed[new])
+        self.terms = LoadTerms(optional)
+
+    def _wait_for_pairs(self, pairs: list[Pair], rest: list[str]) -> None:
+        """Keep for the first pass what the pairs name."""
+        unused = {self._renamed[new] for new in rest}
+        there = {name for name, old in self._spelt.items() if old in unused}
+        for name, new in _assignment.by_pairs_reversed(pairs, there).items():
+            if name not in self.here and new in self._spelt:
+                self._wait(escape(name), name, self._spelt[new])
+            elif name not in self.here:
+                self._lack(name, new)
+        # As in TensorFlow, what a scope there has and the scope here has not is passed over.
+        covers = tuple("" if to == "/" else to for _, to in pairs)
+        self.terms = LoadTerms(self.waiting, covers)
+        taken = set(self.report.loaded.values())
+        left = [self._renamed[new] for new in rest if self._renamed[new] not in taken]
+        self.report.left_out.extend(left)
+
+    def _judge(self, name: str, wanted: str) -> None:
         """Whether the variable ``name``, which is here, can take what is there."""
-        there = spelt.get(wanted)
+        there = self._spelt.get(wanted)
         if there is None:
             self._lack(name, wanted)
             return
@@ -276,7 +300,7 @@ class _Plan:
 def _hint_at_slots(report: Report) -> list[str]:
     """How to leave out what an optimizer keeps that its user has given a name of his own."""
     variables = set(report.loaded.values())
-    beside = [name for name in report.unexpected if _names.is_beside(name, variables)]
+    beside = [name for name in report.unexpected if _assignment.is_beside(name, variables)]
     if not beside:
         return []
     words = sorted({re.escape(name.rpartition("/")[2]) for name in beside})

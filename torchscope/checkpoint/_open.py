@@ -1,18 +1,22 @@
-"""The functions that TensorFlow's users know, over the readers of both formats."""
+"""Which files a path stands for, and the functions that TensorFlow's users know; reads no value.
 
+A path may be the prefix of a V2 checkpoint, one of its files, a V1 file, or a directory whose text
+file ``checkpoint`` notes which one is the latest.
+"""
+
+import difflib
 import os
-from pathlib import Path
+import re
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from torch import Tensor
 
 from torchscope._errors import CheckpointError
 
-from ._bundle import Bundle
-from ._file import is_file
+from ._bundle import Bundle, index_of
+from ._file import File, is_file
 from ._mapping import Checkpoint
-from ._paths import explain_missing, index_of, is_directory, prefix_of
-from ._state import latest_checkpoint
 from ._v1 import SingleFile
 
 PathLike = str | os.PathLike[str]
@@ -92,3 +96,152 @@ def load_variable(path: PathLike, name: str) -> Tensor | Any:
     """
     with open(path) as saved:
         return saved[name.removesuffix(":0")]
+
+
+# ---- the latest one ------------------------------------------------------------------------------
+
+_MOST_BYTES = 16 << 20
+
+_LATEST = re.compile(
+    # The longest path that a system takes has 4,096 bytes, four characters each if escaped.
+    rb"""^[ \t]*model_checkpoint_path[ \t]*:[ \t]*(["'])((?:(?!\1)[^\\\n]|\\.){0,16384})\1""",
+    re.MULTILINE,
+)
+_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|(.))")
+_CONTROL = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
+
+
+def latest_checkpoint(
+    directory: str | os.PathLike[str],
+    latest_filename: str | None = None,
+    *,
+    outside: bool = False,
+) -> str | None:
+    """Return the path of the latest checkpoint in a directory, as its state file notes it.
+
+    The note is data, perhaps from a stranger or from another machine: a path is looked up below
+    the directory, then its last part in the directory itself, as after a move.
+
+    Args:
+        directory: where the state file is.
+        latest_filename: its name, ``"checkpoint"`` by default.
+        outside: whether a noted path may lead out of the directory.
+
+    Returns:
+        The prefix to give to `open`, or None where there is no state file or it notes nothing.
+
+    Raises:
+        CheckpointError: the state file is damaged, or what it notes is not there. (TensorFlow
+            returns None then, and a program that was to go on begins anew.)
+    """
+    folder = Path(os.fsdecode(directory))
+    path = folder / (latest_filename or "checkpoint")
+    if not is_file(path):
+        return None
+    noted = _read(path)
+    if not noted:
+        return None
+    inside = _inside(folder, Path(noted))
+    candidates = [folder / noted] if inside or outside else []
+    last = PureWindowsPath(noted).name  # of both kinds of paths
+    if last not in ("", ".."):
+        candidates.append(folder / last)
+    for candidate in candidates:
+        if exists(candidate):
+            return str(candidate)
+    hint = "" if inside or outside else " Paths out of it are followed with outside=True."
+    raise CheckpointError(
+        None, f"{path} notes {noted!r}, which is not in {folder}.{hint} {others(folder, last)}"
+    )
+
+
+def _inside(folder: Path, noted: Path) -> bool:
+    """Whether a path, read as text, leads to something below the folder."""
+    folder = folder.absolute()
+    path = folder / noted
+    return ".." not in noted.parts and path.is_relative_to(folder) and path != folder
+
+
+def _read(path: Path) -> str:
+    """The field ``model_checkpoint_path``; the others are of use only to a writer."""
+    file = File(path)
+    if file.size > _MOST_BYTES:
+        raise file.error(0, f"a state file of {file.size} bytes is too large.")
+    found = _LATEST.findall(file.read(0, file.size))
+    file.close()
+    if not found:
+        raise file.error(0, 'no state file: it has no line model_checkpoint_path: "...".')
+    return os.fsdecode(_ESCAPE.sub(_unescape, found[-1][1]))
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    """A byte from its escape in C."""
+    hexadecimal, octal, other = match.groups()
+    if hexadecimal:
+        return bytes([int(hexadecimal, 16)])
+    if octal:
+        return bytes([int(octal, 8) & 255])
+    return bytes([_CONTROL.get(other[0], other[0])])
+
+
+# ---- paths, and what lies there instead ----------------------------------------------------------
+
+_ENDING = re.compile(r"\.(index|meta|data-\d{5,}-of-\d{5,})")
+
+
+def prefix_of(path: Path) -> Path:
+    """The prefix that a file of a V2 checkpoint belongs to; of a prefix, itself."""
+    return path.with_suffix("") if _ENDING.fullmatch(path.suffix) else path
+
+
+def exists(prefix: Path) -> bool:
+    """Whether there is a checkpoint of that prefix, V2 or V1."""
+    return is_file(index_of(prefix)) or is_file(prefix)
+
+
+def is_directory(path: Path) -> bool:
+    """Whether there is a directory; also of paths that the system refuses."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def explain_missing(path: Path) -> str:
+    """What was looked for at ``path``, and what there is to open instead."""
+    if is_directory(path):
+        problem = f"{path} is a directory without a file 'checkpoint' that names the latest one."
+        return f"{problem} {others(path, '')}"
+    prefix = prefix_of(path)
+    if not is_directory(prefix.parent):
+        return f"No checkpoint at {path}: there is no directory {prefix.parent}.{home_hint(path)}"
+    problem = f"No checkpoint at {path}: there is neither {index_of(prefix).name!r}, the index of "
+    problem += f"the V2 format, nor a file {prefix.name!r}, which the V1 format would have."
+    if is_file(prefix.parent / f"{prefix.name}.data-00000-of-00001"):
+        return f"{problem} Its data is there, but cannot be read without the index."
+    return f"{problem} {others(prefix.parent, prefix.name)}"
+
+
+def home_hint(path: Path) -> str:
+    """What to write where a shell would have put the home directory for ``~``."""
+    if not str(path).startswith("~"):
+        return ""
+    return f" Python leaves '~' as it is: os.path.expanduser({str(path)!r})."
+
+
+def others(directory: Path, name: str) -> str:
+    """The checkpoints in a directory, those with a name like ``name`` first."""
+    there: list[str] = []
+    try:
+        for pattern in ("*.index", "variables/*.index"):  # the second is a SavedModel's
+            found = sorted(directory.glob(pattern))
+            there += [str(prefix_of(path).relative_to(directory)) for path in found]
+    except (OSError, ValueError):
+        pass
+    if not there:
+        return f"No other V2 checkpoint is in {directory}."
+    close = difflib.get_close_matches(name, there[:10_000], n=3)
+    if close:
+        return f"Did you mean {' or '.join(repr(str(directory / one)) for one in close)}?"
+    shown = ", ".join(map(repr, there[:5])) + (", ..." if len(there) > 5 else "")
+    return f"Checkpoints there: {shown}. Give the path of one, as in {str(directory / there[0])!r}."

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from torchscope._errors import CheckpointError
 
+from ._bundle import index_of
 from ._file import is_file
 from ._mapping import Checkpoint
-from ._open import PathLike, open
-from ._paths import home_hint, index_of
+from ._open import PathLike, home_hint, open
 
 TORCH_ENDINGS = (".pt", ".pth", ".bin")
 

@@ -14,7 +14,7 @@ from ._file import File
 from ._proto import Buffer, MalformedError, Message, signed, varint
 from ._slices import Shape, parse_shape, parse_slice, regions, slice_key
 from ._snappy import MOST_EXPANSION
-from ._table import Table
+from ._sstable import Table
 
 # The field of a TensorProto that has values of a dtype: as they are in memory, or as varints.
 _STRINGS = 8

@@ -31,6 +31,13 @@ def one_line(text: object) -> str:
     return safe(" ".join(str(text).split("\n")))
 
 
+def complain(error: object) -> int:
+    """Say what went wrong, in one line, and give the exit code of an error."""
+    sys.stdout.flush()
+    print(f"torchscope: {one_line(error)}", file=sys.stderr)
+    return 2
+
+
 def counted(number: int, what: str) -> str:
     """A number of things.
 

@@ -1,26 +1,21 @@
-"""The command line: what may be asked, what is answered, and with which exit code."""
+"""``list``, ``diff`` and ``convert``: what may be asked of checkpoints, and what is answered."""
 
 import argparse
-import os
 import re
-import signal
-import sys
-import warnings
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from torchscope._errors import CheckpointError
+from torchscope.checkpoint._compare import differences
+from torchscope.checkpoint._convert import Plan, Rename, check_target, plan, write
+from torchscope.checkpoint._rows import rows_of, source_at, total
 
-from ._compare import differences
-from ._convert import Plan, Rename, check_target, plan, write
-from ._listing import rows_of, source_at, table, total, tree
-from ._terminal import Progress, counted, one_line, print_json, safe, some
+from ._listing import table, tree
+from ._terminal import Progress, counted, print_json, safe, some
 
-_SAME, _DIFFERENT, _ERROR = 0, 1, 2
+_SAME, _DIFFERENT = 0, 1
 
-_SOURCES = """\
+SOURCES = """\
 PATH, A and the A of convert are what torchscope.checkpoint.load takes:
   logs/model.ckpt-7     TensorFlow's V2 format (model.ckpt-7.index beside its data), or V1
   logs                  a directory whose file "checkpoint" names the latest one
@@ -57,64 +52,11 @@ examples:
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
-
-    Args:
-        arguments: the words after the program's name; those of the process by default.
-
-    Returns:
-        The exit code. Wrong words exit at once, as argparse does, with 2.
-    """
-    options = _parser().parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal that cannot show a letter gets its number
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    try:
-        with _warnings_in_one_line():
-            code: int = options.run(options)
-            sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads has enough, as head does
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  - at exit it is flushed again
-        return 128 + signal.SIGPIPE
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except (CheckpointError, OSError) as error:
-        return _complain(error)
-    except MemoryError:
-        return _complain("there is not enough memory.")
-    return code
-
-
-def _complain(error: object) -> int:
-    sys.stdout.flush()
-    print(f"torchscope: {one_line(error)}", file=sys.stderr)
-    return _ERROR
-
-
-@contextmanager
-def _warnings_in_one_line() -> Generator[None]:
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"torchscope: warning: {one_line(message)}", file=sys.stderr)
-
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        yield
-
-
 # ---- what may be asked -------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="torchscope",
-        allow_abbrev=False,
-        description="Lists, compares and converts checkpoints: TensorFlow's, safetensors and .pt.",
-        epilog=f"{_SOURCES}\nMore: torchscope list --help, and so on.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
+def add_commands(commands: Any) -> None:
+    """Add the three to a parser's commands."""
     one = _command(commands, "list", _list, "name, shape, dtype and bytes of each variable")
     one.add_argument("path", metavar="PATH", type=Path)
     one.add_argument("--tree", action="store_true", help="by scope")
@@ -138,7 +80,6 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--keep-slots", action="store_true", help="what optimizers keep, too")
     one.add_argument("--force", action="store_true", help="replace B if it is there")
     _add_no_verify(one)
-    return parser
 
 
 def _command(commands: Any, name: str, run: Any, help: str) -> argparse.ArgumentParser:
@@ -147,7 +88,7 @@ def _command(commands: Any, name: str, run: Any, help: str) -> argparse.Argument
         allow_abbrev=False,
         help=help,
         description=f"{help[0].upper()}{help[1:]}.",
-        epilog=f"{_EXAMPLES[name]}\n{_SOURCES}",
+        epilog=f"{_EXAMPLES[name]}\n{SOURCES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     one.set_defaults(run=run)

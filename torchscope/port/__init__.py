@@ -1,0 +1,11 @@
+"""TensorFlow 1 programs rewritten for `torchscope.tf1`, and what of them is left to hands.
+
+`port` takes the text of a file and knows no file; ``torchscope port`` is the command. It needs
+libcst: ``pip install "torchscope[port]"``.
+"""
+
+from ._errors import PortError
+from ._leftovers import Leftover
+from ._port import Ported, port
+
+__all__ = ["Leftover", "PortError", "Ported", "port"]

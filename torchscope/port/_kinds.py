@@ -1,0 +1,250 @@
+"""What an expression may hold: a tensor, a variable, a shape; a guess, from the file alone.
+
+A name may hold whatever it is bound to anywhere in its scope, ``self.x`` whatever any method binds
+it to. What comes from elsewhere, parameters for one, is `UNKNOWN`. TensorFlow's functions return
+tensors unless they are named here.
+"""
+
+import re
+from enum import Enum, auto
+
+import libcst as cst
+
+from ._names import Bound, Names
+
+
+class Kind(Enum):
+    """One thing that an expression may hold."""
+
+    TENSOR = auto()  # or several, in a list
+    VARIABLE = auto()
+    VARIABLES = auto()  # several, in a list
+    SHAPE = auto()  # tf.TensorShape; here torch.Size
+    SIZE = auto()  # tf.Dimension; here an int
+    NUMBER = auto()
+    ARRAY = auto()  # numpy's
+    SCOPE = auto()
+    SESSION = auto()
+    OTHER = auto()  # a string, a list, a function, ...
+    UNKNOWN = auto()
+
+
+Kinds = frozenset[Kind]
+
+NOTHING: Kinds = frozenset()
+UNKNOWN: Kinds = frozenset({Kind.UNKNOWN})
+TENSORS: Kinds = frozenset({Kind.TENSOR, Kind.VARIABLE})
+
+# What TensorFlow's functions return, by the last part of their names.
+_RETURNS = [
+    (re.compile(f"(?:{pattern})$"), kind)
+    for pattern, kind in [
+        (r"get_variable|get_local_variable|Variable|model_variable|local_variable", Kind.VARIABLE),
+        (r"\w+_variables|get_variables\w*|get_collection\w*", Kind.VARIABLES),
+        (r"variable_scope|get_variable_scope", Kind.SCOPE),
+        (r"(Interactive)?Session|get_default_session", Kind.SESSION),
+        (r"TensorShape", Kind.SHAPE),
+        (r"size|rank", Kind.NUMBER),
+        (r"(Sparse)?Tensor", Kind.TENSOR),
+        (r"shape|name_scope|make_template|as_dtype|arg_scope|\w+_initializer|\w+_regularizer"
+         r"|device|control_dependencies|get_default_graph|name_of|op_name|[A-Z]\w*", Kind.OTHER),
+        (r"\w+", Kind.TENSOR),
+    ]
+]  # fmt: skip
+
+# numpy's functions that make arrays of whatever they are given, and those that make one number.
+_ARRAYS = re.compile(
+    r"(as)?array|arange|linspace|(zeros|ones|full|empty)(_like)?|eye|identity|tile|repeat|tri[lu]?"
+    r"|concatenate|[vhd]?stack|diag|meshgrid|load\w*|random\.\w+|reshape|transpose|expand_dims"
+)
+_ONE_NUMBER = re.compile(r"prod|sum|mean|a?max|a?min|std|var|size|ndim|(float|int|uint)\d+")
+
+# Methods of shapes that give another shape.
+SHAPE_METHODS = (
+    "with_rank",
+    "with_rank_at_least",
+    "with_rank_at_most",
+    "merge_with",
+    "concatenate",
+)
+
+_SAME_ELEMENTS = ("list", "tuple", "sorted", "reversed", "set")
+_NUMBERS = ("int", "float", "len", "bool", "round", "hash", "id", "ord")
+_OTHERS = ("str", "dict", "range", "open", "repr", "type", "print", "format", "isinstance", "map")
+
+
+class Reader:
+    """Tells what the expressions of a module may hold."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._known: dict[cst.CSTNode, Kinds] = {}
+
+    def kinds(self, node: cst.BaseExpression) -> Kinds:
+        """All that an expression may hold; nothing at all of a name that is bound to itself."""
+        if node not in self._known:
+            self._known[node] = NOTHING
+            self._known[node] = self._read(node)
+        return self._known[node]
+
+    def may_be(self, node: cst.BaseExpression, *kinds: Kind) -> bool:
+        """Whether an expression is seen to hold one of these at least once."""
+        return not self.kinds(node).isdisjoint(kinds)
+
+    def is_only(self, node: cst.BaseExpression, *kinds: Kind) -> bool:
+        """Whether an expression is seen to hold nothing but one of these."""
+        found = self.kinds(node)
+        return bool(found) and found <= set(kinds)
+
+    def elements(self, node: cst.BaseExpression) -> Kinds:
+        """All that may be taken out of an expression, by an index or by a loop."""
+        if isinstance(node, cst.List | cst.Tuple | cst.Set):
+            return self._all(*(element.value for element in node.elements))
+        if isinstance(node, cst.ListComp | cst.GeneratorExp | cst.SetComp):
+            return self.kinds(node.elt)
+        if isinstance(node, cst.Call) and self._names.is_builtin(node.func, *_SAME_ELEMENTS):
+            return self.elements(node.args[0].value) if node.args else NOTHING
+        if isinstance(node, cst.Call) and self._names.is_builtin(node.func, "range"):
+            return frozenset({Kind.NUMBER})
+        return frozenset(map(_element, self.kinds(node)))
+
+    def _read(self, node: cst.BaseExpression) -> Kinds:
+        match node:
+            case cst.Integer() | cst.Float() | cst.Imaginary():
+                return frozenset({Kind.NUMBER})
+            case cst.Name(value="True" | "False"):
+                return frozenset({Kind.NUMBER})
+            case cst.Name():
+                return (
+                    self._any(self._names.bound(node)) if self._names.path(node) is None else _OTHER
+                )
+            case cst.Attribute():
+                return self._attribute(node)
+            case cst.Call():
+                return self._call(node)
+            case cst.Subscript():
+                return self._subscript(node)
+            case cst.BinaryOperation(left=left, right=right):
+                return self._operation(self._all(left, right))
+            case cst.UnaryOperation(operator=cst.Not()):
+                return frozenset({Kind.NUMBER})
+            case cst.UnaryOperation(expression=inner):
+                return self._operation(self.kinds(inner))
+            case cst.Comparison(left=left):
+                others = [one.comparator for one in node.comparisons]
+                return self._operation(self._all(left, *others))
+            case cst.BooleanOperation(left=left, right=right):
+                return self._all(left, right)
+            case cst.IfExp(body=body, orelse=orelse):
+                return self._all(body, orelse)
+            case cst.List() | cst.Tuple() | cst.ListComp() | cst.GeneratorExp():
+                inside = self.elements(node)
+                return frozenset({Kind.VARIABLES}) if inside == {Kind.VARIABLE} else _OTHER
+            case cst.Await() | cst.Yield() | cst.NamedExpr():
+                return UNKNOWN
+            case _:
+                return _OTHER
+
+    def _any(self, bound: list[Bound]) -> Kinds:
+        if not bound:
+            return UNKNOWN
+        return NOTHING.union(*map(self._bound, bound))
+
+    def _bound(self, bound: Bound) -> Kinds:
+        if bound.value is None:
+            return UNKNOWN
+        steps = list(bound.steps)
+        found = self.kinds(bound.value)
+        if steps and steps[0] == "element":
+            steps.pop(0)
+            found = self.elements(bound.value)
+        for step in steps:
+            if step == "element":
+                found = frozenset(map(_element, found))
+            elif step == "rest":
+                found = _OTHER
+        return found
+
+    def _all(self, *nodes: cst.BaseExpression) -> Kinds:
+        return NOTHING.union(*map(self.kinds, nodes))
+
+    def _operation(self, operands: Kinds) -> Kinds:
+        """What an operator makes of what its operands may be."""
+        if operands & TENSORS:
+            return frozenset({Kind.TENSOR})
+        if Kind.ARRAY in operands:
+            return frozenset({Kind.ARRAY})
+        if operands <= {Kind.NUMBER, Kind.SIZE}:
+            return frozenset({Kind.NUMBER})
+        return operands
+
+    def _attribute(self, node: cst.Attribute) -> Kinds:
+        dotted = self._names.dotted(node)
+        if dotted is not None:
+            if self._names.path(node) is not None:
+                return _OTHER  # a function, a class or a constant of TensorFlow
+            return frozenset({Kind.NUMBER}) if dotted.startswith(("numpy.", "math.")) else UNKNOWN
+        match node.attr.value:
+            case "shape":
+                return frozenset({Kind.SHAPE})
+            case "dims" if self.may_be(node.value, Kind.SHAPE):
+                return frozenset({Kind.SHAPE})
+            case "value" if self.may_be(node.value, Kind.SIZE):
+                return frozenset({Kind.SIZE})
+            case "ndim" | "ndims":
+                return frozenset({Kind.NUMBER})
+            case "dtype" | "name":
+                return _OTHER
+            case _:
+                pass
+        return self._any(self._names.bound(node))
+
+    def _call(self, node: cst.Call) -> Kinds:
+        path, dotted = self._names.path(node.func), self._names.dotted(node.func)
+        if path is not None:
+            last = path.rpartition(".")[2]
+            return frozenset(next([kind] for name, kind in _RETURNS if name.match(last)))
+        if dotted is not None:
+            package, _, function = dotted.partition(".")
+            return self._numpy(function, node) if package == "numpy" else UNKNOWN
+        if isinstance(node.func, cst.Attribute):
+            return self._method(node.func)
+        if self._names.is_builtin(node.func, *_NUMBERS):
+            return frozenset({Kind.NUMBER})
+        if self._names.is_builtin(node.func, *_SAME_ELEMENTS):
+            inside = self.elements(node)
+            return frozenset({Kind.VARIABLES}) if inside == {Kind.VARIABLE} else _OTHER
+        return _OTHER if self._names.is_builtin(node.func, *_OTHERS) else UNKNOWN
+
+    def _numpy(self, function: str, node: cst.Call) -> Kinds:
+        if _ARRAYS.fullmatch(function):
+            return frozenset({Kind.ARRAY})
+        given = self._all(*(arg.value for arg in node.args))
+        is_number = _ONE_NUMBER.fullmatch(function) or given.isdisjoint({Kind.ARRAY, Kind.OTHER})
+        return frozenset({Kind.NUMBER if is_number else Kind.ARRAY})
+
+    def _method(self, method: cst.Attribute) -> Kinds:
+        name = method.attr.value
+        if name == "get_shape" or (name in SHAPE_METHODS and self.may_be(method.value, Kind.SHAPE)):
+            return frozenset({Kind.SHAPE})
+        if self.is_only(method.value, Kind.ARRAY):
+            return frozenset({Kind.ARRAY})
+        return _OTHER if name in ("as_list", "format", "join", "split") else UNKNOWN
+
+    def _subscript(self, node: cst.Subscript) -> Kinds:
+        if any(isinstance(one.slice, cst.Slice) for one in node.slice):
+            return self.kinds(node.value)
+        return self.elements(node.value)
+
+
+_OTHER: Kinds = frozenset({Kind.OTHER})
+
+
+def _element(kind: Kind) -> Kind:
+    return {
+        Kind.TENSOR: Kind.TENSOR,
+        Kind.VARIABLE: Kind.TENSOR,
+        Kind.VARIABLES: Kind.VARIABLE,
+        Kind.SHAPE: Kind.SIZE,
+        Kind.ARRAY: Kind.ARRAY,
+    }.get(kind, Kind.UNKNOWN)

@@ -1,0 +1,333 @@
+"""What of a rewritten module is left to hands: the line, what it is, and what to do.
+
+Looked at is the rewritten text, so that the lines are those of the file that is to be edited, and a
+second run says the same. Most of it is names that `torchscope.tf1` does not have, which are asked
+of itself; the rest is what would run and do another thing than TensorFlow did.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import libcst as cst
+from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
+
+from ._kinds import TENSORS, Kind, Reader
+from ._names import HOME, Import, Names, imported, path_of
+from ._there import advice
+
+_TRAINING = (
+    "Training stays outside of the model: return the loss, and step an optimizer made from"
+    " net.named_parameters()."
+)
+_SESSION = "PyTorch runs at once: call the function with the values, and read what it returns."
+_DEFERRED = (
+    "It runs here and now, at every call, not when a session asks for it: put it into a function"
+    " of its own, and call that."
+)
+_COUNTER = (
+    "It counts on from call to call, and a layer named by it is a new one each time: make the"
+    " layers once, or begin at the same number in each call."
+)
+_PYTHON_2 = "It is Python 2's: run 2to3 -w on the file first (it comes with Python up to 3.12)."
+_ATTRIBUTES = {
+    "consumers": "There is no graph here.",
+    "eval": _SESSION,
+    "graph": "There is no graph here.",
+    "initializer": "A variable has its first value as soon as it is made.",
+    "load": "Write tf.assign(variable, value).",
+    "op": "There is no graph here; tf.op_name(x) is the name of a variable.",
+}
+_SHAPE_METHODS = re.compile(
+    r"assert_\w+|is_compatible_with|is_fully_defined|merge_with|with_rank\w*"
+)
+_UPDATES = re.compile(r"assign(_\w+)?|scatter_(add|sub|update)|group")
+_OPERATORS: Mapping[type[cst.BaseBinaryOp], str] = {
+    cst.Add: "add",
+    cst.Subtract: "subtract",
+    cst.Multiply: "multiply",
+    cst.Divide: "divide",
+    cst.FloorDivide: "floordiv",
+    cst.MatrixMultiply: "matmul",
+    cst.Power: "pow",
+}
+_PYTHON_2_NAMES = ("basestring", "raw_input", "reduce", "unichr", "unicode", "xrange")
+_PYTHON_2_METHODS = ("has_key", "iteritems", "iterkeys", "itervalues")
+
+
+_WIDEST = 60  # characters of code that are told
+
+
+class Leftover(NamedTuple):
+    """Something that nobody but a person can change.
+
+    Attributes:
+        line: in the new text, from 1.
+        what: the code, or a name for it.
+        advice: what to do.
+    """
+
+    line: int
+    what: str
+    advice: str
+
+
+def leftovers(wrapper: MetadataWrapper, names: Names, reader: Reader) -> list[Leftover]:
+    """All that is left in a module, by line."""
+    finder = _Finder(wrapper, names, reader)
+    wrapper.module.visit(finder)
+    return sorted(finder.found)
+
+
+class _Finder(cst.CSTVisitor):
+    def __init__(self, wrapper: MetadataWrapper, names: Names, reader: Reader) -> None:
+        super().__init__()
+        self.found: set[Leftover] = set()
+        self._module = wrapper.module
+        self._names = names
+        self._reader = reader
+        self._parents = wrapper.resolve(ParentNodeProvider)
+        self._positions = wrapper.resolve(PositionProvider)
+        self._functions: list[cst.FunctionDef] = []
+        self._in_tensorflow: dict[cst.CSTNode, bool] = {}
+
+    def _tell(self, node: cst.CSTNode, what: str | cst.CSTNode, advice: str) -> None:
+        if not isinstance(what, str):
+            what = " ".join(self._module.code_for_node(what).split())
+        if len(what) > _WIDEST:
+            what = f"{what[: _WIDEST - 3]}..."
+        self.found.add(Leftover(self._positions[node].start.line, what, advice))
+
+    # ---- names that are not here -----------------------------------------------------------------
+
+    def visit_Import(self, node: cst.Import) -> bool:
+        return self._import(node)
+
+    def visit_ImportFrom(self, node: cst.ImportFrom) -> bool:
+        return self._import(node)
+
+    def _import(self, node: Import) -> bool:
+        module, names = imported(node)
+        for name in names:
+            path = path_of(name)
+            if path is not None and not name.startswith(HOME):
+                self._tell(node, name, advice(path) or f"Import it from {HOME}.")
+        if isinstance(node.names, cst.ImportStar) and path_of(module) is not None:
+            self._tell(
+                node,
+                f"from {module} import *",
+                f"Write import {HOME} as tf, and tf. before the names.",
+            )
+        return False
+
+    def visit_Attribute(self, node: cst.Attribute) -> bool:
+        path = self._names.path(node)
+        if path is not None:
+            self._missing(node, path)
+        elif self._names.dotted(node) is None:
+            self._attribute(node)
+        return self._names.dotted(node) is None
+
+    def visit_Name(self, node: cst.Name) -> None:
+        if node.value in _PYTHON_2_NAMES and self._names.is_unbound(node):
+            self._tell(node, node.value, _PYTHON_2)
+
+    def _missing(self, node: cst.Attribute, path: str) -> None:
+        root: cst.BaseExpression = node
+        while isinstance(root, cst.Attribute):
+            root = root.value
+        what_is_named = self._names.path(root)
+        if what_is_named is not None and advice(what_is_named) is None:  # else it was told there
+            instead = advice(path)
+            if instead is not None:
+                self._tell(node, node, instead)
+
+    def _attribute(self, node: cst.Attribute) -> None:
+        name = node.attr.value
+        if name in _PYTHON_2_METHODS:
+            self._tell(node, node, _PYTHON_2)
+        elif name in _ATTRIBUTES and self._reader.may_be(node.value, *TENSORS):
+            self._tell(node, node, _ATTRIBUTES[name])
+        elif _SHAPE_METHODS.fullmatch(name) and self._reader.may_be(node.value, Kind.SHAPE):
+            self._tell(node, node, "A shape is a torch.Size here, with ints: compare them.")
+
+    # ---- training, sessions, what runs at once ---------------------------------------------------
+
+    def visit_Call(self, node: cst.Call) -> None:
+        path = self._names.path(node.func)
+        last = (path or "").rpartition(".")[2]
+        if last.endswith("Optimizer"):
+            self._tell(node, node.func, _TRAINING)
+        elif _UPDATES.fullmatch(last) and self._is_left_to_a_session(node):
+            self._tell(node, node.func, _DEFERRED)
+        elif any(arg.keyword and arg.keyword.value == "feed_dict" for arg in node.args):
+            self._tell(node, node.func, _SESSION)
+        elif isinstance(node.func, cst.Attribute) and self._names.dotted(node.func) is None:
+            self._method(node, node.func)
+        elif self._names.is_builtin(node.func, "next") and node.args:
+            self._counter(node, node.args[0].value)
+
+    def _method(self, node: cst.Call, method: cst.Attribute) -> None:
+        name, receiver = method.attr.value, method.value
+        if name in ("minimize", "apply_gradients", "compute_gradients"):
+            self._tell(
+                method.attr, f".{name}" if isinstance(receiver, cst.Call) else method, _TRAINING
+            )
+        elif self._runs_a_session(method):
+            self._tell(node, method, _SESSION)
+        elif name == "apply" and self._is_average(receiver) and self._is_left_to_a_session(node):
+            self._tell(node, method, _DEFERRED)
+
+    def _runs_a_session(self, method: cst.Attribute) -> bool:
+        if method.attr.value != "run":
+            return False
+        session = method.value
+        name = session.attr if isinstance(session, cst.Attribute) else session
+        return self._reader.may_be(session, Kind.SESSION) or (
+            isinstance(name, cst.Name) and name.value.strip("_") in ("sess", "session")
+        )
+
+    def _is_average(self, node: cst.BaseExpression) -> bool:
+        """Whether an expression is bound to an ExponentialMovingAverage."""
+        made = [one.value for one in self._names.bound(node) if isinstance(one.value, cst.Call)]
+        return any((self._names.path(one.func) or "").endswith("MovingAverage") for one in made)
+
+    def _is_left_to_a_session(self, node: cst.CSTNode) -> bool:
+        """Whether nothing in the function takes the value: TensorFlow then ran it when asked."""
+        parent = self._parents[node]
+        match parent:
+            case cst.Element() | cst.List() | cst.Tuple() | cst.ListComp() | cst.StarredElement():
+                return self._is_left_to_a_session(parent)
+            case cst.Dict() | cst.DictElement() | cst.IfExp() | cst.Arg():
+                return self._is_left_to_a_session(parent)
+            case cst.Return() | cst.Expr():
+                return True
+            case cst.Call(func=func):
+                path = self._names.path(func)
+                last = (path or "").rpartition(".")[2]
+                if last == "group":
+                    return False  # the group itself is told of
+                return path is None or last in ("add_to_collection", "tuple")
+            case cst.Assign(targets=[cst.AssignTarget(target=target)]):
+                if not isinstance(target, cst.Name):
+                    return True
+                return all(map(self._is_left_to_a_session, self._names.reads(target)))
+            case _:
+                return False
+
+    # ---- counters --------------------------------------------------------------------------------
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
+        self._functions.append(node)
+
+    def leave_FunctionDef(self, original_node: cst.FunctionDef) -> None:
+        self._functions.pop()
+
+    def visit_AugAssign(self, node: cst.AugAssign) -> None:
+        self._counter(node, node.target)
+
+    def visit_Assign(self, node: cst.Assign) -> None:
+        """``n = n + 1`` counts as ``n += 1`` does."""
+        target, value = node.targets[0].target, node.value
+        if isinstance(value, cst.BinaryOperation) and target.deep_equals(value.left):
+            self._counter(node, target)
+
+    def _counter(
+        self, node: cst.CSTNode, counter: cst.BaseExpression | cst.BaseAssignTargetExpression
+    ) -> None:
+        if self._functions and self._outlives_a_call(counter):
+            self._tell(node, self._parents[node] if isinstance(node, cst.Call) else node, _COUNTER)
+
+    def _outlives_a_call(self, node: cst.CSTNode) -> bool:
+        match node:
+            case cst.Subscript(value=value):
+                return isinstance(value, cst.Name) and self._names.is_global(value)
+            case cst.Attribute(value=cst.Attribute(attr=cst.Name(value="__class__"))):
+                return True
+            case cst.Attribute(value=cst.Name() as name):
+                return name.value == "cls" or self._names.is_class(name)
+            case cst.Name():
+                return self._names.is_global(node)
+            case _:
+                return False
+
+    # ---- operators -------------------------------------------------------------------------------
+
+    def visit_BinaryOperation(self, node: cst.BinaryOperation) -> None:
+        function = _OPERATORS.get(type(node.operator))
+        arrays = [self._reader.is_only(one, Kind.ARRAY) for one in (node.left, node.right)]
+        if function is None or arrays.count(True) != 1:
+            return
+        if self._may_be_tensor(node.right if arrays[0] else node.left):
+            self._tell(
+                node,
+                node,
+                f"A numpy array keeps its dtype here, float64 mostly: write tf.{function}(a, b),"
+                " the tensor first, or put tf.constant(..., dtype) around the array.",
+            )
+
+    def visit_Comparison(self, node: cst.Comparison) -> None:
+        sides = [node.left, *(one.comparator for one in node.comparisons)]
+        signs = [one.operator for one in node.comparisons]
+        for left, sign, right in zip(sides, signs, sides[1:], strict=False):
+            if isinstance(sign, cst.In | cst.NotIn) and self._reader.is_only(right, Kind.VARIABLES):
+                self._tell(
+                    node, node, "in compares values here: write any(v is one for one in ...)."
+                )
+            if isinstance(sign, cst.Equal | cst.NotEqual):
+                self._equal(node, left, right)
+
+    def _equal(
+        self, node: cst.Comparison, left: cst.BaseExpression, right: cst.BaseExpression
+    ) -> None:
+        shapes = [self._reader.is_only(one, Kind.SHAPE) for one in (left, right)]
+        if shapes.count(True) == 1 and self._is_in_tensorflow(node):
+            other = right if shapes[0] else left
+            is_tuple = isinstance(other, cst.Tuple) or (
+                isinstance(other, cst.Call) and self._names.is_builtin(other.func, "tuple")
+            )
+            if not is_tuple:
+                self._tell(
+                    node,
+                    node,
+                    "A shape is a tuple here and equals no list: write list(x.shape) == [...].",
+                )
+        elif all(self._reader.is_only(one, Kind.VARIABLE) for one in (left, right)):
+            self._tell(node, node, "== compares values here: write a is b.")
+
+    def visit_Subscript(self, node: cst.Subscript) -> None:
+        steps = [one.slice.step for one in node.slice if isinstance(one.slice, cst.Slice)]
+        if not any(isinstance(step, cst.UnaryOperation) for step in steps):
+            return
+        if self._reader.may_be(node.value, *TENSORS) or (
+            len(node.slice) > 1 and self._may_be_tensor(node.value)
+        ):
+            self._tell(node, node, "torch has no negative steps: write tf.reverse(x, [axis]).")
+
+    def _may_be_tensor(self, node: cst.BaseExpression) -> bool:
+        """Whether it is seen to be one, or nothing is known and the function is of TensorFlow."""
+        return self._reader.may_be(node, *TENSORS) or (
+            self._reader.may_be(node, Kind.UNKNOWN) and self._is_in_tensorflow(node)
+        )
+
+    def _is_in_tensorflow(self, node: cst.CSTNode) -> bool:
+        """Whether the function around it calls TensorFlow at all: many prepare data in numpy."""
+        around = self._functions[0] if self._functions else self._module
+        if around not in self._in_tensorflow:
+            search = _Search(lambda one: self._names.path(one) is not None)
+            around.visit(search)
+            self._in_tensorflow[around] = search.found
+        return self._in_tensorflow[around]
+
+
+class _Search(cst.CSTVisitor):
+    """Whether an attribute is there for which something holds."""
+
+    def __init__(self, wanted: Callable[[cst.Attribute], bool]) -> None:
+        super().__init__()
+        self.found = False
+        self._wanted = wanted
+
+    def visit_Attribute(self, node: cst.Attribute) -> bool:
+        self.found = self.found or self._wanted(node)
+        return not self.found

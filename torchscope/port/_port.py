@@ -1,0 +1,81 @@
+"""A whole file: read, rewritten, and read again for what is left to hands."""
+
+import ast
+import re
+import warnings
+from dataclasses import dataclass
+
+import libcst as cst
+from libcst.metadata import MetadataWrapper
+
+from ._errors import PortError
+from ._kinds import Reader
+from ._leftovers import Leftover, leftovers
+from ._names import Names
+from ._rewrite import Rewriter
+
+# What Python 2 can read and Python 3 cannot.
+_PYTHON_2 = re.compile(
+    r"^\s*print\s+[^\s=(.,\[]|^\s*print\s*$|^\s*exec\s+[\"'\w]|^\s*raise\s+\w+\s*,"
+    r"|^\s*except\s+[\w.()]+\s*,\s*\w+\s*:|<>|\b0[0-7]+\b(?!\.)|\b\d+[lL]\b|\bur[\"']|`\w+`",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Ported:
+    """What became of a file.
+
+    Attributes:
+        source: the new text; the old one where nothing had to be changed.
+        left: what is left to hands, by line of the new text.
+    """
+
+    source: bytes
+    left: list[Leftover]
+
+
+def port(source: bytes, name: str = "the program") -> Ported:
+    r"""Rewrite a TensorFlow 1 program for `torchscope.tf1`.
+
+    >>> port(b"import tensorflow as tf\n\nn = x.get_shape()[0].value  # how many\n").source
+    b'import torchscope.tf1 as tf\n\nn = x.shape[0]  # how many\n'
+
+    Args:
+        source: the text of a file.
+        name: what errors call it.
+
+    Raises:
+        PortError: it is not Python 3, or does not import TensorFlow.
+    """
+    try:
+        while True:  # what was rewritten may tell more of what is what
+            wrapper = _read(source, name)
+            names = Names(wrapper)
+            if not names.has_tensorflow():
+                raise PortError(f"{name} is not TensorFlow 1 code: it imports no tensorflow.")
+            reader = Reader(names)
+            new = wrapper.module.visit(Rewriter(names, reader)).bytes
+            if new == source:
+                return Ported(source, leftovers(wrapper, names, reader))
+            source = new
+    except (RecursionError, MemoryError):
+        raise PortError(f"{name} is nested too deeply to be read.") from None
+
+
+def _read(source: bytes, name: str) -> MetadataWrapper:
+    """The tree of a file; Python reads it first, since libcst's parser dies of what is too deep."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "\\d" and the like
+            ast.parse(source)
+        return MetadataWrapper(cst.parse_module(source), unsafe_skip_copy=True)
+    except (SyntaxError, ValueError, cst.ParserSyntaxError) as error:
+        if _PYTHON_2.search(source.decode(errors="replace")):
+            raise PortError(
+                f"{name} is Python 2: first run 2to3 -w {name} (it comes with Python up to 3.12)."
+            ) from error
+        line = f"line {error.lineno}: " if isinstance(error, SyntaxError) and error.lineno else ""
+        raise PortError(
+            f"{name} does not parse: {line}{str(error).partition(' (<')[0]}."
+        ) from error

@@ -1,0 +1,320 @@
+"""The rewriting of what no import can keep: methods of tensors, and names that have moved.
+
+In comes a module with its names and what its expressions may hold; out comes a module that calls
+`torchscope.tf1`. Comments and formatting stay, and a second run finds nothing to do. Each rule is
+decided on the original tree and put together from the rewritten parts, inside out: the rule for
+``s.as_list()`` finds ``x.shape`` where ``x.get_shape()`` was.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import libcst as cst
+
+from . import _imports
+from ._kinds import TENSORS, Kind, Reader
+from ._names import HOME, Names, imported
+
+# Calls that say how TensorFlow itself should behave; nothing is left of such a line.
+_SWITCHES = re.compile(r"(dis|en)able_(v2_\w+|eager_execution|resource_variables|control_flow_v2)")
+_NOTHING = cst.Pass()  # in place of such a line, until its comments have another place
+
+# What people call a variable or a tensor, where nothing else tells what `v.name` is the name of.
+_VARIABLES = re.compile(r"[gptvwx]|grad|param|tensor|t?var|variable|weights?")
+
+# Checks of a shape -> whether the argument is a rank, and whether they give the shape back.
+_CHECKS = {
+    "assert_has_rank": (True, False),
+    "assert_is_compatible_with": (False, False),
+    "merge_with": (False, True),
+    "with_rank": (True, True),
+}
+
+_OPERATORS: dict[type, type[cst.BaseBinaryOp]] = {
+    cst.AddAssign: cst.Add,
+    cst.BitAndAssign: cst.BitAnd,
+    cst.BitOrAssign: cst.BitOr,
+    cst.BitXorAssign: cst.BitXor,
+    cst.DivideAssign: cst.Divide,
+    cst.FloorDivideAssign: cst.FloorDivide,
+    cst.MatrixMultiplyAssign: cst.MatrixMultiply,
+    cst.ModuloAssign: cst.Modulo,
+    cst.MultiplyAssign: cst.Multiply,
+    cst.PowerAssign: cst.Power,
+    cst.SubtractAssign: cst.Subtract,
+}
+_BINDS_TIGHTER = (cst.Name, cst.Attribute, cst.Call, cst.Subscript, cst.BaseNumber, cst.BaseString,
+                  cst.List, cst.Dict, cst.Await)  # fmt: skip
+_PRODUCTS = (cst.Multiply, cst.Divide, cst.FloorDivide, cst.Modulo, cst.MatrixMultiply, cst.Power)
+
+
+class Rewriter(cst.CSTTransformer):
+    """Rewrites the module that the names are of.
+
+    Attributes:
+        lacks_import: whether a call was written that needs an import which the file does not have.
+    """
+
+    def __init__(self, names: Names, reader: Reader) -> None:
+        super().__init__()
+        self._names = names
+        self._reader = reader
+        self._root = names.root()
+        self.lacks_import = False
+
+    def _tf(self, path: str) -> cst.BaseExpression:
+        """The expression for a name of `torchscope.tf1`."""
+        self.lacks_import |= self._root is None
+        return cst.parse_expression(f"{self._root or 'tf'}.{path}" if path else self._root or "tf")
+
+    # ---- imports and names -----------------------------------------------------------------------
+
+    def leave_SimpleStatementLine(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement]:
+        if len(updated_node.body) != 1:
+            return updated_node
+        if self._is_switch(original_node.body[0]):
+            return updated_node.with_changes(body=[_NOTHING])
+        statement = updated_node.body[0]
+        if not isinstance(statement, cst.Import | cst.ImportFrom):
+            return updated_node
+        first, *others = _imports.ported(statement)
+        lines = [cst.SimpleStatementLine([one]) for one in others]
+        return cst.FlattenSentinel([updated_node.with_changes(body=[first]), *lines])
+
+    def _is_switch(self, statement: cst.BaseSmallStatement) -> bool:
+        if not (isinstance(statement, cst.Expr) and isinstance(statement.value, cst.Call)):
+            return False
+        return bool(_SWITCHES.fullmatch(self._names.path(statement.value.func) or ""))
+
+    def leave_IndentedBlock(
+        self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock
+    ) -> cst.IndentedBlock:
+        lines, comments = _without_nothing(updated_node.body)
+        return updated_node.with_changes(body=lines, footer=[*comments, *updated_node.footer])
+
+    def leave_Module(self, original_node: cst.Module, updated_node: cst.Module) -> cst.Module:
+        lines, comments = _without_nothing(updated_node.body)
+        if self.lacks_import:
+            place = next(number for number, line in enumerate(lines) if _imports_from(line, HOME))
+            lines.insert(place, cst.parse_statement(f"import {HOME} as tf"))
+        return updated_node.with_changes(body=lines, footer=[*comments, *updated_node.footer])
+
+    def leave_AssignTarget(
+        self, original_node: cst.AssignTarget, updated_node: cst.AssignTarget
+    ) -> cst.AssignTarget:
+        return original_node if isinstance(original_node.target, cst.Attribute) else updated_node
+
+    def leave_Attribute(
+        self, original_node: cst.Attribute, updated_node: cst.Attribute
+    ) -> cst.BaseExpression:
+        inner, name, new = original_node.value, original_node.attr.value, updated_node.value
+        if self._names.dotted(original_node) is not None:
+            return self._moved(original_node) or updated_node
+        match name:
+            case "ndims" | "rank" if self._is_shape(inner):
+                of = _shape_of(new)
+                return cst.Attribute(of, cst.Name("ndim")) if of else _call("len", new)
+            case "dims" if self._is_shape(inner):
+                return new
+            case "value" if self._reader.may_be(inner, Kind.SIZE):
+                return new
+            case "base_dtype":
+                return new
+            case "is_floating" if isinstance(inner, cst.Attribute) and inner.attr.value == "dtype":
+                return updated_node.with_changes(attr=cst.Name("is_floating_point"))
+            case "name" if isinstance(new, cst.Attribute) and new.attr.value == "op":
+                return _call(self._tf("op_name"), new.value)
+            case "name" if self._is_variable(inner):
+                return _call(self._tf("name_of"), new)
+            case _:
+                return updated_node
+
+    def _moved(self, node: cst.Attribute) -> cst.BaseExpression | None:
+        """The expression for a name that has another place here; None if its place is the same."""
+        path, within = self._names.path(node), self._names.path(node.value)
+        if path is None or within is None:
+            return None
+        if path == (f"{within}.{node.attr.value}" if within else node.attr.value):
+            return None
+        return self._tf(path)
+
+    # ---- methods ---------------------------------------------------------------------------------
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
+        func, args = original_node.func, updated_node.args
+        if (
+            self._names.is_builtin(func, "len")
+            and args
+            and _is_as_list(original_node.args[0].value)
+        ):
+            return _call("len", _listed(args[0].value))
+        if not isinstance(func, cst.Attribute) or self._names.dotted(func) is not None:
+            return updated_node
+        assert isinstance(updated_node.func, cst.Attribute)
+        inner, name, new = func.value, func.attr.value, updated_node.func.value
+        match name, len(args):
+            case "get_shape", 0:
+                return cst.Attribute(new, cst.Name("shape"))
+            case "as_list", 0:
+                return _call("list", new)
+            case "with_rank_at_least", 1 if self._is_shape(inner):
+                return new
+            case (
+                ("with_rank" | "merge_with" | "assert_has_rank" | "assert_is_compatible_with"),
+                1,
+            ):
+                of = _shape_of(new) if self._is_shape(inner) else None
+                return self._checked(of, name, args[0]) if of else updated_node
+            case "num_elements", 0 if self._is_shape(inner):
+                return _call(cst.Attribute(new, cst.Name("numel")))
+            case "set_shape", 1:
+                return self._called("ensure_shape", updated_node, new)
+            case "assign" | "assign_add" | "assign_sub", 1 | 2 | 3 | 4 if _gives_value(args):
+                return self._called(name, updated_node, new)
+            case "initialized_value" | "read_value", 0:
+                return new
+            case "value", 0 if self._reader.may_be(inner, Kind.VARIABLE):
+                return new
+            case _:
+                return updated_node
+
+    def leave_Subscript(
+        self, original_node: cst.Subscript, updated_node: cst.Subscript
+    ) -> cst.BaseExpression:
+        if not _is_as_list(original_node.value):
+            return updated_node
+        of = updated_node.with_changes(value=_listed(updated_node.value))
+        is_slice = isinstance(original_node.slice[0].slice, cst.Slice)
+        return _call("list", of) if is_slice else of
+
+    def _called(self, function: str, call: cst.Call, first: cst.BaseExpression) -> cst.Call:
+        """``first.method(...)`` as ``tf.function(first, ...)``."""
+        comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+        args = [cst.Arg(first, comma=comma), *call.args]
+        return call.with_changes(func=self._tf(function), args=args)
+
+    def _checked(self, tensor: cst.BaseExpression, check: str, arg: cst.Arg) -> cst.BaseExpression:
+        """A check of a tensor's shape, as one of the tensor."""
+        is_rank, gives_shape = _CHECKS[check]
+        shape = arg.value
+        if is_rank:
+            nones = cst.List([cst.Element(cst.Name("None"))])
+            shape = cst.BinaryOperation(nones, cst.Multiply(), _bracketed(shape, tight=True))
+        call = _call(self._tf("ensure_shape"), tensor, shape)
+        return cst.Attribute(call, cst.Name("shape")) if gives_shape else call
+
+    # ---- x += y ----------------------------------------------------------------------------------
+
+    def leave_AugAssign(
+        self, original_node: cst.AugAssign, updated_node: cst.AugAssign
+    ) -> cst.BaseSmallStatement:
+        """On a tensor, torch's ``+=`` changes what others hold, too; TensorFlow's never did."""
+        sign: Any = updated_node.operator
+        operator = _OPERATORS.get(type(updated_node.operator))
+        if operator is None or not self._may_change(original_node):
+            return updated_node
+        right = _bracketed(updated_node.value, tight=not isinstance(sign, cst.AddAssign))
+        return cst.Assign(
+            [
+                cst.AssignTarget(
+                    updated_node.target,
+                    whitespace_before_equal=sign.whitespace_before,
+                    whitespace_after_equal=sign.whitespace_after,
+                )
+            ],
+            cst.BinaryOperation(
+                cst.ensure_type(updated_node.target, cst.BaseExpression), operator(), right
+            ),
+        )
+
+    def _may_change(self, node: cst.AugAssign) -> bool:
+        """Whether the statement may be about a tensor."""
+        target, value = node.target, node.value
+        if self._reader.is_only(value, Kind.OTHER):  # a list or a string grows
+            return False
+        if isinstance(target, cst.Subscript):
+            return self._reader.may_be(value, *TENSORS)
+        return self._reader.may_be(target, *TENSORS, Kind.UNKNOWN)
+
+    # ---- what is what ----------------------------------------------------------------------------
+
+    def _is_shape(self, node: cst.BaseExpression) -> bool:
+        return self._reader.may_be(node, Kind.SHAPE)
+
+    def _is_variable(self, node: cst.BaseExpression) -> bool:
+        """Whether what has a name is a variable, or another tensor."""
+        if self._reader.may_be(node, *TENSORS):
+            return True
+        unknown = self._reader.may_be(node, Kind.UNKNOWN)
+        return unknown and isinstance(node, cst.Name) and bool(_VARIABLES.fullmatch(node.value))
+
+
+def _call(function: str | cst.BaseExpression, *args: cst.BaseExpression) -> cst.Call:
+    if isinstance(function, str):
+        function = cst.Name(function)
+    return cst.Call(function, [cst.Arg(arg) for arg in args])
+
+
+def _shape_of(shape: cst.BaseExpression) -> cst.BaseExpression | None:
+    """The ``x`` of ``x.shape``."""
+    if isinstance(shape, cst.Attribute) and shape.attr.value == "shape":
+        return shape.value
+    return None
+
+
+def _is_as_list(node: cst.BaseExpression) -> bool:
+    return (
+        isinstance(node, cst.Call)
+        and isinstance(node.func, cst.Attribute)
+        and node.func.attr.value == "as_list"
+        and not node.args
+    )
+
+
+def _listed(node: cst.BaseExpression) -> cst.BaseExpression:
+    """The ``s`` of the ``list(s)`` that was written for ``s.as_list()``."""
+    return cst.ensure_type(node, cst.Call).args[0].value
+
+
+def _gives_value(args: Sequence[cst.Arg]) -> bool:
+    """Whether a call of ``assign`` is a variable's: pandas' has nothing but names of columns."""
+    first = args[0]
+    return not first.star and (first.keyword is None or first.keyword.value in ("value", "delta"))
+
+
+def _bracketed(node: cst.BaseExpression, *, tight: bool) -> cst.BaseExpression:
+    """The right side of an operator, in brackets if it needs them."""
+    if node.lpar or isinstance(node, _BINDS_TIGHTER):
+        return node
+    if not tight and isinstance(node, cst.BinaryOperation) and isinstance(node.operator, _PRODUCTS):
+        return node
+    return node.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
+
+
+def _without_nothing(
+    lines: Sequence[cst.BaseStatement],
+) -> tuple[list[cst.BaseStatement], list[cst.EmptyLine]]:
+    """The statements but for `_NOTHING`; comments above it go to the next one, or are left over."""
+    kept: list[cst.BaseStatement] = []
+    comments: list[cst.EmptyLine] = []
+    for line in lines:
+        if isinstance(line, cst.SimpleStatementLine) and line.body[0] is _NOTHING:
+            comments += [above for above in line.leading_lines if above.comment]
+        elif comments and isinstance(line, cst.SimpleStatementLine | cst.BaseCompoundStatement):
+            kept.append(line.with_changes(leading_lines=[*comments, *line.leading_lines]))
+            comments = []
+        else:
+            kept.append(line)
+    return kept, comments
+
+
+def _imports_from(line: cst.CSTNode, package: str) -> bool:
+    """Whether a line imports from a package, or the package itself."""
+    if not isinstance(line, cst.SimpleStatementLine):
+        return False
+    statements = [one for one in line.body if isinstance(one, cst.Import | cst.ImportFrom)]
+    names = [name for one in statements for name in (imported(one)[0], *imported(one)[1])]
+    return any(name.startswith(package) for name in names)

@@ -1,0 +1,103 @@
+"""Old spellings, axes and shapes as arguments; knows no operation.
+
+How an operation uses it::
+
+    axis = renamed("argmax", axis=axis, dimension=dimension)    # ValueError if two are given
+    dims = axes(axis, x.ndim, "reduce_sum")                     # a tuple, none of them negative
+    dim = one_axis(axis, x.ndim, "concat")                      # one int, not negative
+    sizes = shape(shape, "reshape")                             # a tuple of ints, -1 for unknown
+"""
+
+from typing import Any
+
+import torch
+
+from ._convert import is_array, remembered
+
+
+def renamed(function: str, **spellings: Any) -> Any:
+    """The one of several spellings of an argument that was given; None if none was.
+
+    Args:
+        function: named in errors.
+        **spellings: today's first.
+
+    Raises:
+        ValueError: two of them are given.
+    """
+    given = None
+    for name, value in spellings.items():
+        if value is not None:
+            if given is not None:
+                raise ValueError(f"{function}(): give {given} or {name}, not both.")
+            given = name
+    return spellings[given] if given else None
+
+
+def axes(axis: Any, rank: int, function: str, argument: str = "axis") -> tuple[int, ...]:
+    """The axes meant by None (all), an int, a list or a tensor, each from 0 to rank - 1.
+
+    Raises:
+        ValueError: out of range, or twice the same.
+        TypeError: not integers.
+    """
+    if axis is None:
+        return tuple(range(rank))
+    if type(axis) is int:
+        return (one_axis(axis, rank, function, argument),)
+    found = tuple([one_axis(a, rank, function, argument) for a in ints(axis, function, argument)])
+    if len(found) > 1 and len(set(found)) != len(found):
+        raise ValueError(f"{function}(): {argument}={axis} has an axis twice.")
+    return found
+
+
+def one_axis(axis: Any, rank: int, function: str, argument: str = "axis") -> int:
+    """An axis from 0 to rank - 1; ValueError if out of range, TypeError if it is not an int."""
+    if type(axis) is not int:
+        axis = one_int(axis, function, argument)
+    if not -rank <= axis < rank:
+        raise ValueError(
+            f"{function}(): {argument}={axis} is out of range for a tensor of rank {rank}."
+        )
+    return axis % rank
+
+
+def shape(value: Any, function: str, argument: str = "shape") -> tuple[int, ...]:
+    """Sizes as a tuple of ints, None as -1.
+
+    Args:
+        value: a list of ints, 0-d tensors or None; ``x.shape``; an integer tensor or array, rank 1.
+        function: named in errors.
+        argument: named in errors.
+
+    Raises:
+        ValueError: a single number.
+        TypeError: not integers.
+    """
+    if type(value) is torch.Size:
+        return value
+    if getattr(value, "ndim", None) == 0 or not hasattr(value, "__iter__"):
+        raise ValueError(f"{function}(): {argument}={value!r} has to be a list: [{value}].")
+    return ints(value, function, argument)
+
+
+def ints(value: Any, function: str, argument: str) -> tuple[int, ...]:
+    """A tuple of ints from an int, a list, a tensor or an array; None inside a list is -1."""
+    if is_array(value):  # a tensor or an array
+        value = remembered(value) or value.tolist()
+    sizes: tuple[Any, ...] = tuple(value) if hasattr(value, "__iter__") else (value,)
+    for size in sizes:
+        if type(size) is not int:
+            return tuple(-1 if n is None else one_int(n, function, argument) for n in sizes)
+    return sizes
+
+
+def one_int(value: Any, function: str, argument: str) -> int:
+    """One int from an int, a 0-d integer tensor or array; TypeError if it is another."""
+    if type(value) is int or isinstance(value, torch.SymInt):
+        return value  # pyright: ignore[reportReturnType]  # a SymInt is an int to all that follows
+    if is_array(value):
+        value = value.item()
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{function}(): {argument} has to be an int, not {value!r}.")
+    return value.__index__()

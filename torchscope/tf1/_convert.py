@@ -1,0 +1,359 @@
+"""The rule for operands and dtypes: what a number, list or array becomes; knows no operation.
+
+- A tensor stays as it is: nothing is promoted, and two dtypes in one operation are a TypeError.
+- A Python int becomes int32 (int64 if it has to), a float float32, a bool bool; a list of them too.
+- A numpy array or scalar keeps its dtype (``np.float64`` stays float64), but not inside a list.
+- A list that holds tensors is stacked, with gradients, and its numbers take the tensors' dtype.
+- What follows a tensor in one operation takes its dtype: ``add(x, 3)``.  What stands before it is
+  converted by itself, as TensorFlow does: ``add(3, x)`` with a float ``x`` is a TypeError.
+
+How an operation uses it::
+
+    x = tensor(x)                          # whatever it is, as a tensor
+    x = floating(x, "exp")                 # likewise; TypeError unless float or complex
+    x, y = operands(x, y, "add")           # one of the two may stay a Python number: use x + y
+    x, y = tensor_operands(x, y, "atan2")  # two tensors, for torch functions that need them
+    x, y = pair(x, y, "matmul")            # two tensors of one dtype, whatever their shapes
+    values = same_dtype(values, "concat")  # a list of tensors, all of the first tensor's dtype
+
+A tensor that is one already costs a look at its type, so call these without asking first.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from .dtypes import as_dtype
+
+Operand = Any  # a tensor, a number, nested lists of them, a numpy array
+
+_TENSORS = (Tensor, torch.nn.Parameter)  # told by type() at once; others by isinstance
+_NUMBERS = (int, float)
+_PLAIN = (bool, int, float, complex)
+_HALVES = (torch.float16, torch.bfloat16)
+
+
+def tensor(
+    value: Operand,
+    dtype: Any = None,
+    *,
+    device: Any = None,
+    function: str = "convert_to_tensor",
+    argument: str = "value",
+) -> Tensor:
+    """The value as a tensor.
+
+    Args:
+        value: a tensor (returned as it is), number, list or numpy array.
+        dtype: wanted; a number or array is converted, a tensor of another dtype is refused.
+        device: where a value that is not a tensor goes; torch's default otherwise.
+        function: named in errors.
+        argument: named in errors.
+
+    Raises:
+        TypeError: the dtype does not fit: a tensor of another dtype, 1.5 as an int, a string.
+        ValueError: None, or a ragged list.
+    """
+    if type(value) not in _TENSORS and not isinstance(value, Tensor):
+        return _made(value, dtype, device, f"{function}(): {argument}")
+    if dtype is not None and value.dtype is not (wanted := as_dtype(dtype)):
+        raise TypeError(
+            f"{function}(): {argument} is {name_of(value.dtype)} and has to be {name_of(wanted)};"
+            f" cast it: tf.cast({argument}, tf.{name_of(wanted)})."
+        )
+    return value
+
+
+def floating(value: Operand, function: str, argument: str = "x") -> Tensor:
+    """The value as a float or complex tensor; TypeError if it is an int or bool."""
+    value = tensor(value, function=function, argument=argument)
+    if not (value.dtype.is_floating_point or value.dtype.is_complex):
+        raise TypeError(
+            f"{function}(): {argument} is {name_of(value.dtype)} and has to be a float;"
+            f" cast it: tf.cast({argument}, tf.float32)."
+        )
+    return value
+
+
+def numeric(value: Operand, function: str, argument: str = "x") -> Tensor:
+    """The value as a tensor; TypeError if it is boolean."""
+    value = tensor(value, function=function, argument=argument)
+    if value.dtype is torch.bool:
+        raise _not_numeric(function, argument)
+    return value
+
+
+def boolean(value: Operand, function: str, argument: str = "x", device: Any = None) -> Tensor:
+    """The value as a boolean tensor, by default on the given device; TypeError if it is another."""
+    return tensor(value, torch.bool, device=device, function=function, argument=argument)
+
+
+def integers(value: Operand, function: str, argument: str, device: Any = None) -> Tensor:
+    """The value as an int32 or int64 tensor, for indices and lengths; TypeError if not integers.
+
+    With a device, that of what they index, it is moved there.
+    """
+    value = tensor(value, device=device, function=function, argument=argument)
+    if device is not None:
+        value = value.to(device)
+    if value.dtype not in (torch.int32, torch.int64):
+        if value.numel() == 0 and value.dtype is torch.float32:  # [] says no dtype
+            return value.int()
+        raise TypeError(
+            f"{function}(): {argument} is {name_of(value.dtype)} and has to be int32 or int64."
+        )
+    return value
+
+
+def operands(
+    x: Operand, y: Operand, function: str, *, bools: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Two operands of one dtype whose shapes broadcast, for Python's operators.
+
+    A Python number next to a tensor may stay a number (the type says Tensor, since operators take
+    either): torch's own ``x + 2.0`` is faster than a tensor of it, and as exact.
+
+    Args:
+        x: left; converted by itself.
+        y: right; takes the dtype of ``x``.
+        function: named in errors.
+        bools: whether booleans are allowed.
+
+    Raises:
+        TypeError: two dtypes, a number that does not fit, or booleans.
+        ValueError: shapes that do not broadcast.
+    """
+    if not (type(x) in _TENSORS and type(y) in _TENSORS and x.dtype is y.dtype):
+        x, y = _fitted(x, y, function)
+        if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+            one = x if isinstance(x, Tensor) else y
+            if one.dtype is torch.bool and not bools:
+                raise _not_numeric(function, "x")
+            return x, y
+    if x.dtype is torch.bool and not bools:
+        raise _not_numeric(function, "x")
+    if x.shape != y.shape:
+        check_broadcast(x.shape, y.shape, function)
+    return x, y
+
+
+def tensor_operands(
+    x: Operand, y: Operand, function: str, *, bools: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Like ``operands``, as two tensors."""
+    return _both(*operands(x, y, function, bools=bools))
+
+
+def pair(x: Operand, y: Operand, function: str) -> tuple[Tensor, Tensor]:
+    """Two tensors of one dtype, by the same rule; their shapes are the caller's to check."""
+    if type(x) in _TENSORS and type(y) in _TENSORS and x.dtype is y.dtype:
+        return x, y
+    return _both(*_fitted(x, y, function))
+
+
+def same_dtype(values: Iterable[Operand], function: str, argument: str = "values") -> list[Tensor]:
+    """The values as tensors of one dtype: that of the first tensor among them, else the first's."""
+    values = list(values)
+    for value in values:
+        if type(value) not in _TENSORS or value.dtype is not values[0].dtype:
+            break
+    else:
+        return values
+    like = next((value for value in values if isinstance(value, Tensor)), None)
+    if like is None:
+        made = [tensor(value, function=function, argument=argument) for value in values]
+    else:
+        made = [
+            value
+            if type(value) in _TENSORS
+            else tensor(value, like.dtype, device=like.device, function=function, argument=argument)
+            for value in values
+        ]
+    for value in made:
+        if value.dtype is not made[0].dtype and not _mixing(made[0], value):
+            raise TypeError(
+                f"{function}(): {argument} has {name_of(made[0].dtype)} and {name_of(value.dtype)};"
+                " TensorFlow does not promote: tf.cast one of them."
+            )
+    return made
+
+
+def check_broadcast(one: Sequence[int], two: Sequence[int], function: str) -> None:
+    """ValueError unless the two shapes broadcast."""
+    for a, b in zip(reversed(one), reversed(two), strict=False):
+        if a != b and a != 1 and b != 1:
+            raise ValueError(f"{function}(): shapes {list(one)} and {list(two)} do not broadcast.")
+
+
+def remember(made: Tensor, numbers: tuple[int, ...]) -> None:
+    """Keep the ints that a vector was made of, while torch.compile traces or on meta.
+
+    There they cannot be read back from the tensor, and a shape is often put together as one:
+    ``tf.reshape(x, tf.stack([tf.shape(x)[0], 8]))``.
+    """
+    made._tf1_ints = numbers  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def remembered(value: Any) -> tuple[int, ...] | None:
+    """The ints that a vector was made of, where they are known without reading it."""
+    return getattr(value, "_tf1_ints", None)
+
+
+def is_array(value: Any) -> bool:
+    """Whether it is a tensor, a numpy array or a numpy scalar."""
+    return type(value) not in _PLAIN and hasattr(value, "__array__")
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """TensorFlow's name of a dtype: ``"float32"``."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _not_numeric(function: str, argument: str) -> TypeError:
+    return TypeError(
+        f"{function}(): {argument} is bool and has to be a number;"
+        f" cast it: tf.cast({argument}, tf.float32)."
+    )
+
+
+def _fitted(x: Operand, y: Operand, function: str) -> tuple[Any, Any]:
+    """The operands in one dtype; Python numbers that fit a tensor's dtype stay numbers."""
+    if isinstance(x, Tensor):
+        if not isinstance(y, Tensor):
+            if type(y) in _NUMBERS and _fits(y, x.dtype):
+                return x, y
+            return x, tensor(y, x.dtype, device=x.device, function=function, argument="y")
+    elif isinstance(y, Tensor):
+        # TensorFlow refuses a float before a half too, but `net.to(torch.bfloat16)` must run.
+        if type(x) in _NUMBERS and (
+            y.dtype is (torch.float32 if type(x) is float else torch.int32)
+            or (type(x) is float and y.dtype in _HALVES)
+        ):
+            return x, y
+        x = tensor(x, device=y.device, function=function, argument="x")
+    else:
+        x = tensor(x, function=function, argument="x")
+        return x, tensor(y, x.dtype, function=function, argument="y")
+    if x.dtype is not y.dtype and not _mixing(x, y):
+        raise TypeError(
+            f"{function}(): x is {name_of(x.dtype)} and y {name_of(y.dtype)}; TensorFlow does not"
+            f" promote: tf.cast one of them (a number takes the tensor's dtype if it comes second)."
+        )
+    return x, y
+
+
+def _both(x: Any, y: Any) -> tuple[Tensor, Tensor]:
+    """The two as tensors, where one may be a number that fits the other's dtype."""
+    if not isinstance(y, Tensor):
+        return x, torch.full((), y, dtype=x.dtype, device=x.device)
+    if not isinstance(x, Tensor):
+        return torch.full((), x, dtype=y.dtype, device=y.device), y
+    return x, y
+
+
+def _mixing(x: Tensor, y: Tensor) -> bool:
+    """Whether the dtypes may differ: under torch.autocast, which mixes floats by itself."""
+    return (
+        x.dtype.is_floating_point
+        and y.dtype.is_floating_point
+        and torch.is_autocast_enabled(x.device.type)
+    )
+
+
+def _fits(number: Any, dtype: torch.dtype) -> bool:
+    return (
+        dtype.is_floating_point
+        or dtype.is_complex
+        or (type(number) is int and dtype is not torch.bool)
+    )
+
+
+def _made(value: Any, dtype: Any, device: Any, where: str) -> Tensor:
+    """A tensor from what is not one."""
+    if dtype is not None:
+        dtype = as_dtype(dtype)
+    if value is None:
+        raise ValueError(f"{where} is None.")
+    if isinstance(value, (list, tuple)):
+        return _from_list(cast("list[Any]", value), dtype, device, where)
+    if is_array(value):
+        # copy() first: torch.asarray refuses negative strides.
+        return torch.asarray(value.copy(), dtype=dtype, device=device)
+    _check_number(value, dtype, where)
+    return torch.tensor(value, dtype=dtype or _dtype_of([value]), device=device)
+
+
+def _from_list(values: Sequence[Any], dtype: Any, device: Any, where: str) -> Tensor:
+    leaves = _leaves(values)
+    if any(is_array(leaf) for leaf in leaves):  # tensors and numpy's
+        like = next((leaf for leaf in leaves if isinstance(leaf, Tensor)), None)
+        if like is not None:
+            dtype, device = dtype or like.dtype, like.device
+        return _stacked(values, dtype or _dtype_of(leaves), device, where)
+    for leaf in leaves:
+        _check_number(leaf, dtype, where)
+    made = torch.tensor(list(values), dtype=dtype or _dtype_of(leaves), device=device)
+    unreadable = torch.compiler.is_compiling() or made.is_meta
+    if unreadable and all(type(value) is int for value in values):
+        remember(made, tuple(values))
+    return made
+
+
+def _stacked(value: Any, dtype: torch.dtype, device: Any, where: str) -> Tensor:
+    if isinstance(value, Tensor):
+        if value.dtype is not dtype:
+            names = f"{name_of(dtype)} and {name_of(value.dtype)}"
+            raise TypeError(f"{where} has {names} tensors in one list; tf.cast one of them.")
+        return value
+    if not isinstance(value, (list, tuple)):
+        return _made(value, dtype, device, where)
+    parts = [_stacked(part, dtype, device, where) for part in cast("list[Any]", value)]
+    if any(part.shape != parts[0].shape for part in parts):
+        raise ValueError(f"{where} is ragged: it has {[list(part.shape) for part in parts]}.")
+    return torch.stack(parts)
+
+
+def _leaves(values: Any) -> list[Any]:
+    if not isinstance(values, (list, tuple)):
+        return [values]
+    return [leaf for value in cast("list[Any]", values) for leaf in _leaves(value)]
+
+
+def _check_number(leaf: Any, dtype: torch.dtype | None, where: str) -> None:
+    """Raise unless a Python number may become the dtype."""
+    if leaf is None:
+        raise ValueError(f"{where} has a None in it.")
+    if not isinstance(leaf, (int, float, complex, torch.SymInt, torch.SymFloat, torch.SymBool)):
+        raise TypeError(f"{where} is {leaf!r}, of {type(leaf)}; give numbers, arrays or tensors.")
+    if dtype is None or dtype.is_complex:
+        return
+    if dtype is torch.bool:
+        fits = isinstance(leaf, (bool, torch.SymBool))
+    elif dtype.is_floating_point:
+        fits = not isinstance(leaf, complex)
+    else:
+        fits = isinstance(leaf, (int, torch.SymInt))
+    if not fits:
+        raise TypeError(f"{where} is {leaf!r} and has to be {name_of(dtype)}.")
+
+
+def _dtype_of(leaves: Sequence[Any]) -> torch.dtype:
+    """The dtype of numbers in a list, where numpy's dtypes shrink to 32 bits like Python's."""
+    kinds = {_kind(leaf) for leaf in leaves}
+    for kind in (torch.complex128, torch.float32, torch.int64, torch.int32):
+        if kind in kinds:
+            return kind
+    return torch.bool if kinds else torch.float32
+
+
+def _kind(leaf: Any) -> torch.dtype:
+    if is_array(leaf):
+        dtype = torch.asarray(leaf.copy()).dtype
+        return {torch.float64: torch.float32, torch.int64: torch.int32}.get(dtype, dtype)
+    if isinstance(leaf, (bool, torch.SymBool)):
+        return torch.bool
+    if isinstance(leaf, (int, torch.SymInt)):
+        return torch.int32 if -(2**31) <= leaf < 2**31 else torch.int64
+    return torch.complex128 if isinstance(leaf, complex) else torch.float32

@@ -1,0 +1,163 @@
+"""Name scopes: what comes before the name of a tf.Variable; knows no variable.
+
+TensorFlow names every operation of a graph after the name scopes around it, and no two alike:
+opened twice, ``layer`` is ``layer/`` and then ``layer_1/``.  A variable scope opens a name scope of
+its name, too, and ``get_variable`` goes by the variable scope alone.  So nobody would notice here,
+were it not that ``tf.Variable`` and some of an optimizer's variables are named as operations are,
+and that a checkpoint has these names.  A pass counts them as a graph did.
+"""
+
+import threading
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import torchscope as ts
+
+_KEY = "torchscope.tf1: names of operations"
+
+
+class Names:
+    """The names of operations and name scopes that a pass has used."""
+
+    def __init__(self) -> None:
+        self.used: dict[str, int] = {}  # in lower case, with the number to try next
+
+    def unique(self, name: str) -> str:
+        """``name``, or the first of ``name_1``, ``name_2``, ... that nobody had; now it is used."""
+        key = name.lower()
+        number = self.used.get(key, 0)
+        self.used[key] = number + 1
+        if number:
+            while f"{key}_{number}" in self.used:
+                number += 1
+            self.used[key] = number + 1
+            self.used[f"{key}_{number}"] = 1
+            name = f"{name}_{number}"
+        return name
+
+
+# An open name scope: the variable scope that is current in it, its prefix, the names of the pass.
+Open: TypeAlias = tuple[ts.VariableScope, str, Names]
+
+
+class _Here(threading.local):
+    """This thread's open name scopes; made in `__init__`, the form that Dynamo can trace."""
+
+    def __init__(self) -> None:
+        self.open: list[Open] = []
+
+
+_here = _Here()
+
+
+def _none() -> list[tuple[ts.VariableScope, str]]:
+    return []
+
+
+def current() -> Open:
+    """The innermost name scope."""
+    scope = ts.get_variable_scope()
+    opened = _here.open
+    if opened and opened[-1][0] is scope:
+        return opened[-1]
+    # At the root of a pass, or in what torchscope's own name_scope or variable_scope has opened.
+    own = ts.in_this_pass("name_scope", _none)
+    prefix = own[-1][1] if own and own[-1][0] is scope else f"{scope.name}/" if scope.name else ""
+    return scope, prefix, ts.in_this_pass(_KEY, Names)
+
+
+def unique(name: str) -> str:
+    """The full name of an operation called ``name`` in the current name scope."""
+    _, prefix, names = current()
+    return names.unique(prefix + name)
+
+
+class name_scope:  # noqa: N801  # TensorFlow's name
+    """Name what a ``tf.Variable`` made inside it begins with; other variables do not notice.
+
+    Torch: nothing; operations have no names.  In TensorFlow ``get_variable`` does not notice, too.
+
+    >>> import torchscope as ts, torchscope.tf1 as tf
+    >>> with ts.VariableStore() as store:
+    ...     with tf.name_scope("layer"):
+    ...         _ = tf.Variable(1.0, name="w"), tf.get_variable("v", [2])
+    ...     with tf.name_scope("layer"):
+    ...         _ = tf.Variable(1.0, name="w")
+    >>> list(store)
+    ['layer/w', 'v', 'layer_1/w']
+
+    Args:
+        name: continues the current one; ending in ``/`` it is meant as it stands; None or ``""``
+            is the root.
+        default_name: taken where ``name`` is None.
+        values: accepted, as TensorFlow's.
+    """
+
+    def __init__(self, name: str | None, default_name: str | None = None, values: Any = None):
+        self._name = default_name if name is None else name
+
+    def __enter__(self) -> str:
+        """Open it; gives the full name with a slash behind it, ``""`` for the root."""
+        scope, prefix, names = current()
+        if not self._name:
+            prefix = ""
+        elif self._name.endswith("/"):
+            prefix = self._name
+        else:
+            prefix = names.unique(prefix + self._name) + "/"
+        _here.open.append((scope, prefix, names))
+        return prefix
+
+    def __exit__(self, *_: object) -> None:
+        _here.open.pop()
+
+
+class variable_scope:  # noqa: N801  # TensorFlow's name
+    """Open a scope: names inside it begin with its own and a slash.
+
+    Torch: torchscope's own, with a name scope for ``tf.Variable``; see ``ts.variable_scope``.
+
+    >>> import torchscope as ts, torchscope.tf1 as tf
+    >>> with ts.VariableStore() as store, tf.variable_scope("a"):
+    ...     _ = tf.get_variable("w", [2]), tf.Variable(1.0)
+    >>> list(store)
+    ['a/w', 'a/Variable']
+
+    Args:
+        name_or_scope: a name, which may hold ``/``, or a scope to enter again.
+        default_name: where ``name_or_scope`` is None: this, made unique by a number.
+        *others: those of ``ts.variable_scope``, in its order, which is TensorFlow's.
+        auxiliary_name_scope: False to leave the name scope as it is.
+        **named: likewise.
+    """
+
+    def __init__(
+        self,
+        name_or_scope: str | ts.VariableScope | None,
+        default_name: str | None = None,
+        *others: Any,
+        auxiliary_name_scope: bool = True,
+        **named: Any,
+    ) -> None:
+        self._opening = ts.variable_scope(name_or_scope, default_name, *others, **named)
+        name = default_name if name_or_scope is None else name_or_scope
+        if isinstance(name, ts.VariableScope):
+            name = name.name.rpartition("/")[2]
+        self._name = name if auxiliary_name_scope else None
+
+    def __enter__(self) -> ts.VariableScope:
+        _, prefix, names = current()
+        scope = self._opening.__enter__()
+        if self._name:
+            prefix = names.unique(prefix + self._name) + "/"
+        _here.open.append((scope, prefix, names))
+        return scope
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _here.open.pop()
+        self._opening.__exit__(kind, error, trace)

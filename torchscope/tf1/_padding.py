@@ -1,0 +1,61 @@
+"""SAME and VALID, data formats and the views that go with them; knows no convolution.
+
+An image is channels last in TensorFlow and channels first in torch.  The functions here only give
+views: an NHWC tensor seen as NCHW is what torch calls ``channels_last``, and is fast as it is.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+
+def is_channels_last(data_format: str | None, function: str) -> bool:
+    """Whether a data format is channels last, which None is; ValueError for an unknown one."""
+    if data_format is None or data_format in ("NHWC", "NWC", "NDHWC", "channels_last"):
+        return True
+    if data_format in ("NCHW", "NCW", "NCDHW", "channels_first"):
+        return False
+    raise ValueError(f"{function}(): data_format={data_format!r}; give 'NHWC' or 'NCHW'.")
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """[N, ..., C] seen as [N, C, ...]."""
+    return x.movedim(-1, 1)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """[N, C, ...] seen as [N, ..., C]."""
+    return x.movedim(1, -1)
+
+
+def kernel_first(kernel: Tensor) -> Tensor:
+    """[..., in, out] seen as torch's [out, in, ...]."""
+    return kernel.movedim((-1, -2), (0, 1))
+
+
+def padding_of(
+    padding: str,
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    function: str,
+) -> list[tuple[int, int]]:
+    """Zeros before and after each spatial axis; VALID pads none, SAME the smaller half before.
+
+    SAME gives ``ceil(size / stride)`` outputs, so what it pads depends on the size.
+    """
+    if padding.upper() == "VALID":
+        return [(0, 0)] * len(sizes)
+    if padding.upper() != "SAME":
+        raise ValueError(f"{function}(): padding={padding!r}; give 'SAME' or 'VALID'.")
+    pads: list[tuple[int, int]] = []
+    for size, k, s, d in zip(sizes, kernel, strides, dilations, strict=True):
+        total = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
+        pads.append((total // 2, total - total // 2))
+    return pads
+
+
+def torch_pads(pads: Sequence[tuple[int, int]]) -> list[int]:
+    """What ``torch.nn.functional.pad`` wants for the spatial axes of a channels-first tensor."""
+    return [n for pair in reversed(pads) for n in pair]

@@ -1,0 +1,42 @@
+"""Rows of a table by index, and their gradients as rows where an optimizer wants them so.
+
+TensorFlow's gradient of a lookup holds the rows as they came, equal ones apart, and its optimizers
+and ``clip_by_global_norm`` treat it otherwise than a dense one: a row that was not looked up keeps
+its momentum, and the norm is taken before equal rows are added up.  torch has such gradients, too
+(sparse and not coalesced), but most of its optimizers refuse them.  So they are dense unless asked
+for: ``as_rows(parameters)``, which TensorFlow's optimizers call for theirs.
+"""
+
+from collections.abc import Iterable
+
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # as torch's documentation writes it
+
+
+def as_rows(parameters: Iterable[Tensor]) -> None:
+    """Give these parameters, from the next forward on, the gradients of looked-up rows as rows.
+
+    A parameter that is also used otherwise in the same step gets a dense gradient all the same.
+    """
+    for parameter in parameters:
+        # On the parameter itself: a table of parameters would go stale when one is exchanged.
+        parameter._tf1_rows = True  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def take(table: Tensor, ids: Tensor, function: str) -> Tensor:
+    """The rows of a table, [rows, ...], for int32 or int64 ids of any shape.
+
+    Raises:
+        IndexError: an id out of range, on the CPU; a GPU stops the program.
+    """
+    try:
+        if table.ndim == 2 and table.is_floating_point():
+            return F.embedding(ids, table, sparse=getattr(table, "_tf1_rows", False))
+        return table.index_select(0, ids.reshape(-1)).reshape(*ids.shape, *table.shape[1:])
+    except (IndexError, RuntimeError) as error:
+        if "out of range" not in str(error):
+            raise
+        raise IndexError(
+            f"{function}(): ids from {int(ids.min())} to {int(ids.max())} for a table of"
+            f" {len(table)} rows."
+        ) from None

@@ -1,0 +1,18 @@
+"""tf.contrib.learn: the modes that a model function is told; a namespace."""
+
+from torchscope.tf1 import _missing
+
+__all__ = ["ModeKeys"]
+
+__getattr__ = _missing.of("tf.contrib.learn")
+
+
+class ModeKeys:
+    """What a model function is called for.
+
+    Torch: ``net.train()`` and ``net.eval()``, which a function sees by ``ts.is_training()``.
+    """
+
+    TRAIN = "train"
+    EVAL = "eval"
+    INFER = "infer"

@@ -1,0 +1,129 @@
+"""What layers have in common: a scope, inputs, an activation; knows no layer.
+
+A layer is a function that opens a scope of its own and asks for its variables there::
+
+    with layer_scope(name, "dense", reuse):
+        kernel = weight("kernel", [n, units], dtype, kernel_initializer, kernel_regularizer, ...)
+
+So names count as variable scopes count, and sharing is what scopes do.  A layer object runs the
+same function in a scope that it has opened itself: with ``name=IN_PLACE``.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from types import FunctionType
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+import torchscope as ts
+from torchscope.tf1 import nn
+from torchscope.tf1._arguments import ints
+from torchscope.tf1._convert import Operand, name_of, tensor
+
+Activation = Callable[[Tensor], Tensor] | str | None
+
+IN_PLACE: Any = object()
+F = TypeVar("F", bound=FunctionType)
+
+
+def layer_scope(name: Any, base: str, reuse: Any) -> AbstractContextManager[Any]:
+    """The scope of a layer: ``name``, or ``base`` with the first number that is free.
+
+    As in TensorFlow, ``reuse`` without a name means ``base`` itself.
+    """
+    if name is IN_PLACE:
+        return nullcontext()
+    if not name:
+        number_of(base)
+        if not reuse:
+            return ts.variable_scope(None, base)
+    return ts.variable_scope(name or base, reuse=reuse)
+
+
+def number_of(base: str) -> int:
+    """The number of a layer without a name among those of its kind in this pass, from 1."""
+    numbers = ts.in_this_pass("torchscope.tf1: numbers of layers", _no_numbers)
+    number = numbers[base] = numbers.get(base, 0) + 1
+    return number
+
+
+def _no_numbers() -> dict[str, int]:
+    return {}
+
+
+def layer_input(inputs: Operand, function: str, rank: int, *, at_least: bool = False) -> Tensor:
+    """The inputs as a tensor of floats.
+
+    Raises:
+        TypeError: they are integers.
+        ValueError: they are of another rank.
+    """
+    x = inputs
+    if type(x) is not Tensor:
+        x = tensor(x, function=function, argument="inputs")
+    if not x.dtype.is_floating_point:
+        raise TypeError(
+            f"{function}(): inputs are {name_of(x.dtype)} and have to be floats;"
+            " cast them: tf.cast(inputs, tf.float32)."
+        )
+    if x.ndim < rank or (x.ndim > rank and not at_least):
+        raise ValueError(
+            f"{function}(): inputs have to be of rank {rank}{' or more' if at_least else ''}, not"
+            f" {x.ndim}: their shape is {list(x.shape)}."
+        )
+    return x
+
+
+def activated(y: Tensor, activation: Activation, activity_regularizer: Any) -> Tensor:
+    """The result of a layer; its loss, a mean over the batch, goes into REGULARIZATION_LOSSES."""
+    if activation is not None:
+        function: Any = getattr(nn, activation) if isinstance(activation, str) else activation
+        y = function(y)
+    if activity_regularizer is not None and (loss := activity_regularizer(y)) is not None:
+        ts.add_to_collection(ts.GraphKeys.REGULARIZATION_LOSSES, loss / y.shape[0])
+    return y
+
+
+def is_last(data_format: str, function: str) -> bool:
+    """Whether a data format is ``channels_last``; ValueError unless it is one of the two."""
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(
+            f"{function}(): data_format={data_format!r}; give 'channels_last' or 'channels_first'."
+        )
+    return data_format == "channels_last"
+
+
+def per_axis(value: Any, rank: int, function: str, argument: str) -> tuple[int, ...]:
+    """One positive int for each spatial axis, from one for all or a list of them."""
+    sizes = (value,) * rank if type(value) is int else ints(value, function, argument)
+    if len(sizes) != rank or min(sizes) < 1:
+        raise ValueError(
+            f"{function}(): {argument}={value}; give a positive int, or {rank} of them."
+        )
+    return sizes
+
+
+def window_of(
+    function: str, rank: int, kernel_size: Any, strides: Any, dilation_rate: Any
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """A convolution's window, strides and dilations; ValueError if both of these are above 1."""
+    steps = per_axis(strides, rank, function, "strides")
+    rates = per_axis(dilation_rate, rank, function, "dilation_rate")
+    if max(steps) > 1 and max(rates) > 1:
+        raise ValueError(
+            f"{function}(): strides={strides} do not go with dilation_rate={dilation_rate}: one of"
+            " them has to be 1."
+        )
+    return per_axis(kernel_size, rank, function, "kernel_size"), steps, rates
+
+
+def documented(name: str, text: str) -> Callable[[F], F]:
+    """A decorator for a function made by another: its public name and its docstring."""
+
+    def decorate(function: F) -> F:
+        function.__name__ = function.__qualname__ = name
+        function.__doc__ = text
+        return function
+
+    return decorate

@@ -1,0 +1,138 @@
+"""Layers of no space: dense, flatten, dropout; knows no images."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import torchscope as ts
+from torchscope.tf1 import nn
+from torchscope.tf1._convert import Operand, tensor
+from torchscope.tf1._padding import channels_last
+from torchscope.tf1._weights import weight
+
+from ._parts import Activation, activated, is_last, layer_input, layer_scope
+
+__all__ = ["dense", "dropout", "flatten"]
+
+_ZEROS = ts.zeros_initializer()
+
+
+def dense(
+    inputs: Operand,
+    units: int,
+    activation: Activation = None,
+    use_bias: bool = True,
+    kernel_initializer: Any = None,
+    bias_initializer: Any = _ZEROS,
+    kernel_regularizer: Any = None,
+    bias_regularizer: Any = None,
+    activity_regularizer: Any = None,
+    kernel_constraint: Any = None,
+    bias_constraint: Any = None,
+    trainable: bool = True,
+    name: Any = None,
+    reuse: Any = None,
+) -> Tensor:
+    """Multiply by a kernel [in, units] and add a bias: the last axis becomes ``units``.
+
+    Torch: ``nn.Linear``; the kernel is [in, out], Glorot uniform by default, the bias zeros.
+
+    >>> import torchscope as ts
+    >>> with ts.VariableStore() as store:
+    ...     y = dense(dense(torch.ones(2, 3), 4, torch.relu), 5)
+    >>> list(store), y.shape
+    (['dense/kernel', 'dense/bias', 'dense_1/kernel', 'dense_1/bias'], torch.Size([2, 5]))
+
+    Args:
+        inputs: [..., in], of rank 2 or more; the variables have its dtype.
+        units: size of the last axis of the result.
+        activation: a function, or the name of one in ``tf.nn``; none by default.
+        use_bias: whether there is a bias.
+        kernel_initializer: the scope's by default, else Glorot's uniform one.
+        bias_initializer: zeros by default, whatever the scope's is.
+        kernel_regularizer: ``f(kernel)`` gives a loss, besides that of the scope's regularizer.
+        bias_regularizer: likewise for the bias.
+        activity_regularizer: ``f(result)`` gives a loss for each call, divided by the batch size.
+        kernel_constraint: ``f(kernel)`` is what an optimizer's step leaves of it.
+        bias_constraint: likewise for the bias.
+        trainable: whether the variables are.
+        name: of the scope, as it is; ``dense``, ``dense_1``, ... by default.
+        reuse: as for ``variable_scope``; without a name it means ``dense`` itself.
+
+    Raises:
+        ValueError: the rank is below 2; what ``get_variable`` raises.
+        TypeError: the inputs are integers.
+    """
+    units = int(units)
+    with layer_scope(name, "dense", reuse):
+        x = layer_input(inputs, "dense", 2, at_least=True)
+        size, dtype = x.shape[-1], x.dtype
+        kernel = weight(
+            *("kernel", [size, units], dtype, kernel_initializer),
+            *(kernel_regularizer, kernel_constraint, trainable),
+        )
+        bias = None
+        if use_bias:
+            bias = weight(
+                *("bias", [units], dtype, bias_initializer),
+                *(bias_regularizer, bias_constraint, trainable),
+            )
+        return activated(affine(x, kernel, bias), activation, activity_regularizer)
+
+
+def flatten(
+    inputs: Operand, name: Any = None, data_format: str = "channels_last", reuse: Any = None
+) -> Tensor:
+    """Flatten all axes but the first; [n] becomes [n, 1].
+
+    Torch: ``x.flatten(1)``; ``channels_first`` moves the channels last before.
+    """
+    with layer_scope(name, "flatten", None):
+        x = tensor(inputs, function="flatten", argument="inputs")
+        if x.ndim < 2:
+            return x.reshape(-1, 1)
+        if not is_last(data_format, "flatten") and x.ndim > 2:
+            x = channels_last(x)
+        return x.flatten(1)
+
+
+def dropout(
+    inputs: Operand,
+    rate: Any = 0.5,
+    noise_shape: Any = None,
+    seed: Any = None,
+    training: Any = False,
+    name: Any = None,
+) -> Tensor:
+    """Set a share ``rate`` of the elements to zero and scale the others up, while training.
+
+    Torch: ``F.dropout``; not training by default.
+
+    Args:
+        inputs: floats of any shape.
+        rate: share to be dropped, from 0 to 1.
+        noise_shape: sizes of the mask, 1 where one draw serves a whole axis.
+        seed: of a random stream of this call's own.
+        training: a bool, or a tensor of one.
+        name: of the scope; ``dropout``, ``dropout_1``, ... by default.
+
+    Raises:
+        ValueError: a rate that is no share.
+    """
+    if not isinstance(rate, Tensor) and not 0 <= rate <= 1:
+        raise ValueError(f"dropout(): rate={rate}; give a share, from 0 to 1.")
+    with layer_scope(name, "dropout", None):
+        x = tensor(inputs, function="dropout", argument="inputs")
+        if not isinstance(training, Tensor):
+            return nn.dropout(x, rate=rate, noise_shape=noise_shape, seed=seed) if training else x
+        y = nn.dropout(x, rate=rate, noise_shape=noise_shape, seed=seed)
+        return torch.where(training.to(x.device, torch.bool), y, x)
+
+
+def affine(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """``x @ kernel + bias`` for [..., in] and [in, out]."""
+    if x.ndim > 2:
+        y = affine(x.flatten(0, -2), kernel, bias)
+        return y.reshape(*x.shape[:-1], kernel.shape[-1])
+    return x @ kernel if bias is None else torch.addmm(bias, x, kernel)

@@ -1,0 +1,14 @@
+"""tf.math: the operations of numbers, as they are at the top."""
+
+from . import _missing
+from .ops import arithmetic
+from .ops.arithmetic import *
+from .ops.comparisons import *
+from .ops.elementwise import *
+from .ops.old_names import *
+from .ops.reductions import *
+from .ops.segments import *
+
+divide_no_nan = arithmetic.div_no_nan
+
+__getattr__ = _missing.of("tf.math")

@@ -1,0 +1,100 @@
+"""Casts from one dtype to another, and the identity."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchscope.tf1._convert import Operand, as_dtype, tensor
+
+__all__ = [
+    "bitcast",
+    "cast",
+    "identity",
+    "identity_n",
+    "saturate_cast",
+    "to_bfloat16",
+    "to_complex64",
+    "to_double",
+    "to_float",
+    "to_int32",
+    "to_int64",
+]
+
+
+def cast(
+    x: Operand,
+    dtype: Any = None,
+    name: str | None = None,
+    DstT: Any = None,  # noqa: N803
+) -> Tensor:
+    """The value in another dtype; floats are truncated, complex numbers lose their imaginary part.
+
+    Torch: ``x.to(dtype)``.
+    """
+    if dtype is None:
+        raise TypeError("cast(): dtype is missing.")
+    x, wanted = tensor(x, function="cast", argument="x"), as_dtype(dtype)
+    if x.dtype is wanted:
+        return x
+    return (x if not x.is_complex() or wanted.is_complex else x.real).to(wanted)
+
+
+def saturate_cast(value: Operand, dtype: Any, name: str | None = None) -> Tensor:
+    """The value in another dtype, first clipped to what that can hold."""
+    x, wanted = tensor(value, function="saturate_cast"), as_dtype(dtype)
+    limits = torch.finfo(wanted) if wanted.is_floating_point else torch.iinfo(wanted)
+    return x.clamp(limits.min, limits.max).to(wanted)
+
+
+def bitcast(input: Operand, type: Any, name: str | None = None) -> Tensor:
+    """The bits of a tensor read as another dtype; the sizes change with the bytes of each.
+
+    Torch: ``x.view(dtype)``; the last axis appears or goes where the sizes differ.
+    """
+    x, wanted = tensor(input, function="bitcast", argument="input"), as_dtype(type)
+    if wanted.itemsize < x.dtype.itemsize:
+        return x.unsqueeze(-1).view(wanted)
+    result = x.contiguous().view(wanted)
+    return result.squeeze(-1) if wanted.itemsize > x.dtype.itemsize else result
+
+
+def to_float(x: Operand, name: str = "ToFloat") -> Tensor:
+    """The value as float32."""
+    return cast(x, torch.float32)
+
+
+def to_double(x: Operand, name: str = "ToDouble") -> Tensor:
+    """The value as float64."""
+    return cast(x, torch.float64)
+
+
+def to_int32(x: Operand, name: str = "ToInt32") -> Tensor:
+    """The value as int32, truncated."""
+    return cast(x, torch.int32)
+
+
+def to_int64(x: Operand, name: str = "ToInt64") -> Tensor:
+    """The value as int64, truncated."""
+    return cast(x, torch.int64)
+
+
+def to_bfloat16(x: Operand, name: str = "ToBFloat16") -> Tensor:
+    """The value as bfloat16."""
+    return cast(x, torch.bfloat16)
+
+
+def to_complex64(x: Operand, name: str = "ToComplex64") -> Tensor:
+    """The value as complex64."""
+    return cast(x, torch.complex64)
+
+
+def identity(input: Operand, name: str | None = None) -> Tensor:
+    """The value as a tensor; a tensor as it is, not a copy."""
+    return tensor(input, function="identity", argument="input")
+
+
+def identity_n(input: Iterable[Operand], name: str | None = None) -> list[Tensor]:
+    """The values as tensors."""
+    return [identity(one) for one in input]

@@ -1,0 +1,285 @@
+"""Tensors from nothing: constants, zeros, ranges, one-hot rows, masks."""
+
+import math
+from functools import reduce
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from torchscope.tf1._arguments import ints, one_int, renamed
+from torchscope.tf1._arguments import shape as sizes_of
+from torchscope.tf1._convert import (
+    Operand,
+    as_dtype,
+    integers,
+    is_array,
+    same_dtype,
+    tensor,
+    tensor_operands,
+)
+
+__all__ = [
+    "constant",
+    "convert_to_tensor",
+    "eye",
+    "fill",
+    "linspace",
+    "meshgrid",
+    "one_hot",
+    "ones",
+    "ones_like",
+    "range",
+    "sequence_mask",
+    "zeros",
+    "zeros_like",
+]
+
+
+def constant(
+    value: Operand,
+    dtype: Any = None,
+    shape: Any = None,
+    name: str = "Const",
+    verify_shape: bool = False,
+) -> Tensor:
+    """A tensor of a value; with a shape, the last element fills what is left of it.
+
+    Torch: ``torch.tensor``; Python ints become int32, numpy arrays keep their dtype, and a string
+    stays one, since torch has none.
+
+    >>> constant([1, 2], shape=[2, 2])
+    tensor([[1, 2],
+            [2, 2]], dtype=torch.int32)
+    """
+    if isinstance(value, str):
+        return value  # pyright: ignore[reportReturnType]  # for summaries, which read none
+    x = tensor(value, dtype, function="constant")
+    if shape is None:
+        return x
+    sizes = sizes_of(shape, "constant")
+    missing = math.prod(sizes) - x.numel()
+    if missing < 0 or not x.numel() or (verify_shape and sizes != tuple(x.shape)):
+        raise ValueError(f"constant(): a value of {x.numel()} elements cannot fill {list(sizes)}.")
+    flat = x.reshape(-1)
+    return torch.cat([flat, flat[-1:].expand(missing)]).reshape(sizes)
+
+
+def convert_to_tensor(
+    value: Operand,
+    dtype: Any = None,
+    name: str | None = None,
+    preferred_dtype: Any = None,
+    dtype_hint: Any = None,
+) -> Tensor:
+    """The value as a tensor, a tensor as it is.
+
+    Torch: ``torch.as_tensor``; nothing is cast: a tensor of another dtype is a ValueError.
+    """
+    if isinstance(value, Tensor):
+        if dtype is not None and value.dtype is not as_dtype(dtype):
+            raise ValueError(
+                f"convert_to_tensor(): value is {value.dtype}, not {as_dtype(dtype)}; use tf.cast."
+            )
+        return value
+    hint = renamed("convert_to_tensor", dtype_hint=dtype_hint, preferred_dtype=preferred_dtype)
+    if dtype is None and hint is not None:
+        try:
+            return tensor(value, hint)
+        except TypeError:  # only preferred
+            pass
+    return tensor(value, dtype)
+
+
+def zeros(shape: Any, dtype: Any = torch.float32, name: str | None = None) -> Tensor:
+    """A tensor of zeros (False for booleans).
+
+    Torch: ``torch.zeros``; float32 whatever torch's default is.
+    """
+    return _filled(torch.zeros, "zeros", shape, dtype)
+
+
+def ones(shape: Any, dtype: Any = torch.float32, name: str | None = None) -> Tensor:
+    """A tensor of ones (True for booleans).
+
+    Torch: ``torch.ones``; float32 whatever torch's default is.
+    """
+    return _filled(torch.ones, "ones", shape, dtype)
+
+
+def zeros_like(
+    tensor: Operand, dtype: Any = None, name: str | None = None, optimize: bool = True
+) -> Tensor:
+    """Zeros in the shape of a tensor, and in its dtype unless another is given."""
+    return torch.zeros_like(_value(tensor, "zeros_like"), dtype=_dtype(dtype))
+
+
+def ones_like(
+    tensor: Operand, dtype: Any = None, name: str | None = None, optimize: bool = True
+) -> Tensor:
+    """Ones in the shape of a tensor, and in its dtype unless another is given."""
+    return torch.ones_like(_value(tensor, "ones_like"), dtype=_dtype(dtype))
+
+
+def fill(dims: Any, value: Operand, name: str | None = None) -> Tensor:
+    """A tensor of one value, in the value's dtype.
+
+    Torch: ``torch.full``; an int gives int32, and a tensor's gradient flows.
+    """
+    sizes = sizes_of(dims, "fill", "dims")
+    try:
+        if type(value) in (bool, int, float):
+            return torch.full(sizes, value, dtype=as_dtype(type(value)))
+        return tensor(value, function="fill").reshape(()).expand(sizes).contiguous()
+    except RuntimeError:
+        raise ValueError(f"fill(): dims={dims} is negative or value={value} no scalar.") from None
+
+
+def range(
+    start: Operand,
+    limit: Operand = None,
+    delta: Operand = 1,
+    dtype: Any = None,
+    name: str = "range",
+) -> Tensor:
+    """Numbers from start (0 if only one is given) up to the limit, which is left out.
+
+    Torch: ``torch.arange``; ints give int32 (torch int64); what runs away from its limit raises.
+    """
+    if limit is None:
+        start, limit = 0, start
+    if type(start) is type(limit) is type(delta) is int and delta * (limit - start) > 0:
+        return torch.arange(start, limit, delta, dtype=as_dtype(dtype or torch.int32))
+    bounds = [tensor(n, function="range", argument="limit") for n in (start, limit, delta)]
+    if any(bound.ndim for bound in bounds):
+        raise ValueError("range(): start, limit and delta have to be scalars.")
+    wanted = as_dtype(dtype or reduce(torch.promote_types, [bound.dtype for bound in bounds]))
+    first, last, step = (_number(n) for n in (start, limit, delta))
+    if step == 0 or (last - first) * step < 0:
+        raise ValueError(f"range(): {first} does not come to {last} in steps of {step}.")
+    return torch.arange(first, last, step, dtype=wanted)
+
+
+def linspace(start: Operand, stop: Operand, num: Any, name: str | None = None) -> Tensor:
+    """Numbers at equal distances from start to stop, both included.
+
+    Torch: ``torch.linspace``; ints give float64.
+    """
+    first, last = tensor_operands(start, stop, "linspace")
+    dtype = first.dtype if first.dtype.is_floating_point else torch.float64
+    count = one_int(num, "linspace", "num")
+    if count < 0 or first.ndim or last.ndim:
+        raise ValueError(f"linspace(): num={num} is negative, or start or stop no scalar.")
+    return torch.linspace(first, last, count, dtype=dtype, device=first.device)
+
+
+def eye(
+    num_rows: Any,
+    num_columns: Any = None,
+    batch_shape: Any = None,
+    dtype: Any = torch.float32,
+    name: str | None = None,
+) -> Tensor:
+    """Identity matrices, one for each place of the batch shape.
+
+    Torch: ``torch.eye``, without a batch.
+    """
+    rows = one_int(num_rows, "eye", "num_rows")
+    columns = rows if num_columns is None else one_int(num_columns, "eye", "num_columns")
+    matrix = torch.eye(rows, columns, dtype=as_dtype(dtype))
+    if batch_shape is None:
+        return matrix
+    return matrix.expand(*sizes_of(batch_shape, "eye", "batch_shape"), rows, columns).contiguous()
+
+
+def one_hot(
+    indices: Operand,
+    depth: Any,
+    on_value: Operand = None,
+    off_value: Operand = None,
+    axis: Any = None,
+    dtype: Any = None,
+    name: str | None = None,
+) -> Tensor:
+    """For each index a row of ``off_value`` with ``on_value`` at that place.
+
+    Torch: ``torch.nn.functional.one_hot``; float32 by default (torch int64), an index out of range
+    gives a row of ``off_value`` (torch raises), and the new axis may be anywhere; no gradient.
+    """
+    x = _indices(indices)
+    given = [v for v in (on_value, off_value) if v is not None]
+    if dtype is not None:
+        wanted = as_dtype(dtype)
+    else:
+        wanted = same_dtype(given, "one_hot", "on_value, off_value")[0].dtype if given else None
+    if wanted is torch.bool and len(given) < 2:
+        raise TypeError("one_hot(): a bool one_hot needs on_value=True, off_value=False.")
+    wanted = wanted or torch.float32
+    dim = -1 if axis is None else one_int(axis, "one_hot", "axis")
+    if not -1 <= dim <= x.ndim:
+        raise ValueError(f"one_hot(): axis={axis} is out of range for indices of rank {x.ndim}.")
+    places = torch.arange(one_int(depth, "one_hot", "depth"), dtype=x.dtype, device=x.device)
+    dim %= x.ndim + 1
+    hot = x.unsqueeze(dim) == places.reshape(-1, *[1] * (x.ndim - dim))
+    if not given:
+        return hot.to(wanted)
+    on, off = (
+        tensor(default if v is None else v, wanted, device=x.device, function="one_hot").detach()
+        for v, default in ((on_value, 1), (off_value, 0))
+    )
+    return torch.where(hot, on, off)
+
+
+def sequence_mask(
+    lengths: Operand, maxlen: Any = None, dtype: Any = torch.bool, name: str | None = None
+) -> Tensor:
+    """For each length a row that is True before it; the longest decides unless maxlen is given.
+
+    Torch: ``torch.arange(maxlen) < lengths[..., None]``.
+    """
+    x = integers(lengths, "sequence_mask", "lengths")
+    longest = x.max().item() if maxlen is None else one_int(maxlen, "sequence_mask", "maxlen")
+    mask = torch.arange(longest, dtype=x.dtype, device=x.device) < x.unsqueeze(-1)
+    return mask.to(as_dtype(dtype))
+
+
+def meshgrid(*args: Operand, indexing: str = "xy", name: str | None = None) -> list[Tensor]:
+    """A grid of coordinates from vectors.
+
+    Torch: ``torch.meshgrid``; ``indexing`` is "xy" by default (torch "ij").
+    """
+    vectors = [x.reshape(-1) for x in same_dtype(args, "meshgrid", "args")]
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid(): indexing={indexing!r}; give 'xy' or 'ij'.")
+    return list(torch.meshgrid(*vectors, indexing=indexing))
+
+
+def _indices(indices: Operand) -> Tensor:
+    """Indices of one_hot, which may be uint8 too."""
+    if isinstance(indices, Tensor) and indices.dtype is torch.uint8:
+        return indices.int()
+    return integers(indices, "one_hot", "indices")
+
+
+def _number(value: Operand) -> Any:
+    return value.item() if is_array(value) else value
+
+
+def _filled(operation: Any, function: str, shape: Any, dtype: Any) -> Tensor:
+    """A single int is a shape of one axis, and a float is truncated, as TensorFlow does here."""
+    if isinstance(shape, (list, tuple)):
+        listed = cast("list[Any]", shape)
+        if any(isinstance(size, float) for size in listed):
+            shape = [int(size) for size in listed]
+    try:
+        return operation(ints(shape, function, "shape"), dtype=as_dtype(dtype))
+    except RuntimeError:
+        raise ValueError(f"{function}(): shape {shape} has a negative size.") from None
+
+
+def _value(value: Operand, function: str) -> Tensor:
+    return tensor(value, function=function, argument="tensor")
+
+
+def _dtype(dtype: Any) -> torch.dtype | None:
+    return None if dtype is None else as_dtype(dtype)

@@ -1,0 +1,193 @@
+"""Elements by index and by mask: gather, scatter, where, boolean_mask.
+
+An index may be int32 or int64.  On the CPU one that is out of range raises, negative ones too; on a
+GPU it stops the program, as torch's own do.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchscope.tf1._arguments import one_axis
+from torchscope.tf1._arguments import shape as sizes_of
+from torchscope.tf1._convert import Operand, boolean, check_broadcast, integers, pair, tensor
+from torchscope.tf1._rows import take
+
+__all__ = [
+    "batch_gather",
+    "boolean_mask",
+    "gather",
+    "gather_nd",
+    "scatter_nd",
+    "where",
+    "where_v2",
+]
+
+
+def gather(
+    params: Operand,
+    indices: Operand,
+    validate_indices: Any = None,
+    name: str | None = None,
+    axis: Any = None,
+    batch_dims: int = 0,
+) -> Tensor:
+    """Slices of a tensor by index along an axis; indices of any shape take the axis's place.
+
+    Torch: ``x.index_select(axis, indices)``, or ``x[indices]``, where -1 is the last one.
+
+    >>> gather([10, 20, 30], [[2, 0]])
+    tensor([[30, 10]], dtype=torch.int32)
+    """
+    x = tensor(params, function="gather", argument="params")
+    at = integers(indices, "gather", "indices", x.device)
+    dim = one_axis(batch_dims if axis is None else axis, x.ndim, "gather")
+    if batch_dims:
+        return _batched(x, at, dim, batch_dims)
+    if dim == 0:
+        return take(x, at, "gather")
+    found = x.index_select(dim, at.reshape(-1))
+    return found.reshape(*x.shape[:dim], *at.shape, *x.shape[dim + 1 :])
+
+
+def batch_gather(params: Operand, indices: Operand, name: str | None = None) -> Tensor:
+    """Slices by index along the last axis of the indices, for each place of the axes before it."""
+    dims = tensor(indices, function="batch_gather", argument="indices").ndim - 1
+    return gather(params, indices, axis=dims, batch_dims=dims)
+
+
+def gather_nd(
+    params: Operand, indices: Operand, name: str | None = None, batch_dims: int = 0
+) -> Tensor:
+    """Slices of a tensor, where each last axis of the indices is a place in it.
+
+    Torch: ``x[tuple(indices.unbind(-1))]``.
+    """
+    x = tensor(params, function="gather_nd", argument="params")
+    at = integers(indices, "gather_nd", "indices", x.device)
+    if at.ndim <= batch_dims or at.shape[-1] > x.ndim - batch_dims:
+        raise ValueError(
+            f"gather_nd(): indices of shape {list(at.shape)} are no places of {list(x.shape)}."
+        )
+    depth = at.shape[-1]
+    if not depth:
+        return x.expand(*at.shape[:-1], *x.shape)
+    return x[(*_every(x, batch_dims, at.ndim - 1), *_places(at, x.shape[batch_dims:]))]
+
+
+def scatter_nd(indices: Operand, updates: Operand, shape: Any, name: str | None = None) -> Tensor:
+    """Zeros, to which updates are added at the places that the last axis of the indices says.
+
+    Torch: ``zeros.index_put(places, updates, accumulate=True)``.
+    """
+    values = tensor(updates, function="scatter_nd", argument="updates")
+    at = integers(indices, "scatter_nd", "indices", values.device)
+    sizes = sizes_of(shape, "scatter_nd")
+    depth = at.shape[-1] if at.ndim else 0
+    if not 0 < depth <= len(sizes) or values.shape != (*at.shape[:-1], *sizes[depth:]):
+        raise ValueError(
+            f"scatter_nd(): indices {list(at.shape)} and updates {list(values.shape)} do not fit"
+            f" shape {list(sizes)}."
+        )
+    zeros = torch.zeros(sizes, dtype=values.dtype, device=values.device)
+    return zeros.index_put(_places(at, sizes), values, accumulate=True)
+
+
+def where(
+    condition: Operand, x: Operand = None, y: Operand = None, name: str | None = None
+) -> Tensor:
+    """Elements of x where the condition holds, else of y; without them the places where it does.
+
+    Torch: ``torch.where``; x and y have one shape, and a condition of rank 1 chooses rows.  The
+    places are rows of int64 indices, ``torch.nonzero``.
+
+    >>> where([True, False], [[1, 2], [3, 4]], [[5, 6], [7, 8]])
+    tensor([[1, 2],
+            [7, 8]], dtype=torch.int32)
+    """
+    if (x is None) != (y is None):
+        raise ValueError("where(): give both x and y, or neither.")
+    if x is None:
+        return torch.nonzero(tensor(condition, function="where", argument="condition"))
+    x, y = pair(x, y, "where")
+    holds = boolean(condition, "where", "condition", x.device)
+    if x.shape != y.shape or (holds.shape != x.shape and not _chooses_rows(holds, x)):
+        raise ValueError(
+            f"where(): condition {list(holds.shape)}, x {list(x.shape)} and y {list(y.shape)} have"
+            " to be of one shape, or the condition of rank 0 or 1; tf.where_v2 broadcasts."
+        )
+    if holds.shape != x.shape:
+        holds = holds.reshape(-1, *[1] * (x.ndim - 1)) if holds.ndim else holds
+    return torch.where(holds, x, y)
+
+
+def where_v2(
+    condition: Operand, x: Operand = None, y: Operand = None, name: str | None = None
+) -> Tensor:
+    """As where, but condition, x and y broadcast."""
+    if x is None and y is None:
+        return where(condition)
+    x, y = pair(x, y, "where_v2")
+    holds = boolean(condition, "where_v2", "condition", x.device)
+    for one, two in ((x.shape, y.shape), (holds.shape, x.shape), (holds.shape, y.shape)):
+        check_broadcast(one, two, "where_v2")
+    return torch.where(holds, x, y)
+
+
+def boolean_mask(
+    tensor: Operand, mask: Operand, name: str = "boolean_mask", axis: Any = None
+) -> Tensor:
+    """The slices of a tensor where a mask of its first axes holds, or of axes further on.
+
+    Torch: ``x[mask]``.
+    """
+    x, holds = _tensor(tensor, "boolean_mask"), _tensor(mask, "boolean_mask") != 0
+    dim = 0 if axis is None else one_axis(axis, x.ndim, "boolean_mask")
+    if not holds.ndim or holds.shape != x.shape[dim : dim + holds.ndim]:
+        raise ValueError(
+            f"boolean_mask(): mask {list(holds.shape)} is not the shape of {list(x.shape)} from"
+            f" axis {dim} on."
+        )
+    return x[(*[slice(None)] * dim, holds)]
+
+
+def _tensor(value: Operand, function: str) -> Tensor:
+    return tensor(value, function=function, argument="tensor")
+
+
+def _chooses_rows(condition: Tensor, x: Tensor) -> bool:
+    return not condition.ndim or (
+        condition.ndim == 1 and x.ndim > 0 and condition.shape[0] == x.shape[0]
+    )
+
+
+def _batched(x: Tensor, at: Tensor, dim: int, batch_dims: int) -> Tensor:
+    """Gather along an axis, for each place of the first axes by its own indices."""
+    if dim < batch_dims or x.shape[:batch_dims] != at.shape[:batch_dims]:
+        raise ValueError(
+            f"gather(): batch_dims={batch_dims} does not fit params {list(x.shape)} and indices"
+            f" {list(at.shape)}."
+        )
+    found = x.movedim(dim, batch_dims)[(*_every(x, batch_dims, at.ndim), at)]
+    # The axes between the batch and the axis come after the indices' now: move them back.
+    between, new = dim - batch_dims, at.ndim - batch_dims
+    sources = range(at.ndim, at.ndim + between)
+    return (
+        found.movedim(tuple(sources), tuple(range(batch_dims, batch_dims + between)))
+        if (between and new)
+        else found
+    )
+
+
+def _every(x: Tensor, batch_dims: int, rank: int) -> list[Tensor]:
+    """Indices that take every place of the first axes, in a tensor of indices of this rank."""
+    return [
+        torch.arange(x.shape[d], device=x.device).reshape(-1, *[1] * (rank - d - 1))
+        for d in range(batch_dims)
+    ]
+
+
+def _places(at: Tensor, sizes: Any) -> tuple[Tensor, ...]:
+    """One index an axis, where a negative one is out of range instead of counting from the end."""
+    return at.long().masked_fill(at < 0, max(sizes)).unbind(-1)

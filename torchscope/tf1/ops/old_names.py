@@ -1,0 +1,84 @@
+"""Names from before TensorFlow 1.0 and second names, each another operation."""
+
+from torch import Tensor
+
+from torchscope.tf1._convert import Operand
+
+from .arithmetic import floordiv, mod, multiply, subtract, truediv
+from .arrays import stack
+from .creation import linspace
+from .elementwise import abs, negative, reciprocal
+from .indexing import where
+from .linear_algebra import (
+    cholesky,
+    matmul,
+    matrix_band_part,
+    matrix_determinant,
+    matrix_diag,
+    matrix_diag_part,
+    matrix_inverse,
+    matrix_solve,
+    matrix_triangular_solve,
+)
+from .segments import setdiff1d
+from .slicing import reverse, unstack
+
+__all__ = [
+    "batch_cholesky",
+    "batch_matmul",
+    "batch_matrix_band_part",
+    "batch_matrix_determinant",
+    "batch_matrix_diag",
+    "batch_matrix_diag_part",
+    "batch_matrix_inverse",
+    "batch_matrix_solve",
+    "batch_matrix_triangular_solve",
+    "complex_abs",
+    "divide",
+    "floor_div",
+    "floormod",
+    "inv",
+    "lin_space",
+    "listdiff",
+    "mul",
+    "neg",
+    "pack",
+    "parallel_stack",
+    "reverse_v2",
+    "select",
+    "sub",
+    "unpack",
+]
+
+batch_cholesky = cholesky
+batch_matrix_band_part = matrix_band_part
+batch_matrix_determinant = matrix_determinant
+batch_matrix_diag = matrix_diag
+batch_matrix_diag_part = matrix_diag_part
+batch_matrix_inverse = matrix_inverse
+batch_matrix_solve = matrix_solve
+batch_matrix_triangular_solve = matrix_triangular_solve
+complex_abs = abs
+divide = truediv
+floor_div = floordiv
+floormod = mod
+inv = reciprocal
+lin_space = linspace
+listdiff = setdiff1d
+mul = multiply
+neg = negative
+pack = parallel_stack = stack
+reverse_v2 = reverse
+select = where
+sub = subtract
+unpack = unstack
+
+
+def batch_matmul(
+    x: Operand, y: Operand, adj_x: bool = False, adj_y: bool = False, name: str | None = None
+) -> Tensor:
+    """The matrix product, of each of a batch; either may be transposed and conjugated first.
+
+    Torch: ``x @ y``.
+    """
+    return matmul(x, y, adjoint_a=adj_x, adjoint_b=adj_y)

@@ -1,0 +1,282 @@
+"""Random numbers: normal, uniform, truncated, shuffled, drawn; all from torch's stream.
+
+TensorFlow's ``seed=`` of one operation is accepted and does nothing.  There it starts a sequence
+that goes on from step to step.  Here a generator of its own would begin anew at every step (the
+same noise each time), or would be left out when activation checkpointing puts torch's stream back
+(wrong gradients).  ``tf.set_random_seed`` makes a program repeat.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchscope.tf1._arguments import one_int
+from torchscope.tf1._arguments import shape as sizes_of
+from torchscope.tf1._convert import Operand, floating, name_of, tensor
+from torchscope.tf1.dtypes import as_dtype
+
+__all__ = [
+    "multinomial",
+    "random_crop",
+    "random_gamma",
+    "random_normal",
+    "random_poisson",
+    "random_shuffle",
+    "random_uniform",
+    "set_random_seed",
+    "truncated_normal",
+]
+
+
+def set_random_seed(seed: int) -> None:
+    """Make all random numbers that follow repeat.
+
+    Torch: ``torch.manual_seed``; called in a model, it gives every step the same numbers.
+    """
+    torch.manual_seed(one_int(seed, "set_random_seed", "seed"))
+
+
+def random_normal(
+    shape: Any,
+    mean: Operand = 0.0,
+    stddev: Operand = 1.0,
+    dtype: Any = torch.float32,
+    seed: int | None = None,
+    name: str | None = None,
+) -> Tensor:
+    """Normal random numbers.
+
+    Torch: ``mean + stddev * torch.randn(shape)``.
+
+    Args:
+        shape: of the result.
+        mean: a number, or a tensor that broadcasts.
+        stddev: likewise.
+        dtype: a float dtype.
+        seed: accepted; see ``set_random_seed``.
+        name: accepted.
+
+    Raises:
+        TypeError: sizes that are not integers, or a dtype that is not a float.
+    """
+    values = torch.randn(_sizes(shape, "random_normal"), dtype=_float(dtype, "random_normal"))
+    return _scaled(values, mean, stddev, "random_normal")
+
+
+def truncated_normal(
+    shape: Any,
+    mean: Operand = 0.0,
+    stddev: Operand = 1.0,
+    dtype: Any = torch.float32,
+    seed: int | None = None,
+    name: str | None = None,
+) -> Tensor:
+    """Normal random numbers, none further than two standard deviations from the mean.
+
+    Torch: ``torch.nn.init.trunc_normal_`` of an empty tensor.  Their standard deviation is 0.88
+    times ``stddev``.
+
+    Args:
+        shape: of the result.
+        mean: a number, or a tensor that broadcasts.
+        stddev: likewise.
+        dtype: a float dtype.
+        seed: accepted; see ``set_random_seed``.
+        name: accepted.
+    """
+    dtype = _float(dtype, "truncated_normal")
+    exact = torch.float32 if dtype.itemsize < 4 else dtype  # Torch's is coarse for halves.
+    values = torch.empty(_sizes(shape, "truncated_normal"), dtype=exact)
+    torch.nn.init.trunc_normal_(values, 0.0, 1.0, -2.0, 2.0)
+    return _scaled(values.to(dtype), mean, stddev, "truncated_normal")
+
+
+def random_uniform(
+    shape: Any,
+    minval: Operand = 0,
+    maxval: Operand = None,
+    dtype: Any = torch.float32,
+    seed: int | None = None,
+    name: str | None = None,
+) -> Tensor:
+    """Uniform random numbers of ``[minval, maxval)``.
+
+    Torch: ``minval + (maxval - minval) * torch.rand(shape)``, ``torch.randint`` for integers.
+
+    Args:
+        shape: of the result.
+        minval: a number, or a tensor that broadcasts.
+        maxval: likewise; 1 by default for floats.
+        dtype: a float dtype, int32 or int64.
+        seed: accepted; see ``set_random_seed``.
+        name: accepted.
+
+    Raises:
+        ValueError: no ``maxval`` for integers, or no integer in between.
+        TypeError: sizes that are not integers.
+    """
+    size, dtype = _sizes(shape, "random_uniform"), as_dtype(dtype)
+    if dtype.is_floating_point:
+        low = tensor(minval, dtype, function="random_uniform", argument="minval")
+        high = tensor(1 if maxval is None else maxval, dtype, function="random_uniform")
+        return torch.rand(size, dtype=dtype, device=low.device) * (high - low) + low
+    if maxval is None:
+        raise ValueError(f"random_uniform(): give maxval where dtype is {name_of(dtype)}.")
+    low, high = (one_int(v, "random_uniform", "minval, maxval") for v in (minval, maxval))
+    if low >= high:
+        raise ValueError(f"random_uniform(): minval={low} has to be less than maxval={high}.")
+    return torch.randint(low, high, size, dtype=dtype)
+
+
+def random_shuffle(value: Operand, seed: int | None = None, name: str | None = None) -> Tensor:
+    """The rows in a random order.
+
+    Torch: ``x[torch.randperm(len(x))]``.
+    """
+    value = tensor(value, function="random_shuffle")
+    return value[torch.randperm(len(value), device=value.device)] if value.ndim else value
+
+
+def random_crop(
+    value: Operand, size: Any, seed: int | None = None, name: str | None = None
+) -> Tensor:
+    """A slice of the given size from a random place.
+
+    Torch: ``x.narrow`` on each axis, at ``torch.randint``.
+
+    Args:
+        value: any rank.
+        size: one for each axis.
+        seed: accepted; see ``set_random_seed``.
+        name: accepted.
+
+    Raises:
+        ValueError: a size that is larger than the value's.
+    """
+    value, size = tensor(value, function="random_crop"), _sizes(size, "random_crop", "size")
+    if len(size) != value.ndim or any(s > n for s, n in zip(size, value.shape, strict=True)):
+        raise ValueError(
+            f"random_crop(): size {list(size)} does not fit into shape {list(value.shape)}."
+        )
+    for axis, (wanted, there) in enumerate(zip(size, value.shape, strict=True)):
+        value = value.narrow(axis, int(torch.randint(there - wanted + 1, ())), wanted)
+    return value
+
+
+def multinomial(
+    logits: Operand,
+    num_samples: Any,
+    seed: int | None = None,
+    name: str | None = None,
+    output_dtype: Any = None,
+) -> Tensor:
+    """Classes drawn by their unnormalized log-probabilities, with replacement.
+
+    Torch: ``torch.multinomial(logits.softmax(1), num_samples, replacement=True)``.
+
+    Args:
+        logits: [batch, classes].
+        num_samples: how many for each row.
+        seed: accepted; see ``set_random_seed``.
+        name: accepted.
+        output_dtype: int64 by default.
+
+    Returns:
+        [batch, num_samples].
+
+    Raises:
+        ValueError: logits of another rank, or a negative number of samples.
+    """
+    logits = floating(logits, "multinomial", "logits")
+    count = one_int(num_samples, "multinomial", "num_samples")
+    if logits.ndim != 2:
+        raise ValueError(f"multinomial(): logits has rank {logits.ndim} and has to have 2.")
+    if count < 0:
+        raise ValueError(f"multinomial(): num_samples={count} is negative.")
+    dtype = torch.int64 if output_dtype is None else as_dtype(output_dtype)
+    if count == 0 or logits.shape[0] == 0:
+        return torch.zeros(logits.shape[0], count, dtype=dtype, device=logits.device)
+    drawn = torch.multinomial(logits.float().softmax(1), count, replacement=True)
+    return drawn.to(dtype)
+
+
+def random_gamma(
+    shape: Any,
+    alpha: Operand,
+    beta: Operand = None,
+    dtype: Any = torch.float32,
+    seed: int | None = None,
+    name: str | None = None,
+) -> Tensor:
+    """Gamma random numbers, with gradients to both parameters.
+
+    Torch: ``torch.distributions.Gamma(alpha, beta).rsample(shape)``.
+
+    Args:
+        shape: how many for each ``alpha``.
+        alpha: the shape parameter.
+        beta: the inverse scale, 1 by default.
+        dtype: a float dtype.
+        seed: accepted; see ``set_random_seed``.
+        name: accepted.
+
+    Returns:
+        ``shape`` and then the shape of ``alpha`` and ``beta``.
+    """
+    dtype = _float(dtype, "random_gamma")
+    alpha = tensor(alpha, dtype, function="random_gamma", argument="alpha")
+    beta = tensor(1 if beta is None else beta, dtype, function="random_gamma", argument="beta")
+    return torch.distributions.Gamma(alpha, beta).rsample(_sizes(shape, "random_gamma"))
+
+
+def random_poisson(
+    lam: Operand,
+    shape: Any,
+    dtype: Any = torch.float32,
+    seed: int | None = None,
+    name: str | None = None,
+) -> Tensor:
+    """Poisson random numbers.
+
+    Torch: ``torch.poisson``.
+
+    Args:
+        lam: the rates.
+        shape: how many for each rate.
+        dtype: of the result.
+        seed: accepted; see ``set_random_seed``.
+        name: accepted.
+
+    Returns:
+        ``shape`` and then the shape of ``lam``.
+    """
+    lam = floating(lam, "random_poisson", "lam")
+    size = _sizes(shape, "random_poisson")
+    return torch.poisson(lam.expand(*size, *lam.shape)).to(as_dtype(dtype))
+
+
+def _sizes(shape: Any, function: str, argument: str = "shape") -> tuple[int, ...]:
+    """A shape as a tuple of ints; ValueError if one is negative."""
+    size = sizes_of(shape, function, argument)
+    if any(n < 0 for n in size):
+        raise ValueError(f"{function}(): {argument}={list(size)} has a negative size.")
+    return size
+
+
+def _float(dtype: Any, function: str) -> torch.dtype:
+    dtype = as_dtype(dtype)
+    if not dtype.is_floating_point:
+        raise TypeError(f"{function}(): dtype is {name_of(dtype)} and has to be a float.")
+    return dtype
+
+
+def _scaled(values: Tensor, mean: Operand, stddev: Operand, function: str) -> Tensor:
+    return values * _of(stddev, values, function, "stddev") + _of(mean, values, function, "mean")
+
+
+def _of(value: Operand, like: Tensor, function: str, argument: str) -> Any:
+    """A parameter as something that multiplies ``like``; numbers stay numbers."""
+    if isinstance(value, (int, float)):
+        return value
+    return tensor(value, like.dtype, device=like.device, function=function, argument=argument)

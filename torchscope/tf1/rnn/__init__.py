@@ -1,0 +1,58 @@
+"""tf.contrib.rnn, and what tf.nn has of it. This file holds the public names only."""
+
+from torchscope.tf1 import _missing
+
+from . import rnn_cell as rnn_cell
+from ._cell import LayerRNNCell, RNNCell, assert_like_rnncell
+from .cells import (
+    BasicLSTMCell,
+    BasicRNNCell,
+    GRUCell,
+    LayerNormBasicLSTMCell,
+    LSTMBlockCell,
+    LSTMCell,
+    LSTMStateTuple,
+)
+from .linear import _linear
+from .sequences import (
+    bidirectional_dynamic_rnn,
+    dynamic_rnn,
+    stack_bidirectional_dynamic_rnn,
+    static_bidirectional_rnn,
+    static_rnn,
+)
+from .wrappers import (
+    DeviceWrapper,
+    DropoutWrapper,
+    InputProjectionWrapper,
+    MultiRNNCell,
+    OutputProjectionWrapper,
+    ResidualWrapper,
+)
+
+__all__ = [
+    "BasicLSTMCell",
+    "BasicRNNCell",
+    "DeviceWrapper",
+    "DropoutWrapper",
+    "GRUCell",
+    "InputProjectionWrapper",
+    "LSTMBlockCell",
+    "LSTMCell",
+    "LSTMStateTuple",
+    "LayerNormBasicLSTMCell",
+    "LayerRNNCell",
+    "MultiRNNCell",
+    "OutputProjectionWrapper",
+    "RNNCell",
+    "ResidualWrapper",
+    "_linear",
+    "assert_like_rnncell",
+    "bidirectional_dynamic_rnn",
+    "dynamic_rnn",
+    "stack_bidirectional_dynamic_rnn",
+    "static_bidirectional_rnn",
+    "static_rnn",
+]
+
+__getattr__ = _missing.of("tf.contrib.rnn")

@@ -1,0 +1,227 @@
+"""RNNCell: a scope, variables and a step, and steps over a sequence; knows no particular cell."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+import torchscope as ts
+from torchscope.tf1 import nest
+from torchscope.tf1._arguments import one_int
+from torchscope.tf1.dtypes import as_dtype
+
+from . import _states
+
+T = TypeVar("T")
+
+
+class _Place:
+    """Where a cell's variables lie in one pass."""
+
+    scope: ts.VariableScope | None = None
+    built = False
+
+
+class RNNCell:
+    """One step of a recurrent network: ``output, new_state = cell(inputs, state)``.
+
+    The first call in a pass fixes the scope, named after the class, and makes the variables; every
+    later call shares them, wherever it is made. Subclass it with ``state_size``, ``output_size``
+    and a ``call``:
+
+    >>> import torch, torchscope.tf1 as tf
+    >>> class Leaky(tf.nn.rnn_cell.RNNCell):
+    ...     state_size = output_size = 4
+    ...     def call(self, inputs, state):
+    ...         decay = tf.get_variable("decay", [4])
+    ...         state = torch.sigmoid(decay) * state + inputs
+    ...         return state, state
+
+    Torch: ``nn.RNNCellBase``, whose layers hold their parameters themselves.
+
+    Args:
+        trainable: whether ``add_variable`` makes trainable ones.
+        name: of the scope; the second cell of a name in a scope gets ``_1``.
+        dtype: of the variables; that of the inputs by default.
+        _reuse: True to only take variables that are there, under exactly this name.
+    """
+
+    trainable = True
+    state_size: Any  # of each subclass, as are output_size and call
+    output_size: Any
+    _name: str | None = None
+    _dtype: torch.dtype | None = None
+    _reuse: Any = None
+
+    def __init__(
+        self,
+        trainable: bool = True,
+        name: str | None = None,
+        dtype: Any = None,
+        *,
+        _reuse: Any = None,
+    ) -> None:
+        self.trainable = trainable
+        self._name = name
+        self._dtype = None if dtype is None else as_dtype(dtype)
+        self._reuse = _reuse
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # A cell that steps otherwise than its base does cannot go over sequences as its base does.
+        if {"call", "__call__"} & vars(cls).keys() and "unroll" not in vars(cls):
+            cls.unroll = RNNCell.unroll
+
+    def __call__(self, inputs: Any, state: Any, scope: Any = None) -> tuple[Any, Any]:
+        """Take one step.
+
+        Args:
+            inputs: ``[batch, depth]``.
+            state: in the structure of ``state_size``, each ``[batch, size]``.
+            scope: another name for the scope than the class's; read at the first call only.
+
+        Returns:
+            The output ``[batch, output_size]``, and the new state.
+        """
+        return self._in_scope(self._step, scope, inputs, state)
+
+    def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
+        """Compute a step; in the cell's scope."""
+        raise NotImplementedError(f"{type(self).__name__} has to define call(inputs, state).")
+
+    def build(self, inputs_shape: Any) -> None:
+        """Make variables before the first ``call`` in a pass; a subclass need not have it."""
+
+    def unroll(self, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
+        """Go over a sequence, in the scope that is open.
+
+        Args:
+            inputs: ``[time, batch, ...]``, or a structure of such.
+            state: the first one.
+            lengths: of the sequences; outputs beyond are zero, states stay as they were.
+
+        Returns:
+            Outputs ``[time, batch, ...]``, and the last state.
+        """
+        scope, first_state = ts.get_variable_scope(), state
+        steps = _states.unstacked(inputs)
+        live = None if lengths is None else _states.live_steps(lengths, len(steps)).unbind()
+        outputs: list[Any] = []
+        for time, now in enumerate(steps):
+            # TensorFlow runs the Python of a step once. Here later steps share what the first made,
+            # and count default names from where it did.
+            with ts.variable_scope(scope, reuse=True if time else None):
+                output, new_state = self(now, state)
+            if live is not None:
+                output = _states.zero_beyond(output, live[time])
+                new_state = _states.where(live[time], new_state, state)
+            state = new_state
+            outputs.append(output)
+        nest.assert_same_structure(first_state, state)
+        return _states.stacked(outputs), state
+
+    def zero_state(self, batch_size: Any, dtype: Any) -> Any:
+        """The state that sequences begin with: zeros in the structure of ``state_size``."""
+        batch = one_int(batch_size, "zero_state", "batch_size")
+        return _states.zeros(self.state_size, batch, as_dtype(dtype))
+
+    def add_variable(
+        self,
+        name: str,
+        shape: Any,
+        dtype: Any = None,
+        initializer: Any = None,
+        regularizer: Any = None,
+        trainable: bool = True,
+        **others: Any,
+    ) -> Tensor:
+        """Get a variable of the cell: ``get_variable`` with the cell's dtype and ``trainable``."""
+        return ts.get_variable(
+            name,
+            shape,
+            dtype=self._dtype if dtype is None else dtype,
+            initializer=initializer,
+            regularizer=regularizer,
+            trainable=trainable and self.trainable,
+            **others,
+        )
+
+    add_weight = add_variable
+
+    @property
+    def name(self) -> str:
+        """What the scope is named after."""
+        return self._name or _snake_case(type(self).__name__)
+
+    @property
+    def built(self) -> bool:
+        """Whether the cell was called in this pass."""
+        return self._place.built
+
+    @built.setter
+    def built(self, built: bool) -> None:
+        self._place.built = built
+
+    @property
+    def variables(self) -> list[Tensor]:
+        """The variables in the cell's scope; none before the first call in this pass."""
+        scope = self._place.scope
+        return [] if scope is None else scope.global_variables()
+
+    @property
+    def trainable_variables(self) -> list[Tensor]:
+        """Those of the variables that require a gradient now."""
+        return [variable for variable in self.variables if variable.requires_grad]
+
+    weights = variables
+    trainable_weights = trainable_variables
+
+    @property
+    def _place(self) -> _Place:
+        return ts.in_this_pass(self, _Place)
+
+    def _in_scope(self, function: Callable[..., T], scope: Any, *args: Any) -> T:
+        """Run ``function`` in the cell's scope."""
+        place = self._place
+        if place.scope is not None:
+            opening = ts.variable_scope(place.scope, reuse=True if place.built else self._reuse)
+        elif self._reuse:
+            opening = ts.variable_scope(scope or self.name, reuse=self._reuse)
+        else:
+            opening = ts.variable_scope(scope, default_name=self.name)
+        with opening as opened:
+            place.scope = place.scope or opened
+            result = function(*args)
+            place.built = True
+        return result
+
+    def _step(self, inputs: Any, state: Any) -> tuple[Any, Any]:
+        if not self.built:
+            self.build(inputs.shape if isinstance(inputs, Tensor) else None)
+        return self.call(inputs, state)
+
+
+LayerRNNCell = RNNCell  # In TensorFlow the one that makes its variables in ``build``.
+
+
+def unroll(cell: Any, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
+    """``cell.unroll``, also of a cell that is no RNNCell but is called like one."""
+    steps: Any = cell.unroll if isinstance(cell, RNNCell) else partial(RNNCell.unroll, cell)
+    return steps(inputs, state, lengths)
+
+
+def assert_like_rnncell(cell_name: str, cell: Any) -> None:
+    """Raise a TypeError unless ``cell`` can be called and has the sizes and zeros of a cell."""
+    wanted = [a for a in ("output_size", "state_size", "zero_state") if not hasattr(cell, a)]
+    if wanted or not callable(cell):
+        lacking = " and ".join(wanted) or "__call__"
+        raise TypeError(f"{cell_name} has to be an RNNCell; {cell!r} lacks {lacking}.")
+
+
+def _snake_case(name: str) -> str:
+    """As TensorFlow writes it: ``BasicLSTMCell`` is ``basic_lstm_cell``."""
+    words = re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z0-9]+)", r"\1_\2", name))
+    return ("private" if name.startswith("_") else "") + words.lower()

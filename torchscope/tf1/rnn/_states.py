@@ -1,0 +1,73 @@
+"""States of cells: zeros of their sizes, and what stays as it was beyond a sequence's end.
+
+A state, and the size of one, is an int or a tensor, or a tuple, list or dict of them. The size of a
+state of rank 3 or more is a ``torch.Size``, its shape without the batch.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from torchscope.tf1 import nest
+from torchscope.tf1._arguments import one_int
+
+
+def zeros(size: Any, batch: int, dtype: torch.dtype, device: Any = None) -> Any:
+    """Zeros of shape ``[batch, size]`` in the structure of ``size``."""
+    if isinstance(size, torch.Size):
+        return torch.zeros(batch, *size, dtype=dtype, device=device)
+    if isinstance(size, Mapping):
+        sizes = cast("Mapping[Any, Any]", size)
+        return {key: zeros(part, batch, dtype, device) for key, part in sizes.items()}
+    if isinstance(size, (tuple, list)):
+        parts = cast("list[Any]", size)
+        return rebuilt(size, [zeros(part, batch, dtype, device) for part in parts])
+    return torch.zeros(batch, one_int(size, "zero_state", "state_size"), dtype=dtype, device=device)
+
+
+def rebuilt(like: Any, parts: list[Any]) -> Any:
+    """A tuple, named tuple or list of the parts, whichever ``like`` is."""
+    kind = cast("Any", type(like))
+    return kind(*parts) if hasattr(like, "_fields") else kind(parts)
+
+
+def each(function: Callable[[Tensor], Any], values: Any) -> Any:
+    """``function`` of each tensor in a structure."""
+    return function(values) if isinstance(values, Tensor) else nest.map_structure(function, values)
+
+
+def stacked(steps: Sequence[Any]) -> Any:
+    """The tensors of the steps stacked, in the structure of a step."""
+    return nest.map_structure(lambda *parts: torch.stack(parts), *steps)
+
+
+def unstacked(values: Any) -> list[Any]:
+    """The steps that ``stacked`` made one of."""
+    if isinstance(values, Tensor):
+        return list(values.unbind())
+    flat = [x.unbind() for x in nest.flatten(values)]
+    return [nest.pack_sequence_as(values, parts) for parts in zip(*flat, strict=True)]
+
+
+def where(live: Tensor, new: Any, old: Any) -> Any:
+    """``new`` in the rows where ``live`` is true, ``old`` in the others; scalars are all new."""
+
+    def chosen(one: Any, other: Any) -> Any:
+        if not isinstance(one, Tensor) or one.ndim == 0:
+            return one
+        rows = live.reshape(live.shape + (1,) * (one.ndim - live.ndim))
+        return torch.where(rows, one, other)
+
+    return nest.map_structure(chosen, new, old)
+
+
+def zero_beyond(outputs: Any, live: Tensor) -> Any:
+    """The outputs with zeros where ``live`` is false."""
+    return each(lambda x: where(live, x, x.new_zeros(())), outputs)
+
+
+def live_steps(lengths: Tensor, steps: int) -> Tensor:
+    """Which steps lie within their sequences: booleans of shape ``[steps, batch]``."""
+    return torch.arange(steps, device=lengths.device)[:, None] < lengths

@@ -1,0 +1,79 @@
+"""The global step: a variable that counts, and its kin; they know no optimizer."""
+
+import torch
+from torch import Tensor
+
+import torchscope as ts
+
+__all__ = [
+    "assert_global_step",
+    "create_global_step",
+    "get_global_step",
+    "get_or_create_global_step",
+    "global_step",
+]
+
+_GLOBAL_STEP = "global_step"  # its name, and that of its collection
+
+
+def get_global_step(graph: object = None) -> Tensor | None:
+    """The global step, or a variable called ``global_step``; None if there is neither.
+
+    Torch: a number that you count yourself.
+
+    Args:
+        graph: accepted, as TensorFlow's; the store that is entered is asked.
+    """
+    try:
+        found = ts.get_collection(_GLOBAL_STEP) or [
+            v for v in ts.global_variables() if ts.name_of(v) == _GLOBAL_STEP
+        ]
+    except ts.ScopeError:  # No store was entered, and the default one is empty.
+        return None
+    return found[0] if found else None
+
+
+def create_global_step(graph: object = None) -> Tensor:
+    """Make the global step in the current scope: an int64 variable that is not trained, 0 at first.
+
+    Raises:
+        ValueError: there is one already.
+    """
+    if get_global_step() is not None:
+        raise ValueError("create_global_step(): there is one; tf.train.get_global_step() gives it.")
+    return get_or_create_global_step()
+
+
+def get_or_create_global_step(graph: object = None) -> Tensor:
+    """The global step, made in the current scope if there is none.
+
+    It is counted by ``minimize(global_step=)`` and ``apply_gradients(global_step=)``.
+
+    Torch: a number that you count yourself.
+    """
+    found = get_global_step()
+    if found is not None:
+        return found
+    return ts.get_variable(
+        _GLOBAL_STEP,
+        [],
+        torch.int64,
+        ts.zeros_initializer(),
+        trainable=False,
+        collections=[ts.GraphKeys.GLOBAL_VARIABLES, _GLOBAL_STEP],
+    )
+
+
+def assert_global_step(global_step_tensor: Tensor) -> None:
+    """Raise a TypeError unless it is a tensor of one integer."""
+    if not isinstance(global_step_tensor, Tensor) or global_step_tensor.is_floating_point():
+        raise TypeError(f"The global step has to be an integer tensor, not {global_step_tensor!r}.")
+    if global_step_tensor.ndim:
+        raise TypeError(
+            f"The global step has to be a scalar, not {list(global_step_tensor.shape)}."
+        )
+
+
+def global_step(sess: object, global_step_tensor: Tensor) -> int:
+    """The number that the global step stands at; ``sess`` is not used."""
+    return int(global_step_tensor)
