@@ -16,6 +16,8 @@ from weakref import WeakValueDictionary
 
 import torch
 from torch import nn
+from torch.compiler import is_dynamo_compiling
+from typing_extensions import Self
 
 from . import _names
 from ._declaration import Declaration, Spec, is_value, spec_of
@@ -27,6 +29,7 @@ from ._pending import Pending, strictness
 
 _SHOWN = 20  # lines of a store's repr
 _EXTRA = "_extra_state"
+_TORCH_TABLES = "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"
 
 
 class VariableTable(nn.ParameterDict):
@@ -38,17 +41,62 @@ class VariableTable(nn.ParameterDict):
     def __init__(self) -> None:
         super().__init__()
         # The same names, in the order of making; written together, by `_register` and `_forget`.
-        self._declared: dict[str, Declaration] = {}
+        self._declarations: dict[str, Declaration] = {}  # read as `_declared`
         self._specs: dict[str, Spec] = {}
         self._pending = Pending()
         self._made_modules: dict[str, Any] = {}  # full name -> how a module kept here was made
-        self._names_by_id: dict[int, Any] = {}  # see `_walk.locate`
+        self._owner = id(self)  # whose tables these are
         self._lock = Lock()  # held while a variable is made
         self._seed = 0
         self._device: torch.device | None = None  # where .to() last sent this store
         self._float_dtype: torch.dtype | None = None  # and what .half() and the like made of floats
         self._built = self._finalized = False
         self._built_as: Built | None = None  # what compiled code rests on
+
+    # ---- clones ----------------------------------------------------------------------------
+    #
+    # Whoever clones a module by copying its `__dict__` (copy.copy, learn2learn, higher) gives the
+    # clone tensors of its own, at most, but the original's tables: what one makes, the other would
+    # take for its own. No method is called, so the tables know whose they are, and a clone parts
+    # with the original where it first looks at them; each pass does (`_specs_for`).
+
+    @property
+    def _declared(self) -> dict[str, Declaration]:
+        if self._owner != id(self) and not is_dynamo_compiling():
+            self._part()
+        return self._declarations
+
+    def _part(self) -> None:
+        with self._lock.held:
+            if self._owner == id(self):  # Another thread was first.
+                return
+            own = self.__dict__
+            for table in ("_declarations", "_specs", "_pending", "_made_modules", *_TORCH_TABLES):
+                own[table] = own[table].copy()
+            for name, made in list(self._declarations.items()):
+                if not self._has(made.key):  # The original has made it since.
+                    del self._declarations[name]
+                    self._specs.pop(name, None)
+            for name in list(self._made_modules):
+                if _names.escape(name) not in self._modules:
+                    del self._made_modules[name]
+            own["_lock"], own["_owner"] = Lock(), id(self)
+
+    def _has(self, key: str) -> bool:
+        # Under parametrize a variable is an attribute of a class, pruned it is one of the instance.
+        tables = self._parameters, self._buffers, self.__dict__, vars(type(self))
+        return any(key in table for table in tables)
+
+    def __copy__(self) -> Self:
+        clone = type(self).__new__(type(self))
+        clone.__dict__.update(self.__dict__)
+        clone._part()
+        return clone
+
+    def _replicate_for_data_parallel(self) -> Self:
+        replica = super()._replicate_for_data_parallel()
+        replica._owner = id(replica)  # It makes nothing, so it may share the tables.
+        return replica
 
     # ---- one variable ----------------------------------------------------------------------
 
@@ -100,7 +148,7 @@ class VariableTable(nn.ParameterDict):
         # No call between these: an interrupt, another thread and a forked process see all or none.
         if directly:
             table[key] = value
-        self._declared[name] = declaration
+        self._declarations[name] = declaration
         self._specs[name] = declaration.spec
         self._pending.drop(name)
         return value
@@ -122,7 +170,7 @@ class VariableTable(nn.ParameterDict):
         self._change_specs()
         self._built_as = None
         delattr(self, declaration.key)
-        del self._declared[name], self._specs[name]
+        del self._declarations[name], self._specs[name]
 
     def _check_free(self, new: Declaration) -> None:
         """Raise if something else than a variable is kept already where ``new`` is to be."""
@@ -148,8 +196,12 @@ class VariableTable(nn.ParameterDict):
 
     def _specs_for(self, traced: bool) -> Any:
         """Where a pass looks specs up."""
-        built = self._built_as
-        return AsBuilt(built.digest) if traced and built is not None else self._specs
+        if traced:
+            built = self._built_as
+            return self._specs if built is None else AsBuilt(built.digest)
+        if self._owner != id(self):
+            self._part()
+        return self._specs
 
     def _change_specs(self) -> None:
         """Before they change, let go of the specs that stand for all stores built alike."""
