@@ -342,6 +342,60 @@ def test_a_bound_function_in_a_compiled_module_gives_the_same_gradients():
         assert torch.allclose(first, second)
 
 
+class Layer:
+    def __call__(self, x: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        return layer(x) * scale
+
+    def method(self, x: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        return layer(x) * scale
+
+
+def scaled(scale: float, x: torch.Tensor, shift: float = 0.0) -> torch.Tensor:
+    return layer(x) * scale + shift
+
+
+CALLABLES: dict[str, Callable[[], Callable[..., Any]]] = {
+    "partial": lambda: functools.partial(scaled, 2.0),
+    "partial by keyword": lambda: functools.partial(Layer().method, scale=2.0),
+    "partial of a partial": lambda: functools.partial(functools.partial(scaled, 2.0), shift=1.0),
+    "partial of a method": lambda: functools.partial(Layer().method),
+    "partial of an object": lambda: functools.partial(Layer(), scale=2.0),
+    "partial of a lambda": lambda: functools.partial(lambda scale, x: layer(x) * scale, 2.0),
+    "method": lambda: Layer().method,
+    "object": Layer,
+}
+
+
+@pytest.mark.parametrize("made", ["while compiling", "before"])
+@pytest.mark.parametrize("kind", CALLABLES.values(), ids=CALLABLES)
+def test_any_callable_can_be_bound_in_compiled_code(kind: Any, made: str):
+    fn = kind()
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        with ts.variable_scope("block"):
+            x = ts.bind(fn if made == "before" else kind())(x)
+        return layer(x)
+
+    torch._dynamo.reset()
+    net = ts.ScopedModule(model, seed=0).build(X)
+    assert list(net) == ["block/w", "block/b", "w", "b"]
+    compiled = torch.compile(net, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(X), net(X))
+    compiled(X).sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+def test_a_bound_partial_runs_with_its_arguments():
+    with ts.VariableStore() as store, ts.variable_scope("block"):
+        again = ts.bind(functools.partial(scaled, 2.0, shift=1.0))
+    assert torch.equal(again(X), scaled_in(store, 2.0) + 1.0)
+
+
+def scaled_in(store: ts.VariableStore, scale: float) -> torch.Tensor:
+    with store, ts.variable_scope("block", reuse=True):
+        return scaled(scale, X)
+
+
 # ---- without bind --------------------------------------------------------------------------------
 
 

@@ -393,6 +393,97 @@ print(json.dumps(ts.get_collection("losses")))
     ) == [1]
 
 
+# ---- a store that is entered and empty -----------------------------------------------------------
+
+EMPTY_ANSWERS = {
+    "global_variables": ts.global_variables,
+    "trainable_variables": ts.trainable_variables,
+    "trainable_variables of a scope": lambda: ts.trainable_variables("source"),
+    "local_variables": ts.local_variables,
+    "get_regularization_losses": ts.get_regularization_losses,
+    "get_regularization_loss": ts.get_regularization_loss,
+    "get_collection of variables": lambda: ts.get_collection(ts.GraphKeys.TRAINABLE_VARIABLES),
+    "get_collection of losses": lambda: ts.get_collection(ts.GraphKeys.REGULARIZATION_LOSSES),
+    "get_collection of one's own": lambda: ts.get_collection("source", scope="q"),
+}
+EMPTY = pytest.mark.parametrize("ask", EMPTY_ANSWERS.values(), ids=EMPTY_ANSWERS)
+
+
+def in_a_pass(ask):
+    store = ts.VariableStore()
+    with store:
+        return store, ask()
+
+
+def in_a_call(ask):
+    store = ts.VariableStore()
+    return store, store(ask)
+
+
+def in_a_net(ask):
+    net = ts.ScopedModule(ask)
+    return net, net()
+
+
+def after_a_call(ask):
+    store = ts.VariableStore()
+    store(lambda: None)
+    return store, store(ask)
+
+
+@EMPTY
+@pytest.mark.parametrize("run", [in_a_pass, in_a_call, in_a_net, after_a_call])
+def test_an_empty_answer_of_an_empty_store_is_told_once(ask, run):
+    with pytest.warns(ts.ScopeWarning, match="holds no variables yet") as told:
+        store, answer = run(ask)
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    assert not answer
+    store(ask) if type(store) is ts.VariableStore else store()
+
+
+def test_a_target_network_copied_before_its_source_was_made_is_told_once():
+    def copy_to_target():
+        for source, target in zip(
+            ts.trainable_variables("q/"), ts.trainable_variables("target/"), strict=True
+        ):
+            ts.assign(target, source)
+
+    def q(name):
+        with ts.variable_scope(name):
+            return ts.get_variable("w", [2])
+
+    store = ts.VariableStore()
+    with pytest.warns(
+        ts.ScopeWarning, match=r"trainable_variables\(\).*holds no variables"
+    ) as told:
+        store(copy_to_target)
+    assert len(told) == 1
+    with store:
+        source, target = q("q"), q("target")
+        copy_to_target()
+    assert torch.equal(source, target)
+
+
+FILLED = {
+    "a variable": lambda: ts.get_variable("w", [2]),
+    "a buffer": lambda: ts.get_buffer("mean", [2]),
+    "a module": lambda: ts.get_module("relu", torch.nn.ReLU),
+    "a loss": lambda: ts.add_to_collection(ts.GraphKeys.REGULARIZATION_LOSSES, torch.ones(())),
+}
+
+
+@pytest.mark.parametrize("fill", FILLED.values(), ids=FILLED)
+def test_a_store_that_holds_something_answers(store, fill):
+    fill()
+    ts.get_regularization_loss()
+
+
+@pytest.mark.parametrize("key", ["LOSSES", "UPDATE_OPS", "SUMMARIES", "ACTIVATIONS"])
+def test_a_collection_of_values_may_be_asked_for_before_there_are_variables(store, key):
+    assert ts.get_collection(getattr(ts.GraphKeys, key)) == []
+
+
 # ---- what a pass remembers ---------------------------------------------------------------------
 
 

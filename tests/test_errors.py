@@ -1221,6 +1221,135 @@ def test_the_suggested_name_is_for_the_place_where_it_is_typed(store: ts.Variabl
     assert list(store) == ["enc/a_b"]
 
 
+# ---- the wrong type ------------------------------------------------------------------------------
+
+
+class Refusal(NamedTuple):
+    """A call that is given what it cannot take, run with ``store``, which has a variable ``w``."""
+
+    call: str
+    error: type[Exception]
+    match: str
+
+
+LIST_FUNCTIONS = [
+    *("ts.global_variables", "ts.trainable_variables", "ts.local_variables"),
+    *("ts.get_regularization_losses", "ts.get_regularization_loss"),
+    *("store.global_variables", "store.trainable_variables", "store.local_variables"),
+    *("store.regularization_losses",),
+]
+INITIALIZERS = [
+    *("zeros", "ones", "random_normal", "truncated_normal", "random_uniform", "orthogonal"),
+    *("uniform_unit_scaling", "variance_scaling", "glorot_uniform", "glorot_normal", "identity"),
+]
+REFUSALS = [
+    *(
+        Refusal(f"{target}.load_state_dict({given})", TypeError, "state dict.*not")
+        for target in ("store", "unbuilt", "ts.VariableStore()")
+        for given in ("[1]", "None", "1", "'w'", "[('w', torch.ones(2))]")
+    ),
+    *(
+        Refusal(f"{target}.load_state_dict({{1: torch.ones(2)}})", TypeError, "key.*string.*1")
+        for target in ("store", "unbuilt", "ts.VariableStore()")
+    ),
+    *(
+        Refusal(f"ts.{function}({given}, 1)", TypeError, f"{function} takes a variable.*not")
+        for function in ("assign", "assign_add", "assign_sub")
+        for given in ("'w'", "None", "1", "[1.0]", "np.ones(2)")
+    ),
+    *(
+        Refusal(f"ts.{function}(w, {given})", TypeError, f"{function}.*value")
+        for function in ("assign", "assign_add", "assign_sub")
+        for given in ("'a'", "None", "object()", "{}", "[None]")
+    ),
+    *(
+        Refusal(f"{function}({given})", ValueError, "regular expression")
+        for function in LIST_FUNCTIONS
+        for given in ("'['", "'('", "'*'")
+    ),
+    *(
+        Refusal(f"{function}({given})", TypeError, "scope.*not")
+        for function in LIST_FUNCTIONS
+        for given in ("3", "b'w'", "['w']")
+    ),
+    Refusal("ts.get_collection('variables', '[')", ValueError, "regular expression"),
+    Refusal("store.get_collection('variables', '[')", ValueError, "regular expression"),
+    Refusal("ts.get_collection('variables', 3)", TypeError, "scope.*not 3"),
+    Refusal("store.get_collection('variables', 3)", TypeError, "scope.*not 3"),
+    Refusal("list(store.named_variables(3))", TypeError, "scope.*not 3"),
+    Refusal("list(store.named_variables(['w']))", TypeError, "scope.*not"),
+    *(
+        Refusal(f"{get}('v', [2], device={given})", error, "'v'.*device")
+        for get in (
+            *("ts.get_variable", "ts.get_local_variable", "ts.get_buffer"),
+            *("ts.get_variable_scope().get_variable",),
+        )
+        for given, error in (
+            *(("'x'", ValueError), ("'cuda:x'", ValueError), ("-1", ValueError)),
+            *(("3.5", TypeError), ("[]", TypeError), ("object()", TypeError)),
+        )
+    ),
+    Refusal("store.origin(1)", TypeError, "name is a string, not 1"),
+    Refusal("store.__setitem__(1, torch.ones(2))", TypeError, "name is a string, not 1"),
+    Refusal("ts.get_variable('v', [2], constraint=3)", TypeError, "'v'.*constraint.*3"),
+    Refusal("ts.make_template('t', 3)", TypeError, "template 't'.*function.*3"),
+    Refusal("ts.bind(3)", TypeError, "bind takes a function.*3"),
+    Refusal("ts.match_by_name(None, {})", TypeError, "optimizer.*None"),
+    Refusal("ts.match_by_name(optimizer, None)", TypeError, "state dict.*None"),
+    Refusal("ts.l2_regularizer(0.1)('w')", TypeError, "tensor.*'w'"),
+    Refusal("ts.l1_regularizer(0.1)(1.0)", TypeError, r"tensor.*1\.0"),
+    Refusal("ts.l1_l2_regularizer(0.1, 0.1)(None)", TypeError, "tensor.*None"),
+    Refusal("ts.initializers.variance_scaling(distribution=3)", ValueError, "distribution.*3"),
+    *(
+        Refusal(f"ts.initializers.{name}(dtype={given})([3, 3])", TypeError, "not a dtype")
+        for name in INITIALIZERS
+        for given in ("'x'", "3", "float")
+    ),
+    *(
+        Refusal(f"ts.initializers.{name}()([3, 3], dtype=3)", TypeError, "not a dtype")
+        for name in (*INITIALIZERS, "he_normal", "he_uniform", "lecun_normal", "lecun_uniform")
+    ),
+    *(
+        Refusal(f"ts.initializers.{name}()([-1, 3])", ValueError, "negative")
+        for name in (*INITIALIZERS, "he_normal", "he_uniform", "lecun_normal", "lecun_uniform")
+    ),
+    *(
+        Refusal(f"ts.initializers.{name}()({given})", TypeError, "shape is a list|size in a shape")
+        for name in (*INITIALIZERS, "he_normal", "he_uniform", "lecun_normal", "lecun_uniform")
+        for given in ("'ab'", "None", "[2.5, 3]", "[None, 3]")
+    ),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.call)
+def test_what_cannot_be_taken_is_refused_by_an_error_of_the_right_class(
+    refusal: Refusal, refused: Any
+):
+    store = ts.VariableStore()
+    unbuilt = ts.ScopedModule(lambda: ts.get_variable("w", [2]))
+    with store:
+        w = ts.get_variable("w", [2], regularizer=ts.l2_regularizer(0.1))
+        names = {"ts": ts, "torch": torch, "np": np, "store": store, "unbuilt": unbuilt, "w": w}
+        names["optimizer"] = torch.optim.SGD(store.named_parameters(), lr=0.1)
+        with refused(store, refusal.error, match=refusal.match):
+            eval(refusal.call, names)
+    assert list(unbuilt) == []
+
+
+@pytest.mark.parametrize("given", ["float32", np.float32, np.dtype("float32")], ids=repr)
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_an_initializer_takes_every_spelling_of_a_dtype(name: str, given: Any):
+    kind = getattr(ts.initializers, name)
+    torch.manual_seed(5)
+    expected = kind(dtype=torch.float32)([3, 3])
+    for make in (lambda: kind(dtype=given)([3, 3]), lambda: kind()([3, 3], dtype=given)):
+        torch.manual_seed(5)
+        assert torch.equal(make(), expected)
+    with ts.VariableStore(0):
+        variable = ts.get_variable("w", [3, 3], initializer=kind(dtype=given))
+    assert variable.dtype is torch.float32
+
+
 # ---- the classes ---------------------------------------------------------------------------------
 
 CLASSES = [getattr(ts, name) for name in ts.__all__ if name.endswith("Error")]
@@ -1252,6 +1381,17 @@ def test_an_error_survives_copying(kind: Any, name: str | None, copied: Any):
     assert type(error) is kind
     assert error.name == name
     assert str(error) == "what happened"
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize(
+    ("given", "message"), [((), ""), (("text",), "text"), ((3,), "3"), (("w", "text"), "text")]
+)
+def test_an_error_made_as_any_other_has_no_name(kind: Any, given: Any, message: str):
+    error = kind(*given)
+    assert error.name == (given[0] if len(given) > 1 else None)
+    assert str(error) == message
+    assert message in repr(error)
 
 
 def test_a_real_error_survives_pickling(store: ts.VariableStore):

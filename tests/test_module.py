@@ -411,6 +411,87 @@ def test_ddp_of_an_unbuilt_module_is_an_error(inside: Any):
     assert torch.equal(parallel(X), inside(net)(X)) or inside is bigger
 
 
+@pytest.mark.usefixtures("process_group")
+@pytest.mark.parametrize("inside", [lambda net: net, bigger], ids=["alone", "in a bigger module"])
+@pytest.mark.parametrize("use_orig_params", [False, True])
+def test_the_fsdp_class_of_an_unbuilt_module_is_an_error(inside: Any, use_orig_params: bool):
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    class Own(FullyShardedDataParallel):
+        pass
+
+    for sharded in (FullyShardedDataParallel, Own):
+        with pytest.raises(ts.NotBuiltError, match=rf"{sharded.__name__} is given.*net\.build\("):
+            sharded(
+                inside(ts.ScopedModule(layer)),
+                device_id=torch.device("cpu"),
+                use_orig_params=use_orig_params,
+            )
+
+
+class Lazy(nn.Module):
+    """A bigger model whose store is empty until its first call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.store = ts.VariableStore(0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.store(layer, self.linear(x))
+
+
+HOLDERS: dict[str, Callable[[nn.Module], Any]] = {
+    **OPTIMIZERS,
+    "filter": lambda net: torch.optim.SGD(
+        filter(lambda parameter: parameter.requires_grad, net.parameters()), lr=0.1
+    ),
+    "from a bigger model": lambda net: torch.optim.SGD(bigger(net).parameters(), lr=0.1),
+}
+
+
+@pytest.mark.parametrize("hold", HOLDERS.values(), ids=HOLDERS)
+def test_an_optimizer_of_a_model_with_an_empty_store_is_an_error(hold: Any):
+    model = Lazy()
+    with pytest.raises(ts.NotBuiltError, match=r"VariableStore .*holds nothing"):
+        hold(model)
+    model(X)
+    hold(model)
+    assert warned(lambda: model(X)) == []
+
+
+@pytest.mark.usefixtures("process_group")
+def test_ddp_of_a_model_with_an_empty_store_is_an_error():
+    model = Lazy()
+    with pytest.raises(ts.NotBuiltError, match=r"VariableStore .*holds nothing"):
+        nn.parallel.DistributedDataParallel(model)
+    model(X)
+    assert torch.equal(nn.parallel.DistributedDataParallel(model)(X), model(X))
+
+
+def test_a_list_of_a_bigger_models_parameters_is_told_when_its_store_makes_the_first():
+    model = Lazy()
+    assert warned(lambda: list(model.parameters())) == []
+    (text,) = warned(lambda: model(X))
+    assert re.search(rf"read at {re.escape(__file__)}:\d+", text)
+    assert warned(lambda: model(X)) == []
+
+
+HELD: dict[str, Callable[[ts.VariableStore], Any]] = {
+    "a variable": lambda store: store(layer, X),
+    "a buffer": lambda store: store(lambda: ts.get_buffer("mean", [3])),
+    "a module": lambda store: store(lambda: ts.get_module("relu", nn.ReLU)),
+    "nothing, after a pass": lambda store: store(lambda: None),
+}
+
+
+@pytest.mark.parametrize("fill", HELD.values(), ids=HELD)
+def test_an_optimizer_takes_a_model_whose_store_has_been_used(fill: Any):
+    model = Lazy()
+    fill(model.store)
+    torch.optim.SGD(model.parameters(), lr=0.1)
+
+
 READERS: dict[str, Callable[[nn.Module], Any]] = {
     "list": lambda net: list(net.parameters()),
     "sum": lambda net: sum(parameter.numel() for parameter in net.parameters()),
@@ -419,7 +500,33 @@ READERS: dict[str, Callable[[nn.Module], Any]] = {
     "requires_grad_": lambda net: net.requires_grad_(False),
     "named_variables": lambda net: list(net.named_variables()),
     "trainable_variables": lambda net: net.trainable_variables(),
+    "regularization_losses": lambda net: net.regularization_losses(),
+    "values": lambda net: list(net.values()),
+    "items": lambda net: dict(net.items()),
+    "a loop over items": lambda net: [value for name, value in net.items()],
+    "share_memory": lambda net: net.share_memory(),
+    "share_memory of a bigger module": lambda net: bigger(net).share_memory(),
+    "apply": lambda net: net.apply(init),
+    "apply of a bigger module": lambda net: bigger(net).apply(init),
+    "a loop over the state dict": lambda net: {
+        key: value.clone() for key, value in net.state_dict().items()
+    },
+    "values of the state dict": lambda net: list(net.state_dict().values()),
+    "a dict of the state dict": lambda net: dict(net.state_dict()),
+    "a copy of the state dict": lambda net: net.state_dict().copy(),
+    "a deep copy of the state dict": lambda net: copy.deepcopy(net.state_dict()),
+    "the state dict with its variables": lambda net: dict(net.state_dict(keep_vars=True)),
+    "the state dict of a bigger module": lambda net: dict(bigger(net).state_dict()),
+    "a saved state dict": lambda net: torch.save(net.state_dict(), io.BytesIO()),
+    "an ensemble": lambda net: torch.func.stack_module_state([net, net]),
+    "a vector": lambda net: nn.utils.parameters_to_vector(bigger(net).parameters()),
 }
+
+
+def init(module: nn.Module) -> None:
+    """As most are written: it looks for layers, of which a net has none before its build."""
+    if isinstance(module, nn.Linear):
+        nn.init.zeros_(module.weight)
 
 
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
@@ -447,14 +554,13 @@ HARMLESS: dict[str, Callable[[nn.Module], Any]] = {
     "load_state_dict": lambda net: net.load_state_dict({}, strict=False),
     "repr": repr,
     "zero_grad": lambda net: net.zero_grad(),
-    "apply": lambda net: net.apply(lambda module: None),
     "modules": lambda net: list(net.modules()),
     "buffers": lambda net: list(net.buffers()),
     "list": list,
     "deepcopy": copy.deepcopy,
     "pickle": pickle.dumps,
     "save": lambda net: torch.save(net, io.BytesIO()),
-    "share_memory": lambda net: net.share_memory(),
+    "list of the state dict": lambda net: list(net.state_dict()),
     "compile": lambda net: torch.compile(net, backend="eager"),
 }
 
@@ -465,6 +571,38 @@ def test_what_needs_no_parameters_of_an_unbuilt_module_is_not_warned_of(use: Any
     use(net)
     net(X)
     assert list(net) == ["layer/w", "layer/b"]
+
+
+@pytest.mark.parametrize("read", ["values", "items"])
+def test_what_is_read_inside_the_first_pass_or_was_loaded_is_not_warned_of(read: str):
+    def model(x: torch.Tensor) -> torch.Tensor:
+        list(getattr(net, read)())
+        return layer(x)
+
+    net = ts.ScopedModule(model)
+    assert warned(lambda: net(X)) == []
+    loaded = ts.ScopedModule(layer)
+    loaded.load_state_dict(net.state_dict())
+    assert len(list(getattr(loaded, read)())) == 2
+    assert warned(lambda: loaded(X)) == []
+
+
+def test_an_optimizer_of_the_values_of_an_unbuilt_module_is_an_error():
+    net = ts.ScopedModule(layer)
+    for read in (net.values, lambda: (value for _, value in net.items())):
+        with pytest.raises(ts.NotBuiltError, match=r"SGD is given.*net\.build\("):
+            torch.optim.SGD(read(), lr=0.1)
+
+
+def test_the_state_dict_of_an_unbuilt_module_is_an_ordinary_one(tmp_path: Path):
+    net = ts.ScopedModule(layer)
+    state = net.state_dict()
+    assert isinstance(state, dict)
+    assert state == {}
+    file = tmp_path / "state.pt"
+    torch.save(state, file)
+    assert type(torch.load(file, weights_only=True)) is type(nn.Linear(3, 3).state_dict())
+    net.load_state_dict(state, strict=False)
 
 
 def test_a_store_that_knows_no_function_warns_of_nothing():
@@ -690,12 +828,24 @@ def test_a_type_checker_knows_the_arguments_and_the_result_of_a_call(tmp_path: P
         "def model(x: torch.Tensor, *, flag: bool = False) -> tuple[torch.Tensor, int]:\n"
         "    return x, 1\n"
         "net = ts.ScopedModule(model)\n"
-        "reveal_type(net(torch.ones(1), flag=True))\n"
-        "reveal_type(net.build(torch.ones(1)))\n"
-        "reveal_type(ts.VariableStore()(model, torch.ones(1)))\n"
-        "net(1)\n"
-        "net.build(torch.ones(1), flags=True)\n"
-        "ts.VariableStore()(model)\n"
+        "store = ts.VariableStore()\n"
+        "reveal_type(net(torch.ones(1), flag=True))  # tuple[Tensor, int]\n"
+        "reveal_type(net.build(torch.ones(1)))  # ScopedModule[\n"
+        "reveal_type(net.reset_parameters())  # ScopedModule[\n"
+        "reveal_type(store(model, torch.ones(1)))  # tuple[Tensor, int]\n"
+        "reveal_type(store.build(model, torch.ones(1), flag=True))  # VariableStore\n"
+        "reveal_type(ts.get_module('fc', torch.nn.Linear, 784, 128, bias=False))  # Linear\n"
+        "reveal_type(ts.get_module('fc', lambda: torch.nn.Linear(3, 4)))  # Linear\n"
+        "reveal_type(ts.get_module('net', ts.ScopedModule, model))  # ScopedModule[\n"
+        "reveal_type(ts.is_training())  # bool\n"
+        "net(1)  # error\n"
+        "net.build(torch.ones(1), flags=True)  # error\n"
+        "store(model)  # error\n"
+        "store.build(model, 1)  # error\n"
+        "store.build(model, torch.ones(1), flags=True)  # error\n"
+        "ts.get_module('fc', torch.nn.Linear, 784)  # error\n"
+        "ts.get_module('fc', torch.nn.Linear, 784, 'a')  # error\n"
+        "ts.get_module('fc', torch.nn.Linear, 784, 128, biases=True)  # error\n"
     )
     pyright = Path(sys.executable).parent / "pyright"
     ran = subprocess.run(
@@ -706,14 +856,18 @@ def test_a_type_checker_knows_the_arguments_and_the_result_of_a_call(tmp_path: P
         env={**os.environ, "PYTHONPATH": str(Path(ts.__file__).parent.parent)},
     )
     found = [
-        (entry["range"]["start"]["line"] + 1, entry["severity"], entry["message"])
+        (entry["range"]["start"]["line"], entry["severity"], entry["message"])
         for entry in json.loads(ran.stdout)["generalDiagnostics"]
     ]
-    revealed = {line: text for line, severity, text in found if severity == "information"}
-    assert '"tuple[Tensor, int]"' in revealed[6]
-    assert "ScopedModule[" in revealed[7]
-    assert '"tuple[Tensor, int]"' in revealed[8]
-    assert [line for line, severity, _ in found if severity == "error"] == [9, 10, 11]
+    said = {line: text for line, severity, text in found if severity == "information"}
+    errors = [line for line, severity, _ in found if severity == "error"]
+    expected = [line.partition("  # ")[2] for line in program.read_text().splitlines()]
+    assert errors == [line for line, text in enumerate(expected) if text == "error"]
+    revealed = {line: text for line, text in enumerate(expected) if text not in ("", "error")}
+    assert said.keys() == revealed.keys()
+    assert {line: revealed[line] in text for line, text in said.items()} == dict.fromkeys(
+        said, True
+    )
 
 
 # ---- compiling and exporting ---------------------------------------------------------------------

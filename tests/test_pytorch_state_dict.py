@@ -137,6 +137,272 @@ def test_a_state_dict_with_other_names_is_refused_by_those_names(
     assert "'layer/w'" in str(caught.value)
 
 
+# ---- modules that rename keys, for their children too --------------------------------------------
+
+
+def renamed(state: Any, prefix: str, old: str, new: str) -> None:
+    for key in [key for key in state if key.startswith(prefix + old)]:
+        state[prefix + new + key.removeprefix(prefix + old)] = state.pop(key)
+
+
+class Linear(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = nn.Sequential(nn.Linear(3, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.now(x)
+
+
+class ByOverride(Linear):
+    def _load_from_state_dict(self, state: Any, prefix: str, *rest: Any) -> None:
+        renamed(state, prefix, "once.", "now.0.")
+        super()._load_from_state_dict(state, prefix, *rest)
+
+
+class ByHook(Linear):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_load_state_dict_pre_hook(
+            lambda module, state, prefix, *rest: renamed(state, prefix, "once.", "now.0.")
+        )
+
+
+class ByPrivateHook(Linear):
+    def __init__(self) -> None:
+        super().__init__()
+        self._register_load_state_dict_pre_hook(self.rename)
+
+    def rename(self, state: Any, prefix: str, *rest: Any) -> None:
+        renamed(state, prefix, "once.", "now.0.")
+
+
+class Above(nn.Module):
+    """Renames for a module that lies two below it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(Linear())
+        self.register_load_state_dict_pre_hook(
+            lambda module, state, prefix, *rest: renamed(state, prefix, "once.", "body.0.now.0.")
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)
+
+
+RENAMING: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "override": (ByOverride, "now.0."),
+    "hook": (ByHook, "now.0."),
+    "private hook": (ByPrivateHook, "now.0."),
+    "hook above": (Above, "body.0.now.0."),
+    "inside a module": (lambda: nn.Sequential(ByHook()), "now.0."),
+}
+
+
+@both
+@pytest.mark.parametrize("assign", [False, True], ids=["copy", "assign"])
+@pytest.mark.parametrize(("kind", "now"), RENAMING.values(), ids=RENAMING)
+def test_a_kept_module_may_rename_keys_for_its_children(
+    kind: Any, now: str, assign: bool, built: bool
+):
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return ts.get_module("renaming", kind)(layer(x))
+
+    source = build(model, seed=1)
+    state = {key.replace(now, "once."): value for key, value in source.state_dict().items()}
+    assert list(state) != list(source.state_dict())
+    net = build(model) if built else ts.ScopedModule(model)
+    net.load_state_dict(state, assign=assign)
+    assert torch.equal(net(X), source(X))
+    net.load_state_dict(source.state_dict())  # And by the names of today.
+    del state["layer/b"]
+    with pytest.raises(RuntimeError, match="layer/b"):
+        net.load_state_dict(state)
+
+
+class Renaming(ts.ScopedModule[..., Any]):
+    """A net whose variables had a prefix once."""
+
+    def _load_from_state_dict(self, state: Any, prefix: str, *rest: Any) -> None:
+        renamed(state, prefix, "once.", "")
+        super()._load_from_state_dict(state, prefix, *rest)
+
+
+def by_override(model: Any) -> ts.ScopedModule:
+    return Renaming(model)
+
+
+def by_hook(model: Any) -> ts.ScopedModule:
+    net = ts.ScopedModule(model)
+    net.register_load_state_dict_pre_hook(
+        lambda module, state, prefix, *rest: renamed(state, prefix, "once.", "")
+    )
+    return net
+
+
+def by_private_hook(model: Any) -> ts.ScopedModule:
+    net = ts.ScopedModule(model)
+    net._register_load_state_dict_pre_hook(
+        lambda state, prefix, *rest: renamed(state, prefix, "once.", "")
+    )
+    return net
+
+
+@both
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a bigger module"])
+@pytest.mark.parametrize("make", [by_override, by_hook, by_private_hook])
+def test_a_net_may_rename_keys_before_it_takes_them(make: Any, inside: bool, built: bool):
+    source, net = build(seed=1), make(full)
+    if built:
+        net.build(X)
+    prefix = "0." if inside else ""
+    state = {f"{prefix}once.{key}": value for key, value in source.state_dict().items()}
+    (nn.Sequential(net) if inside else net).load_state_dict(state)
+    assert_same(net.build(X), source)
+    assert list(net) == list(source)
+
+
+@both
+def test_a_hook_sees_the_keys_once_and_before_they_are_taken(built: bool):
+    source, net = build(seed=1), target(built)
+    seen: list[list[str]] = []
+    net.register_load_state_dict_pre_hook(lambda module, state, *rest: seen.append(list(state)))
+    net.load_state_dict(source.state_dict())
+    assert seen == [list(source.state_dict())]
+    assert_same(net.build(X), source)
+
+
+def test_a_hook_of_a_block_in_an_unbuilt_net_is_called_before_its_keys_are_taken():
+    def block() -> ts.ScopedModule:
+        return by_hook(layer)
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return ts.get_module("block", block)(x)
+
+    source, net = build(model, seed=1), ts.ScopedModule(model)
+    net.load_state_dict({"block.once.layer/w": source.state_dict()["block.layer/w"]}, strict=False)
+    assert torch.equal(
+        net.build(X).get_submodule("block")["layer/w"], source.state_dict()["block.layer/w"]
+    )
+
+
+@both
+def test_a_hook_after_loading_may_allow_what_is_missing_or_too_much(built: bool):
+    def allow(module: nn.Module, incompatible: Any) -> None:
+        for keys in incompatible:
+            keys.clear()
+
+    class Lenient(Linear):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_load_state_dict_post_hook(allow)
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return layer(ts.get_module("lenient", Lenient)(x))
+
+    source = build(model, seed=1)
+    state = {key: value for key, value in source.state_dict().items() if "layer/" in key}
+    state["lenient.now.1.weight"] = torch.ones(1)
+    net = build(model) if built else ts.ScopedModule(model, seed=0)
+    net.load_state_dict(state)
+    net.build(X)
+    assert torch.equal(net["layer/w"], source["layer/w"])
+    assert torch.equal(
+        net.state_dict()["lenient.now.0.bias"], build(model).state_dict()["lenient.now.0.bias"]
+    )
+    of_its_own = build(model)
+    of_its_own.register_load_state_dict_post_hook(allow)
+    of_its_own.load_state_dict({"layer/w": source["layer/w"]})
+    assert torch.equal(of_its_own["layer/w"], source["layer/w"])
+
+
+@pytest.mark.parametrize("checked", ["h0", "h1", "dense"])
+@pytest.mark.parametrize("wrapper", ["checkpoint_wrapper", "offload_wrapper"])
+def test_blocks_in_an_activation_wrapper_have_the_keys_that_they_have_without(
+    wrapper: str, checked: str
+):
+    wrappers = pytest.importorskip(
+        "torch.distributed.algorithms._checkpoint.checkpoint_wrapper", reason="not in this torch"
+    )
+    plain, wrapped = build(seed=1), build()
+    wrappers.apply_activation_checkpointing(
+        wrapped,
+        checkpoint_wrapper_fn=getattr(wrappers, wrapper),
+        check_fn=lambda module: module is wrapped.get_submodule(checked),
+    )
+    assert list(wrapped.state_dict()) == list(plain.state_dict())
+    wrapped.load_state_dict(plain.state_dict())
+    assert_same(wrapped, plain)
+    wrapped.load_state_dict(wrapped.state_dict())
+    plain.load_state_dict(build().state_dict())
+    plain.load_state_dict(wrapped.state_dict())
+    assert_same(plain, wrapped)
+    wrong = dict(plain.state_dict())
+    wrong[next(key for key in wrong if key.startswith(checked))] = torch.ones(7)
+    with pytest.raises(RuntimeError, match="7"):
+        wrapped.load_state_dict(wrong)
+
+
+@both
+def test_a_block_that_is_made_in_a_checkpoint_wrapper_is_loaded(built: bool):
+    wrappers = pytest.importorskip("torch.distributed.algorithms._checkpoint.checkpoint_wrapper")
+
+    def wrapped(x: torch.Tensor) -> torch.Tensor:
+        for kind in (functools.partial(ts.ScopedModule, layer), functools.partial(nn.Linear, 3, 3)):
+            name = kind.func.__name__
+            x = ts.get_module(name, lambda kind=kind: wrappers.checkpoint_wrapper(kind()))(x)
+        return x
+
+    def plain(x: torch.Tensor) -> torch.Tensor:
+        x = ts.get_module("ScopedModule", functools.partial(ts.ScopedModule, layer))(x)
+        return ts.get_module("Linear", functools.partial(nn.Linear, 3, 3))(x)
+
+    source = build(plain, seed=1)
+    net = build(wrapped) if built else ts.ScopedModule(wrapped)
+    net.load_state_dict(source.state_dict())
+    assert_same(net.build(X), source)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.nn.utils.weight_norm. is deprecated:FutureWarning")
+@pytest.mark.parametrize("path", ["", "h0", "dense"])
+def test_keys_of_the_old_weight_norm_go_into_the_new(path: str):
+    key = {"": "layer/w", "h0": "layer/w", "dense": "weight"}[path]
+    old, new = build(seed=1), build()
+    nn.utils.weight_norm(old.get_submodule(path), key)
+    parametrizations.weight_norm(new.get_submodule(path), key)
+    assert list(new.state_dict()) != list(old.state_dict())
+    new.load_state_dict(old.state_dict())
+    assert torch.allclose(new(X), old(X), atol=1e-6)
+    twin = build(seed=2)
+    parametrizations.weight_norm(twin.get_submodule(path), key)
+    twin.load_state_dict(new.state_dict())
+    assert_same(twin, new)
+
+
+@both
+@pytest.mark.parametrize("extra", [3, "text", None, {"step": 1}, torch.ones(2)], ids=repr)
+def test_the_extra_state_of_a_kept_module_may_be_anything(extra: Any, built: bool):
+    class Extra(nn.Linear):
+        found: Any = "nothing"
+
+        def get_extra_state(self) -> Any:
+            return extra
+
+        def set_extra_state(self, state: Any) -> None:
+            self.found = state
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return ts.get_module("extra", functools.partial(Extra, 3, 3))(x)
+
+    source = build(model, seed=1)
+    net = build(model) if built else ts.ScopedModule(model)
+    net.load_state_dict(source.state_dict())
+    assert torch.equal(net(X), source(X))
+    found: Any = net.get_submodule("extra").found
+    assert torch.equal(found, extra) if isinstance(extra, torch.Tensor) else found == extra
+
+
 # ---- other ways to save and load -----------------------------------------------------------------
 
 

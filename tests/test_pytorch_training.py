@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812  - PyTorch's custom
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from torch.utils.checkpoint import checkpoint
 
 import torchscope as ts
 
@@ -387,6 +390,93 @@ def test_the_norm_of_the_gradients_of_a_scope_is_clipped():
     norm = nn.utils.get_total_norm([v.grad for _, v in net.named_variables("encoder")])
     assert norm <= 1.001e-3
     assert torch.equal(net["head/w"].grad, kept)
+
+
+# ---- training and evaluation ---------------------------------------------------------------------
+
+
+def dropping(x: torch.Tensor) -> torch.Tensor:
+    return layer(F.dropout(x + 1, 1.0, training=ts.is_training()))
+
+
+def blocks(x: torch.Tensor) -> torch.Tensor:
+    flags = [ts.is_training()]
+    for name in ("first", "second"):
+        flags.append(ts.get_module(name, ts.ScopedModule, ts.is_training)())
+    flags.append(ts.is_training())
+    return x * torch.tensor(flags)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_dropout_obeys_train_and_eval(compiled: bool):
+    torch._dynamo.reset()
+    net = made(dropping)
+    run = torch.compile(net, backend="eager", fullgraph=True) if compiled else net
+    without = torch.tanh(net["b"].expand(2, 3))
+    for _ in range(2):
+        net.train()
+        assert torch.equal(run(X), without)
+        net.eval()
+        assert torch.equal(run(X), layer_of(net, X + 1))
+
+
+def test_the_flag_compiles_once_for_each_mode():
+    torch._dynamo.reset()
+    counter, net = CompileCounter(), made(dropping)
+    compiled = torch.compile(net, backend=counter, fullgraph=True)
+    for mode in (True, False, True, False):
+        net.train(mode)
+        compiled(X)
+    assert counter.frame_count == 2
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_the_innermost_block_says_whether_it_trains(compiled: bool):
+    torch._dynamo.reset()
+    x = torch.ones(4)
+    net = ts.ScopedModule(blocks).build(x)
+    run = torch.compile(net, backend="eager") if compiled else net
+    assert run(x).tolist() == [1, 1, 1, 1]
+    net.get_submodule("second").eval()
+    assert run(x).tolist() == [1, 1, 0, 1]
+    net.eval()
+    net.get_submodule("first").train()
+    assert run(x).tolist() == [0, 1, 0, 0]
+
+
+def test_a_store_that_is_entered_or_called_says_whether_it_trains():
+    store = ts.VariableStore()
+    outer = nn.ModuleList([store])
+    for mode in (True, False):
+        outer.train(mode)
+        with store:
+            assert ts.is_training() is mode
+            with ts.VariableStore():
+                assert ts.is_training() is True
+            with ts.variable_scope("scope"):
+                assert ts.is_training() is mode
+        assert store(ts.is_training) is mode
+        assert ts.ScopedModule(ts.is_training)() is True
+
+
+def test_outside_every_store_the_default_store_says_whether_it_trains():
+    assert ts.is_training() is True
+    ts.default_store().eval()
+    assert ts.is_training() is False
+
+
+def test_what_is_recomputed_trains_as_it_did():
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return checkpoint(ts.bind(dropping), x, use_reentrant=False)
+
+    x = X.clone().requires_grad_()
+    for mode in (True, False):
+        net = made(model).train(mode)
+        expected, *gradients = torch.autograd.grad(
+            net(x).sum(), [x, *net.parameters()], allow_unused=True
+        )
+        assert expected.any() == (not mode)
+        assert all(gradient is not None for gradient in gradients)
 
 
 # ---- torchinfo -----------------------------------------------------------------------------------

@@ -524,6 +524,63 @@ def test_a_name_goes_before_a_default_name(store, refused):
         assert store.name_of(ts.get_variable("w", [])) == "default_1/w"
 
 
+def ask(below):
+    """A variable in a default name, in a scope for each name in ``below``."""
+    if below:
+        with ts.variable_scope(below[0]):
+            ask(below[1:])
+    else:
+        with ts.variable_scope(None, "d"):
+            ts.get_variable("w", [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ([[""], []], ["d/w", "d_1/w"]),
+        ([[], [""], []], ["d/w", "d_1/w", "d_2/w"]),
+        ([[""], [""]], ["d/w", "d_1/w"]),
+        ([["", ""], []], ["d/w", "d_1/w"]),
+        ([[""], ["a"], [""]], ["d/w", "a/d/w", "d_1/w"]),
+        ([["", "a"], []], ["a/d/w", "d/w"]),
+        ([["a", ""], ["a"], [""], []], ["a//d/w", "a/d/w", "d/w", "d_1/w"]),
+    ],
+)
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_leaving_the_empty_name_at_the_root_sets_no_count_back(asked, names, compiled):
+    def model(x):
+        for below in asked:
+            ask(below)
+        return x + sum(ts.trainable_variables())
+
+    net = ts.ScopedModule(model).build(torch.zeros(()))
+    assert list(net) == names
+    run = torch.compile(net, backend="eager") if compiled else net
+    run(torch.zeros(()))
+    assert list(net) == names
+
+
+@in_every_pass
+def test_a_named_scope_in_the_empty_name_counts_after_it(store):
+    with ts.variable_scope(""), ts.variable_scope("d"):
+        ts.get_variable("w", [])
+    with ts.variable_scope(None, "d"):
+        assert store.name_of(ts.get_variable("w", [])) == "d_1/w"
+
+
+@in_every_pass
+def test_the_root_entered_again_sets_the_counts_back(store, refused):
+    with ts.variable_scope("") as root, ts.variable_scope(None, "d"):
+        ts.get_variable("w", [])
+    with ts.variable_scope(root), ts.variable_scope(None, "d"):
+        assert store.name_of(ts.get_variable("w", [])) == "d_1/w"
+    with (
+        ts.variable_scope(None, "d"),
+        refused(store, ts.VariableExistsError, match="'d_1/w' already exists"),
+    ):
+        ts.get_variable("w", [])
+
+
 @in_every_pass
 def test_default_names_that_begin_alike_are_counted_apart(store):
     def layer_in(default_name):
@@ -1263,6 +1320,46 @@ def test_an_initializer_may_ask_for_another_variable(store):
     v = ts.get_variable("v", [2], initializer=twice_the_other)
     assert list(store) == ["other", "v"]
     assert (v.tolist(), v.is_leaf) == ([2.0, 2.0], True)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "variable_scope('a')",
+        "variable_scope('a/b')",
+        "variable_scope('')",
+        "variable_scope(None, 'd')",
+        "variable_scope('a', 'd')",
+        "variable_scope('a', reuse=True)",
+        "variable_scope('a', reuse=AUTO_REUSE)",
+        "variable_scope(None, 'd', dtype=torch.float64)",
+        "variable_scope('a', initializer=1.5, regularizer=no_regularizer, reuse=True)",
+        "variable_scope('a', constraint=torch.abs)",
+        "variable_scope('a', custom_getter=len)",
+    ],
+)
+def test_the_repr_of_an_opening_reads_as_what_was_typed(typed):
+    shown = {
+        "torch.abs": repr(torch.abs),
+        "len": repr(len),
+        "no_regularizer": repr(ts.no_regularizer),
+    }
+    expected = typed
+    for name, text in shown.items():
+        expected = expected.replace(f"={name}", f"={text}")
+    opening = eval(typed, {**vars(ts), "torch": torch})
+    assert repr(opening) == expected
+    with ts.VariableStore():
+        with opening:
+            assert repr(opening) == expected
+        assert repr(opening) == expected
+
+
+def test_the_repr_of_an_opening_of_a_scope_shows_the_scope(store):
+    with ts.variable_scope("a") as scope:
+        pass
+    assert repr(ts.variable_scope(scope)) == "variable_scope(VariableScope('a', reuse=False))"
+    assert repr(ts.variable_scope(scope, reuse=False)) == repr(ts.variable_scope(scope))
 
 
 # ---- what a refused request leaves behind ------------------------------------------------------

@@ -1,6 +1,7 @@
 """VariableStore: passes, the default store, nested stores, the mapping, and its own methods."""
 
 import copy
+import inspect
 import pickle
 import re
 import subprocess
@@ -644,6 +645,35 @@ def test_a_missing_name_is_a_key_error_that_offers_the_nearest():
     assert list(store) == ["model/weights"]
 
 
+def kept_modules() -> None:
+    with ts.variable_scope("head"):
+        ts.get_module("dense", dense)
+    for name in ("v.1", "keys"):
+        ts.get_module(name, dense)
+    ts.get_module("block", lambda: ts.ScopedModule(get))()
+
+
+@pytest.mark.parametrize("name", ["head/dense", "v.1", "keys", "block"])
+def test_a_kept_module_asked_for_as_a_variable_says_get_submodule(name: str):
+    store = ts.ScopedModule(kept_modules).build()
+    for ask in (lambda: store[name], lambda: store.pop(name), lambda: store.__delitem__(name)):
+        with pytest.raises(KeyError, match=r"is a module.*get_submodule\(") as caught:
+            ask()
+        (typed,) = re.findall(r"store\.(get_submodule\('[^']+'\))", str(caught.value))
+        assert isinstance(eval(f"store.{typed}", {"store": store}), nn.Module)
+    assert name not in store
+    assert store.get(name) is None
+
+
+@pytest.mark.parametrize("name", ["head/dense", "head/dense/weight", "block/w"])
+def test_a_variable_cannot_be_set_where_a_kept_module_is(name: str):
+    store = ts.ScopedModule(kept_modules).build()
+    names = list(store)
+    with pytest.raises(VariableExistsError, match=r"module '(head/dense|block)'"):
+        store[name] = nn.Parameter(torch.ones(2))
+    assert list(store) == names
+
+
 @pytest.mark.parametrize("name", [5, None, ("w",)], ids=repr)
 @pytest.mark.parametrize("pending", [False, True])
 def test_a_key_that_is_no_string_is_only_missing(name: Any, pending: bool):
@@ -926,6 +956,85 @@ def test_reset_parameters_makes_modules_as_they_were_first():
     assert all(a is b for a, b in zip(net.parameters(), parameters, strict=True))
 
 
+@pytest.mark.parametrize("make", [ts.VariableStore, lambda: ts.ScopedModule(get)])
+def test_reset_parameters_returns_the_store(make: Any):
+    store = make()
+    with store:
+        get()
+    assert store.reset_parameters() is store
+
+
+# ---- build ---------------------------------------------------------------------------------------
+
+
+def encode(x: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+    with ts.variable_scope("encoder"):
+        steps = ts.get_buffer("steps", [], initializer=ts.zeros_initializer())
+        ts.assign_add(steps, 1)
+        frozen = ts.get_variable("frozen", [], trainable=False, initializer=ts.ones_initializer())
+        ts.assign(frozen, 5)
+        return nn.functional.dropout(x) @ ts.get_variable("w", [x.shape[-1], 2]) * scale
+
+
+def decode(z: torch.Tensor) -> torch.Tensor:
+    with ts.variable_scope("decoder"):
+        return z @ ts.get_variable("w", [z.shape[-1], 3])
+
+
+def test_a_store_is_built_for_several_functions():
+    store = ts.VariableStore(0)
+    stream = torch.get_rng_state()
+    assert store.build(encode, torch.ones(1, 3), scale=2.0) is store
+    assert store.build(decode, torch.ones(1, 2)) is store
+    assert torch.equal(torch.get_rng_state(), stream)
+    assert list(store) == ["encoder/steps", "encoder/frozen", "encoder/w", "decoder/w"]
+    assert store.built
+    assert store["encoder/steps"].item() == 0
+    assert store["encoder/frozen"].item() == 1
+    assert all(parameter.grad is None for parameter in store.parameters())
+    other = ts.VariableStore(0)
+    other(encode, torch.ones(1, 3))
+    assert torch.equal(store["encoder/w"], other["encoder/w"])
+
+
+def test_a_store_is_built_on_the_meta_device_computing_nothing():
+    store = ts.VariableStore(0).build(encode, torch.ones(1, 3, device="meta"))
+    assert store["encoder/w"].device.type == "cpu"
+    assert torch.equal(
+        store["encoder/w"], ts.VariableStore(0).build(encode, torch.ones(1, 3))["encoder/w"]
+    )
+
+
+def test_a_build_of_a_store_with_gradients_of_its_own_keeps_none():
+    def penalized(x: torch.Tensor) -> torch.Tensor:
+        w = ts.get_variable("w", [3])
+        (gradient,) = torch.autograd.grad((w * x).sum(), w, create_graph=True)
+        return gradient.square().sum()
+
+    store = ts.VariableStore().build(penalized, torch.ones(3))
+    assert store["w"].grad is None
+
+
+def test_a_build_inside_a_pass_is_a_pass_of_its_own():
+    store = ts.VariableStore()
+    with store, ts.variable_scope("outer"):
+        store.build(decode, torch.ones(1, 2))
+        ts.get_variable("w", [1])
+    assert list(store) == ["decoder/w", "outer/w"]
+
+
+def test_a_build_that_fails_leaves_what_it_made_and_is_not_a_build():
+    def failing(x: torch.Tensor) -> None:
+        encode(x)
+        raise ZeroDivisionError("mine")
+
+    store = ts.VariableStore()
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        store.build(failing, torch.ones(1, 3))
+    assert store["encoder/steps"].item() == 0
+    assert not store.built
+
+
 # ---- buffers, local variables, modules -----------------------------------------------------------
 
 
@@ -1022,6 +1131,32 @@ def test_a_local_variable_keeps_its_collections(store: ts.VariableStore):
     assert ts.get_collection("metrics") == ts.local_variables() == [local]
 
 
+def test_the_signature_of_get_local_variable_is_get_variables():
+    signature = inspect.signature(ts.get_local_variable)
+    assert signature == inspect.signature(ts.get_variable)
+
+
+@pytest.mark.parametrize("name", ["caching_device", "custom_getter", "constraint", "device"])
+def test_a_local_variable_takes_what_a_variable_takes(store: ts.VariableStore, name: str):
+    given: dict[str, Any] = {
+        "caching_device": "/cpu:0",
+        "custom_getter": lambda getter, *args, **kwargs: getter(*args, **kwargs),
+        "constraint": torch.abs,
+        "device": "cpu",
+    }
+    ts.get_local_variable("count", [2], **{name: given[name]})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'unknown'"):
+        ts.get_local_variable("other", [2], unknown=1)
+    assert store.local_variables() == [store["count"]]
+
+
+def test_a_local_variable_takes_its_arguments_by_position(store: ts.VariableStore):
+    given = ("count", [2], torch.int32, ts.zeros_initializer(), None, True, ["metrics"])
+    local = ts.get_local_variable(*given)
+    assert (local.dtype, local.requires_grad) == (torch.int32, False)
+    assert ts.get_collection("metrics") == ts.local_variables() == [local]
+
+
 def test_a_module_is_made_once_and_shared():
     calls: list[int] = []
 
@@ -1040,6 +1175,90 @@ def test_a_module_is_made_once_and_shared():
     assert calls == [1]
     assert list(store.state_dict()) == ["head/dense.weight", "head/dense.bias"]
     assert re.fullmatch(rf"{re.escape(__file__)}:\d+", store.origin("head/dense"))
+
+
+def test_a_module_is_made_with_the_arguments_that_follow_its_factory(store: ts.VariableStore):
+    with ts.variable_scope("head", reuse=AUTO_REUSE):
+        first = ts.get_module("dense", nn.Linear, 784, 128, bias=False)
+        assert ts.get_module("dense", nn.Linear, 784, 128, bias=False) is first
+    assert (first.in_features, first.out_features, first.bias) == (784, 128, None)
+    by_name = ts.get_module(name="named", factory=nn.Linear, in_features=2, out_features=3)
+    assert by_name.weight.shape == (3, 2)
+
+
+def with_arguments(width: int = 3) -> None:
+    for number in range(3):
+        ts.get_module(f"dense{number}", nn.Linear, width, number + 1)
+    ts.get_module("block", ts.ScopedModule, get)()
+
+
+def test_the_arguments_of_a_factory_give_the_values_that_a_lambda_gives():
+    def with_lambdas() -> None:
+        for number in range(3):
+            ts.get_module(f"dense{number}", lambda number=number: nn.Linear(3, number + 1))
+        ts.get_module("block", lambda: ts.ScopedModule(get))()
+
+    store, other = ts.VariableStore(0), ts.VariableStore(0)
+    store(with_arguments)
+    other(with_lambdas)
+    expected = other.state_dict()
+    assert list(store.state_dict()) == list(expected)
+    assert all(torch.equal(value, expected[key]) for key, value in store.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [lambda net: net, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))],
+    ids=["itself", "deepcopy", "pickle"],
+)
+def test_a_module_made_with_arguments_is_reset_in_every_copy(copied: Any):
+    net = ts.ScopedModule(with_arguments, seed=0).build()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    net = copied(net)
+    for value in net.state_dict().values():
+        value.fill_(9)
+    net.reset_parameters()
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+def test_a_module_made_with_arguments_takes_what_was_loaded():
+    source, net = ts.ScopedModule(with_arguments), ts.ScopedModule(with_arguments)
+    net.load_state_dict(source.build().state_dict())
+    assert all(
+        torch.equal(value, source.state_dict()[key])
+        for key, value in net.build().state_dict().items()
+    )
+
+
+def test_a_module_made_with_arguments_compiles():
+    torch._dynamo.reset()
+
+    def model(x: torch.Tensor, width: int = 3) -> torch.Tensor:
+        return ts.get_module("dense", nn.Linear, width, out_features=2)(x)
+
+    net = ts.ScopedModule(model).build(torch.ones(1, 3))
+    compiled = torch.compile(net, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(torch.ones(1, 3)), net(torch.ones(1, 3)))
+
+
+def test_arguments_that_a_factory_does_not_take_are_its_own_error(
+    store: ts.VariableStore, refused: Any
+):
+    with refused(store, TypeError, match="missing 1 required positional argument"):
+        ts.get_module("dense", nn.Linear, 3)
+    with refused(store, TypeError, match="unexpected keyword argument 'width'"):
+        ts.get_module("dense", nn.Linear, 3, 4, width=5)
+
+
+@pytest.mark.parametrize("factory", [None, 5, "dense", [dense]], ids=repr)
+def test_a_factory_that_cannot_be_called_is_refused_by_the_modules_name(
+    store: ts.VariableStore, refused: Any, factory: Any
+):
+    with (
+        ts.variable_scope("head"),
+        refused(store, TypeError, match=r"factory of 'head/dense'.*nn\.Linear"),
+    ):
+        ts.get_module("dense", factory)
 
 
 @pytest.mark.parametrize(
@@ -1231,6 +1450,24 @@ def test_what_is_computed_from_a_variable_has_no_name(other: Any):
         store.name_of(other(store["w"]))
     with store, pytest.raises(VariableMissingError, match="not a variable of this store"):
         ts.name_of(other(store["w"]))
+
+
+def test_a_name_asked_for_outside_every_store_says_that_none_is_entered():
+    store = store_of("w")
+    ts.reset_default_store()
+    with pytest.raises(ts.ScopeError, match=r"[Nn]o store is entered.*store\.name_of\(") as caught:
+        ts.name_of(store["w"])
+    assert isinstance(caught.value, VariableMissingError)
+    with store:
+        assert ts.name_of(store["w"]) == "w"
+
+
+def test_a_name_asked_for_in_the_default_store_is_found_there():
+    w = get()
+    assert ts.name_of(w) == "w"
+    other = store_of("w")
+    with pytest.raises(VariableMissingError, match=r"[Nn]o store is entered.*store\.name_of\("):
+        ts.name_of(other["w"])
 
 
 def test_the_origin_is_where_the_users_code_asked_first():

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 from typing_extensions import ParamSpec
 
 from ._default import current_pass
-from ._pass import Open, Pass
+from ._pass import Open, Pass, run_in
 from ._scope import innermost
 
 P = ParamSpec("P")
@@ -46,8 +46,11 @@ def bind(fn: Callable[..., Any] | None = None, /) -> Any:
 
     @functools.wraps(fn)
     def bound(*args: Any, **kwargs: Any) -> Any:
-        with _Again(snapshot):
-            return fn(*args, **kwargs)
+        run = snapshot.begin()
+        try:
+            return run_in(run, fn, args, kwargs)
+        finally:
+            snapshot.end(run)
 
     return bound
 

@@ -1,8 +1,6 @@
 """The default store, which serves where none was entered, and the pass that a thread is in."""
 
 import threading
-import weakref
-from typing import Any
 
 from ._errors import ScopeOrderError
 from ._pass import Pass, here
@@ -33,9 +31,6 @@ class _EndlessPass(Pass):
         self.task, self.graph_task = None, -1  # It is no task's and began in no backward pass.
         if shares is not None:
             self.met, self._values, self._templates = shares.met, shares.values, shares.templates
-
-    def new_managers(self) -> Any:
-        return weakref.WeakKeyDictionary[Any, Any]()  # It never ends, and must not keep them.
 
 
 class _Default:

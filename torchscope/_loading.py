@@ -31,7 +31,11 @@ def check_fits(table: VariableTable, state_dict: Mapping[str, Any], strict: bool
 def _misfits(table: VariableTable, state_dict: Mapping[str, Any], strict: bool) -> Iterator[str]:
     given = {key: value for key, value in state_dict.items() if not key.endswith(_EXTRA)}
     modules = dict(cast("Any", table.named_modules(remove_duplicate=False)))
-    judged = {path: module for path, module in modules.items() if _reads_its_own_names(module)}
+    judged: dict[str, nn.Module] = {}
+    for path, module in modules.items():  # A module comes after the one that holds it.
+        around = path.rpartition(".")[0]
+        if (not path or around in judged) and _reads_its_own_names(module):
+            judged[path] = module
     expected: dict[str, torch.Tensor] = {}
     for path, module in judged.items():
         prefix = path + "." if path else ""
@@ -79,10 +83,14 @@ def key_in(module: nn.Module, name: str) -> str:
 
 
 def _reads_its_own_names(module: nn.Module) -> bool:
-    """Whether loading reads just the names that the module has; BatchNorm and hooks may not."""
+    """Whether loading reads just the names that the module has; else only torch can tell.
+
+    BatchNorm reads fewer, from old files. A class of the user's or a hook (a checkpoint wrapper's,
+    weight_norm's, FSDP's) may exchange names for all modules below, too.
+    """
     load = cast("Any", type(module))._load_from_state_dict
-    plain = isinstance(module, VariableTable) or load is nn.Module._load_from_state_dict
-    return plain and not module._load_state_dict_pre_hooks
+    plain = load is nn.Module._load_from_state_dict or load.__module__.startswith("torchscope.")
+    return plain and not module._load_state_dict_pre_hooks | module._load_state_dict_post_hooks
 
 
 def _like(key: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

@@ -12,19 +12,17 @@ from typing import Any
 
 
 class Lock:
-    """A re-entrant lock that copies and pickles as a new one, and is free in a forked child."""
+    """A re-entrant lock that copies and pickles as a new one, and is free in a forked child.
 
-    __slots__ = ("__weakref__", "_lock")
+    Held by ``with lock.held:``. What `with` gets is Python's own lock: an interrupt can slip in
+    before the first line of an `__exit__` of ours, and the lock would be held for good.
+    """
+
+    __slots__ = ("__weakref__", "held")
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self.held = threading.RLock()
         _all.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
     def __reduce__(self) -> Any:
         return Lock, ()
@@ -36,7 +34,7 @@ _all: "weakref.WeakSet[Lock]" = weakref.WeakSet()
 def _free_in_child() -> None:
     """Only the forking thread lives on in a child; who held a lock there does not."""
     for lock in list(_all):
-        lock._lock = threading.RLock()
+        lock.held = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no forks.

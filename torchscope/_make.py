@@ -93,7 +93,7 @@ def regularize(table: VariableTable, name: str) -> None:
 
     As in TensorFlow after the variable is kept: if it raises, the variable stays.
     """
-    with table._lock, torch.no_grad():
+    with table._lock.held, torch.no_grad():
         made = table._declared[name]
         regularizer = made.regularizer
         table._declared[name] = replace(made, regularizer=None)

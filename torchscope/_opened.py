@@ -52,8 +52,8 @@ class Opened:
                 self.names = dict(kept)
             else:
                 self._shorten(kept)
-        elif not full_name:  # TensorFlow takes "" as the beginning of every name.
-            self.names = {}
+        elif not full_name:
+            pass  # TensorFlow zeroes names that begin with this one and a slash: below "", none.
         elif self.scattered:
             self.forget_below(full_name)
         else:

@@ -10,6 +10,7 @@ a signal's handler) has kept from being left inside.
 """
 
 import asyncio
+import functools
 import threading
 import types
 from collections.abc import Callable
@@ -86,7 +87,7 @@ class Pass:
     """
 
     __slots__ = (
-        *("_templates", "_values", "begun", "graph_task", "managers", "met", "opened"),
+        *("_templates", "_values", "begun", "graph_task", "met", "opened", "settled"),
         *("specs", "stack", "store", "task", "traced"),
     )
 
@@ -101,8 +102,8 @@ class Pass:
         self.begun = 1  # how many of them the pass has to end with, at most
         self.opened = Opened()
         self.met: dict[str, None] = {}  # the names met, in order
-        # What objects that `with` was given remember of their first entering, as in TensorFlow.
-        self.managers: Any = None
+        # What the first entering of an opening settles for later ones, as in TensorFlow.
+        self.settled: dict[Any, tuple[Any, Any, Any]] = {}
         self._values = self._templates = None
         self.graph_task = graph_task()
         self.task = running_task()
@@ -120,10 +121,6 @@ class Pass:
         if self._templates is None:
             self._templates: dict[Any, Any] | None = {}
         return self._templates
-
-    def new_managers(self) -> Any:
-        """A table for `managers`; most passes need none."""
-        return {}
 
     @property
     def scope_names(self) -> list[str]:
@@ -212,6 +209,7 @@ class _Here(threading.local):
     def __init__(self) -> None:
         self.passes: list[Pass] = []
         self.endless: Pass | None = None  # this thread's share of the default store's pass
+        self.ways_out: dict[int, ref[Any]] = {}  # see `WayOut`, by how many passes it leaves
         # While a module is built: what is not trained, with the value to be put back.
         self.kept: list[tuple[torch.Tensor, torch.Tensor]] | None = None
 
@@ -261,13 +259,17 @@ def first_pass(store: Any, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
 
 
 def _run(store: Any, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
+    return run_in(Pass(store), fn, args, kwargs)
+
+
+def run_in(run: Pass, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
+    """Run ``fn`` as ``run``, which begins and ends with it."""
     passes = here.passes
     depth = len(passes)
-    run = Pass(store)
-    passes.append(run)
     # Not `with run:`. Between a block and the first line of an `__exit__` an interrupt can slip in,
     # and the pass would stay; into a `finally` it cannot.
     try:
+        passes.append(run)
         result = whole(fn(*args, **kwargs))
         in_order = len(passes) > depth and passes[-1] is run
     finally:
@@ -284,3 +286,35 @@ def entered(store: Any) -> Pass | None:
         if run.store is store:
             return run
     return None
+
+
+class WayOut:
+    """The ``__exit__`` of a store; for each ``with`` another object.
+
+    `with` asks for it before it enters, and holds it until it has left. If it dies before it was
+    called, an interrupt came in between: then the store is left all the same (as a scope is, by
+    `lost`; `test_an_interrupt_as_a_store_is_entered_or_left_leaves_it`).
+    """
+
+    def __get__(self, store: Any, owner: Any = None) -> Callable[..., None]:
+        if store is None:
+            return _leave
+        passes, ways_out = here.passes, here.ways_out
+        depth = len(passes)
+
+        def lost_store(way_out: Any) -> None:
+            if ways_out.get(depth) is way_out:
+                del passes[depth:]
+
+        leave = functools.partial(_leave, store)
+        ways_out[depth] = ref(leave, lost_store)
+        return leave
+
+
+def _leave(store: Any, kind: Any, error: Any, trace: Any) -> None:
+    run = entered(store)
+    if run is not None:
+        run.__exit__(kind)
+        here.ways_out.pop(len(here.passes), None)
+    elif kind is None:
+        raise ScopeOrderError(None, "This store is left without having been entered.")

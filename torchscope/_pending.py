@@ -5,6 +5,7 @@ value, once, to the variable or the module that is made under its name; and, whe
 has ended, what is to be said of values that nobody took and of variables that got none.
 """
 
+import copy
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -71,10 +72,12 @@ class Pending:
         self.values.update(values)
         self.strict, self.assign, self.lacking = strict, assign, []
 
-    def hold_all_of(self, other: "Pending") -> None:
-        """Keep what ``other`` keeps."""
-        if other.values:
-            self.hold(other.values, other.strict, other.assign, other.terms)
+    def copy(self) -> "Pending":
+        """The same, to go on from separately."""
+        other = copy.copy(self)
+        other.values = dict(self.values)
+        other.lacking = None if self.lacking is None else list(self.lacking)
+        return other
 
     def key(self, full_name: object) -> str | None:
         """The key of the value for ``full_name``, whichever way it is spelled; None without one."""

@@ -144,7 +144,7 @@ def _made(
                 f"{name!r} would have to be made in compiled code. Build the model before: "
                 "net.build(*example).",
             )
-        with table._lock:
+        with table._lock.held:
             if name not in there:  # Another thread may have been first.
                 if is_on():
                     uncompiled(_tell_given_up)(table, name)

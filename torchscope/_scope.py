@@ -288,10 +288,13 @@ class Opening:
         if in_event_loop():
             run.check_task(str(self._target))
             run.task = running_task()
-        target, mode, managers = self._target, self._asked, run.managers
+        target, mode = self._target, self._asked
         default_name, defaults, constraint = self._special or _NOTHING_SPECIAL
-        if managers is not None and self in managers:
-            target, mode = managers[self]
+        # By its number, with a reference to tell whose that is: `lost` waits for the opening to die.
+        key = self if run.traced else id(self)
+        settled_before = run.settled.get(key)
+        if settled_before is not None and is_by(settled_before[0], self):
+            _, target, mode = settled_before
         elif target is None:
             target = _unused_name(run, outer, default_name, mode)
         if type(target) is str:
@@ -315,9 +318,7 @@ class Opening:
         else:
             raise TypeError(f"variable_scope takes a name or a VariableScope, not {target!r}.")
         if mode is not _NO or settled is not self._target:
-            if managers is None:
-                managers = run.managers = run.new_managers()
-            managers[self] = settled, mode
+            run.settled[key] = self if run.traced else ref(self), settled, mode
         stack.append((scope, self if run.traced else ref(self, lost), mark, task))
         return scope
 
@@ -333,7 +334,8 @@ class Opening:
             # inner scopes from being left; they are left with this one, if it is open here.
             while depth > 0 and not is_by(stack[depth][1], self):
                 depth -= 1
-            run.unwind(depth or len(stack))
+            if depth > 0:
+                run.unwind(depth)
         else:
             inside = innermost(run).name
             raise ScopeOrderError(

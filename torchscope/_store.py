@@ -19,7 +19,7 @@ from ._errors import ScopeOrderError, VariableMissingError
 from ._initial import first_value
 from ._loading import check_fits
 from ._make import reset_module
-from ._pass import Pass, entered, run_pass
+from ._pass import Pass, WayOut, entered, run_pass
 from ._sharded import back_in_parts, gathered, is_fully_sharded, like
 from ._table import VariableTable
 from ._unbuilt import note_reading
@@ -101,11 +101,11 @@ class VariableStore(VariableTable):
         (run or self._new_pass()).__enter__()
         return self
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        run = entered(self)
-        if run is None:
-            raise ScopeOrderError(None, "This store is left without having been entered.")
-        run.__exit__(kind, error, trace)
+    if TYPE_CHECKING:
+
+        def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...
+    else:
+        __exit__ = WayOut()
 
     def _new_pass(self) -> Pass:
         """The pass that entering this store begins."""
@@ -265,7 +265,7 @@ class VariableStore(VariableTable):
         other = VariableStore(self._seed)
         for _, made in items(self._declared):
             other._register(made, self._writable(made))
-        other._pending.hold_all_of(self._pending)
+        other._pending = self._pending.copy()
         return other
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:

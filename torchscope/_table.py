@@ -16,6 +16,8 @@ from weakref import WeakValueDictionary
 
 import torch
 from torch import nn
+from torch.compiler import is_dynamo_compiling
+from typing_extensions import Self
 
 from . import _names
 from ._declaration import Declaration, Spec, is_value, spec_of
@@ -27,6 +29,7 @@ from ._pending import Pending, strictness
 
 _SHOWN = 20  # lines of a store's repr
 _EXTRA = "_extra_state"
+_TORCH_TABLES = "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"
 
 
 class VariableTable(nn.ParameterDict):
@@ -38,17 +41,62 @@ class VariableTable(nn.ParameterDict):
     def __init__(self) -> None:
         super().__init__()
         # The same names, in the order of making; written together, by `_register` and `_forget`.
-        self._declared: dict[str, Declaration] = {}
+        self._declarations: dict[str, Declaration] = {}  # read as `_declared`
         self._specs: dict[str, Spec] = {}
         self._pending = Pending()
         self._made_modules: dict[str, Any] = {}  # full name -> how a module kept here was made
-        self._names_by_id: dict[int, Any] = {}  # see `_walk.locate`
+        self._owner = id(self)  # whose tables these are
         self._lock = Lock()  # held while a variable is made
         self._seed = 0
         self._device: torch.device | None = None  # where .to() last sent this store
         self._float_dtype: torch.dtype | None = None  # and what .half() and the like made of floats
         self._built = self._finalized = False
         self._built_as: Built | None = None  # what compiled code rests on
+
+    # ---- clones ----------------------------------------------------------------------------
+    #
+    # Whoever clones a module by copying its `__dict__` (copy.copy, learn2learn, higher) gives the
+    # clone tensors of its own, at most, but the original's tables: what one makes, the other would
+    # take for its own. No method is called, so the tables know whose they are, and a clone parts
+    # with the original where it first looks at them; each pass does (`_specs_for`).
+
+    @property
+    def _declared(self) -> dict[str, Declaration]:
+        if self._owner != id(self) and not is_dynamo_compiling():
+            self._part()
+        return self._declarations
+
+    def _part(self) -> None:
+        with self._lock.held:
+            if self._owner == id(self):  # Another thread was first.
+                return
+            own = self.__dict__
+            for table in ("_declarations", "_specs", "_pending", "_made_modules", *_TORCH_TABLES):
+                own[table] = own[table].copy()
+            for name, made in list(self._declarations.items()):
+                if not self._has(made.key):  # The original has made it since.
+                    del self._declarations[name]
+                    self._specs.pop(name, None)
+            for name in list(self._made_modules):
+                if _names.escape(name) not in self._modules:
+                    del self._made_modules[name]
+            own["_lock"], own["_owner"] = Lock(), id(self)
+
+    def _has(self, key: str) -> bool:
+        # Under parametrize a variable is an attribute of a class, pruned it is one of the instance.
+        tables = self._parameters, self._buffers, self.__dict__, vars(type(self))
+        return any(key in table for table in tables)
+
+    def __copy__(self) -> Self:
+        clone = type(self).__new__(type(self))
+        clone.__dict__.update(self.__dict__)
+        clone._part()
+        return clone
+
+    def _replicate_for_data_parallel(self) -> Self:
+        replica = super()._replicate_for_data_parallel()
+        replica._owner = id(replica)  # It makes nothing, so it may share the tables.
+        return replica
 
     # ---- one variable ----------------------------------------------------------------------
 
@@ -100,7 +148,7 @@ class VariableTable(nn.ParameterDict):
         # No call between these: an interrupt, another thread and a forked process see all or none.
         if directly:
             table[key] = value
-        self._declared[name] = declaration
+        self._declarations[name] = declaration
         self._specs[name] = declaration.spec
         self._pending.drop(name)
         return value
@@ -122,7 +170,7 @@ class VariableTable(nn.ParameterDict):
         self._change_specs()
         self._built_as = None
         delattr(self, declaration.key)
-        del self._declared[name], self._specs[name]
+        del self._declarations[name], self._specs[name]
 
     def _check_free(self, new: Declaration) -> None:
         """Raise if something else than a variable is kept already where ``new`` is to be."""
@@ -148,8 +196,12 @@ class VariableTable(nn.ParameterDict):
 
     def _specs_for(self, traced: bool) -> Any:
         """Where a pass looks specs up."""
-        built = self._built_as
-        return AsBuilt(built.digest) if traced and built is not None else self._specs
+        if traced:
+            built = self._built_as
+            return self._specs if built is None else AsBuilt(built.digest)
+        if self._owner != id(self):
+            self._part()
+        return self._specs
 
     def _change_specs(self) -> None:
         """Before they change, let go of the specs that stand for all stores built alike."""
@@ -295,22 +347,32 @@ class VariableTable(nn.ParameterDict):
         self, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any
     ) -> None:
         self._respell(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
         if not self._built:
             # Before the first pass there is nothing to load into: the values wait, and each
-            # variable takes its own when it is first asked for.
+            # variable takes its own when it is first asked for. Taken after torch has called the
+            # hooks, which may give them other names, and has found them unexpected.
             assign = bool(local_metadata.get("assign_to_params_buffers", False))
-            there = {*self._parameters, *self._buffers, *self._modules}
+            there = {*self._parameters, *self._buffers, *self._modules, _EXTRA}
             there |= {declaration.key for declaration in self._declared.values()}
-            waiting: dict[str, torch.Tensor] = {}
-            for full_key in [key for key in state_dict if key.startswith(prefix)]:
-                key = full_key[len(prefix) :]
-                if key.partition(".")[0] not in there and key != _EXTRA:
-                    value = state_dict.pop(full_key)
-                    # A copy, as loading makes one: the tensor may be another model's, and change.
-                    with torch.inference_mode(False):  # What is made under it is never trained.
-                        waiting[key] = value if assign else value.detach().clone()
-            self._pending.hold(waiting, strictness(), assign)
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+            begins = len(prefix)
+            taken = {
+                key: _kept(value, assign)
+                for key, value in state_dict.items()
+                if key.startswith(prefix) and key[begins:].partition(".")[0] not in there
+            }
+            values = {key[begins:]: value for key, value in taken.items()}
+            self._pending.hold(values, strictness(), assign)
+            unexpected: list[str] = rest[2]
+            unexpected[:] = [key for key in unexpected if key not in taken]
+
+
+def _kept(value: Any, assign: bool) -> Any:
+    """What is loaded later for ``value``: a copy, since another model may hold it and change it."""
+    if assign or not isinstance(value, torch.Tensor):  # A module's extra state may be anything.
+        return value
+    with torch.inference_mode(False):  # What is made under it is never trained.
+        return value.detach().clone()
 
 
 # Some libraries exchange the methods (accelerate), others set the hooks.

@@ -4,11 +4,13 @@ In: a store. Out: lists, each taken at one look (another thread may be making va
 names joined by slashes: `model/h0` + `attn/w` is `model/h0/attn/w`. Changes nothing.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import nn
+from torch.compiler import is_dynamo_compiling
 from torch.nn.utils.parametrize import is_parametrized
 
 from . import _names
@@ -94,16 +96,28 @@ def items(table: Mapping[str, T]) -> list[tuple[str, T]]:
     return list(dict(table).items())
 
 
+# What the last walk from a store found: id of a variable -> full name, store, name there. It lies
+# beside the stores, in which it would be a reference cycle.
+_Known: TypeAlias = "dict[int, tuple[str, ref[VariableTable], str]]"
+_walked: WeakKeyDictionary[VariableTable, _Known] = WeakKeyDictionary()
+
+
 def locate(table: VariableTable, variable: torch.Tensor) -> Found | None:
     """The variable, as it is found from ``table``; None if it is not there."""
-    # The last walk is kept; whether an entry still holds is asked of the module each time.
-    known: dict[int, tuple[str, VariableTable, str]] = table._names_by_id
-    found = known.get(id(variable))
-    if found is None or not _holds(found[1], found[2], variable):
-        known = {id(one.tensor): (one.full_name, one.table, one.name) for one in variables(table)}
-        table._names_by_id = known
-        found = known.get(id(variable))
-    return None if found is None else Found(found[0], variable, found[1], found[2])
+    if is_dynamo_compiling():  # It would watch what grows from call to call.
+        return next((one for one in variables(table) if one.tensor is variable), None)
+    full_name, holder, name = _walked.get(table, {}).get(id(variable), _NOWHERE)
+    found = holder()
+    if found is None or not _holds(found, name, variable):  # Tensors may be exchanged.
+        _walked[table] = {
+            id(one.tensor): (one.full_name, ref(one.table), one.name) for one in variables(table)
+        }
+        full_name, holder, name = _walked[table].get(id(variable), _NOWHERE)
+        found = holder()
+    return None if found is None else Found(full_name, variable, found, name)
+
+
+_NOWHERE: tuple[str, Callable[[], VariableTable | None], str] = "", lambda: None, ""
 
 
 def _holds(table: VariableTable, name: str, variable: torch.Tensor) -> bool:

@@ -169,3 +169,37 @@ def test_fabric_is_told_of_a_net_that_was_not_built(kind: str):
     module = lightning.Fabric(accelerator="cpu").setup(unbuilt(kind))
     with pytest.warns(ts.ScopeWarning, match=r"before any was made.*net\.build\(\*example\)"):
         module(inputs())
+
+
+class Finetuned(Lit):
+    """Its ``backbone``, which callbacks take, is the module around the net."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.backbone = self.module
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD([self.bias], lr=0.1)
+
+
+def trained_values(lit: Lit) -> dict[str, list[Any]]:
+    return {name: parameter.tolist() for name, parameter in lit.module.named_parameters()}
+
+
+@every_kind
+def test_a_finetuning_callback_freezes_and_thaws_a_net_in_a_module_around_it(kind: str):
+    from lightning.pytorch.callbacks import BackboneFinetuning
+
+    lit = Finetuned(kind)
+    lit.configure_model()
+    seen = [trained_values(lit)]
+
+    class Note(lightning.Callback):
+        def on_train_epoch_end(self, trainer: Any, lit: Any) -> None:
+            seen.append(trained_values(lit))
+
+    thaw = BackboneFinetuning(unfreeze_backbone_at_epoch=1, backbone_initial_lr=0.1)
+    fit(lit, epochs=2, callbacks=[thaw, Note()])
+    before, frozen, thawed = seen
+    assert frozen == before
+    assert all(thawed[name] != before[name] for name in thawed if "gamma" not in name)
