@@ -1,13 +1,12 @@
 """The variables of layers and cells: their dtype follows the inputs'; knows no layer."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import torchscope as ts
-
-_WIDE = (torch.float32, torch.float64)
 
 
 def weight(
@@ -40,16 +39,43 @@ def weight(
         scopes = ts.get_variable_scope().regularizer
         regularizer = regularizer if scopes is None else _Both(scopes, regularizer)
     settings = initializer, regularizer, trainable, collections
-    wanted = dtype if dtype in _WIDE else torch.float32
+    if dtype is torch.float32:
+        return ts.get_variable(name, shape, dtype, *settings, constraint=constraint)
+    return _converted(
+        lambda dtype: ts.get_variable(name, shape, dtype, *settings, constraint=constraint), dtype
+    )
+
+
+def buffer(
+    name: str, shape: Sequence[int], dtype: torch.dtype, initializer: Any, collections: Any = None
+) -> Tensor:
+    """A buffer of the current scope; its regularizer and custom getters see it, as TensorFlow's.
+
+    The dtype is float32 or float64.
+    """
+    scope = ts.get_variable_scope()
+    settings = {
+        "regularizer": scope.regularizer,
+        "collections": collections,
+        "custom_getter": scope.custom_getter,
+    }
+    if dtype is torch.float32:
+        return ts.get_buffer(name, shape, dtype, initializer, **settings)
+    return _converted(
+        lambda dtype: ts.get_buffer(name, shape, dtype, initializer, **settings), dtype
+    )
+
+
+def _converted(ask: Callable[[torch.dtype], Tensor], dtype: torch.dtype) -> Tensor:
+    if dtype is not torch.float64:
+        return ask(torch.float32).to(dtype)
     try:
-        found = ts.get_variable(name, shape, wanted, *settings, constraint=constraint)
-    except ts.VariableMismatchError:  # ``.double()`` may have changed what was float32.
-        if wanted is torch.float32:
-            raise
-        found = ts.get_variable(name, shape, torch.float32, *settings, constraint=constraint)
-        if found.dtype is not wanted:
-            raise
-    return found if wanted is dtype else found.to(dtype)
+        return ask(dtype)
+    except ts.VariableMismatchError:
+        found = ask(torch.float32)
+        if found.dtype is dtype:  # ``.double()`` made it so.
+            return found
+        raise
 
 
 class _Both:
