@@ -6,7 +6,7 @@ of values becomes one on the device, and on the meta device, where there are non
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -59,7 +59,8 @@ def Assert(  # noqa: N802  # TensorFlow's name
     Raises:
         ValueError: it does not hold (in compiled code: RuntimeError).
     """
-    _check(tensor(condition, torch.bool, function="Assert", argument="condition"), f"{data}")
+    condition = tensor(condition, torch.bool, function="Assert", argument="condition")
+    _check(condition, "Assert: the condition does not hold", data=data)
 
 
 def Print(  # noqa: N802  # TensorFlow's name
@@ -107,7 +108,8 @@ def _comparing(function: str, sign: str, holds: Callable[[Tensor, Tensor], Tenso
         name: str | None = None,
     ) -> None:
         x, y = tensor_operands(x, y, function, bools=True)
-        _check(holds(x, y), f"{message or function}: x {sign} y does not hold: {data or ''}", x, y)
+        what = f"{message or function}: x {sign} y does not hold"
+        _check(holds(x, y), what, x=x, y=y, data=data)
 
     assertion.__name__ = assertion.__qualname__ = function
     assertion.__doc__ = (
@@ -136,7 +138,7 @@ def _signed(function: str, sign: str, holds: Callable[[Tensor], Tensor]) -> Any:
         name: str | None = None,
     ) -> None:
         x = numeric(x, function)
-        _check(holds(x), f"{message or function}: x {sign} 0 does not hold: {data or ''}", x)
+        _check(holds(x), f"{message or function}: x {sign} 0 does not hold", x=x, data=data)
 
     assertion.__name__ = assertion.__qualname__ = function
     assertion.__doc__ = (
@@ -170,7 +172,7 @@ def assert_near(
     usual = 10 * torch.finfo(x.dtype).eps if x.is_floating_point() else 0
     rtol, atol = (usual if given is None else given for given in (rtol, atol))
     holds = (x - y).abs() <= atol + rtol * y.abs()
-    _check(holds, f"{message or 'assert_near'}: x and y differ: {data or ''}", x, y)
+    _check(holds, f"{message or 'assert_near'}: x and y differ", x=x, y=y, data=data)
 
 
 def is_non_decreasing(x: Operand, name: str | None = None) -> Tensor:
@@ -294,10 +296,22 @@ def assert_integer(x: Operand, message: str | None = None, name: str | None = No
 _as_tensor = tensor  # Some functions here have an argument of that name.
 
 
-def _check(condition: Tensor, message: str, *shown: Tensor) -> None:
-    """ValueError unless a boolean tensor is true throughout, with the tensors to be shown."""
+_assert_async: Any = torch._assert_async  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _check(condition: Tensor, message: str, **shown: Any) -> None:
+    """ValueError, which shows some values, unless a boolean tensor is true throughout."""
     if torch.compiler.is_compiling():
-        assert condition.all(), message  # Dynamo makes it a check on the device.
+        _assert_async(condition.all(), message)  # what Dynamo makes of Python's own assert
     elif not condition.is_meta and not condition.all():
-        values = "; ".join(f"{name} = {x.tolist()}" for name, x in zip("xy", shown, strict=False))
-        raise ValueError(f"{message} {values}"[:500])
+        values = [f"{name} = {_shown(value)}" for name, value in shown.items() if value is not None]
+        raise ValueError(": ".join(filter(None, [message, "; ".join(values)])))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_shown, cast('list[Any]', value)))}]"
+    if not isinstance(value, Tensor):
+        return repr(value)
+    more = f" and {value.numel() - 10} more" if value.numel() > 10 else ""
+    return f"{value.reshape(-1)[:10].tolist() if more else value.tolist()}{more}"

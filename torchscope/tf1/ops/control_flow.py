@@ -111,13 +111,17 @@ def case(
         true = sum(bool(pred) for pred, _ in pairs if not pred.is_meta)
         if true > 1:
             raise ValueError(f"case(): {true} predicates are true, though exclusive=True.")
+    if default is None and torch.compiler.is_compiling():
+        *pairs, (_, default) = pairs  # It cannot be told whether none is true.
     return _first_true(pairs, default or _no_default, strict)
 
 
 def _first_true(pairs: list[Any], default: Callable[[], Any], strict: bool) -> Any:
+    if not pairs:
+        result = _tensors(default())
+        return result if strict else _without_list(result)
     (pred, function), *others = pairs
-    otherwise = (lambda: _first_true(others, default, strict)) if others else default
-    return cond(pred, function, otherwise, strict)
+    return cond(pred, function, lambda: _first_true(others, default, strict), strict)
 
 
 def _pairs(pred_fn_pairs: Any) -> list[builtins.tuple[Tensor, Callable[[], Any]]]:
