@@ -118,7 +118,7 @@ class Rewriter(cst.CSTTransformer):
                 of = _shape_of(new)
                 return cst.Attribute(of, cst.Name("ndim")) if of else _call("len", new)
             case "dims" if self._is_shape(inner):
-                return new
+                return _call("list", new)
             case "value" if self._reader.may_be(inner, Kind.SIZE):
                 return new
             case "base_dtype":
@@ -145,12 +145,9 @@ class Rewriter(cst.CSTTransformer):
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         func, args = original_node.func, updated_node.args
-        if (
-            self._names.is_builtin(func, "len")
-            and args
-            and _is_as_list(original_node.args[0].value)
-        ):
-            return _call("len", _listed(args[0].value))
+        if self._names.is_builtin(func, "len") and len(args) == 1:
+            listed = self._was_listed(original_node.args[0].value, args[0].value)
+            return _call("len", _listed(args[0].value)) if listed else updated_node
         if not isinstance(func, cst.Attribute) or self._names.dotted(func) is not None:
             return updated_node
         assert isinstance(updated_node.func, cst.Attribute)
@@ -168,6 +165,8 @@ class Rewriter(cst.CSTTransformer):
             ):
                 of = _shape_of(new) if self._is_shape(inner) else None
                 return self._checked(of, name, args[0]) if of else updated_node
+            case "is_fully_defined", 0 if self._is_shape(inner):
+                return cst.Name("True")
             case "num_elements", 0 if self._is_shape(inner):
                 return _call(cst.Attribute(new, cst.Name("numel")))
             case "set_shape", 1:
@@ -184,7 +183,7 @@ class Rewriter(cst.CSTTransformer):
     def leave_Subscript(
         self, original_node: cst.Subscript, updated_node: cst.Subscript
     ) -> cst.BaseExpression:
-        if not _is_as_list(original_node.value):
+        if not self._was_listed(original_node.value, updated_node.value):
             return updated_node
         of = updated_node.with_changes(value=_listed(updated_node.value))
         is_slice = isinstance(original_node.slice[0].slice, cst.Slice)
@@ -241,6 +240,16 @@ class Rewriter(cst.CSTTransformer):
 
     # ---- what is what ----------------------------------------------------------------------------
 
+    def _was_listed(self, node: cst.BaseExpression, new: cst.BaseExpression) -> bool:
+        """Whether ``list(s)`` was written for a shape's ``s.as_list()`` or ``s.dims``."""
+        method = node.func if isinstance(node, cst.Call) else node
+        return (
+            isinstance(method, cst.Attribute)
+            and method.attr.value in ("as_list", "dims")
+            and isinstance(new, cst.Call)
+            and isinstance(new.func, cst.Name)  # list
+        )
+
     def _is_shape(self, node: cst.BaseExpression) -> bool:
         return self._reader.may_be(node, Kind.SHAPE)
 
@@ -263,15 +272,6 @@ def _shape_of(shape: cst.BaseExpression) -> cst.BaseExpression | None:
     if isinstance(shape, cst.Attribute) and shape.attr.value == "shape":
         return shape.value
     return None
-
-
-def _is_as_list(node: cst.BaseExpression) -> bool:
-    return (
-        isinstance(node, cst.Call)
-        and isinstance(node.func, cst.Attribute)
-        and node.func.attr.value == "as_list"
-        and not node.args
-    )
 
 
 def _listed(node: cst.BaseExpression) -> cst.BaseExpression:
