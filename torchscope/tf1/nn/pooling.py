@@ -16,7 +16,7 @@ from torchscope.tf1._padding import (
     torch_pads,
 )
 
-from ._convolve import check_fits, check_rank, convolve, spatial
+from ._convolve import check_rank, convolve, spatial
 
 __all__ = [
     "avg_pool",
@@ -255,7 +255,6 @@ def pooled(
     sizes = images.shape[2:]
     ones = (1,) * rank
     pads = padding_of(padding, sizes, window, strides, ones, function)
-    check_fits(sizes, window, ones, pads, function)
     drop = [s == 1 and before < after for s, (before, after) in zip(strides, pads, strict=True)]
     zeros = [pad[more] for more, pad in zip(drop, pads, strict=True)]
     hang = any(before < after for before, after in pads)
@@ -301,7 +300,6 @@ def _dilated(
     images = x if first else channels_first(x)
     sizes = images.shape[2:]
     pads = padding_of(padding, sizes, window, (1,) * rank, rates, "pool")
-    check_fits(sizes, window, rates, pads, "pool")
     y = _MAX[rank](F.pad(images, torch_pads(pads)), window, 1, 0, rates)
     return y if first else channels_last(y)
 
