@@ -299,6 +299,7 @@ LEFT = [
     ("loss = tf.nn.l2_loss(x)\nloss.eval()", 2, "loss.eval", "at once"),
     ("q = tf.FIFOQueue(1, tf.float32)", 1, "tf.FIFOQueue", ""),
     ("opt = tf.train.AdamOptimizer(0.1)", 1, "tf.train.AdamOptimizer", "outside"),
+    ("tf.train.AdamOptimizer(0.1).minimize(x)", 1, "tf.train.AdamOptimizer", "outside"),
     ("train = opt.minimize(loss)", 1, "opt.minimize", "outside"),
     ("self.op = tf.assign(v, x)", 1, "tf.assign", "function"),
     ("self.op = v.assign(x)", 1, "tf.assign", "function"),

@@ -170,9 +170,9 @@ class _Finder(cst.CSTVisitor):
     def _method(self, node: cst.Call, method: cst.Attribute) -> None:
         name, receiver = method.attr.value, method.value
         if name in ("minimize", "apply_gradients", "compute_gradients"):
-            self._tell(
-                method.attr, f".{name}" if isinstance(receiver, cst.Call) else method, _TRAINING
-            )
+            made_here = isinstance(receiver, cst.Call) and self._names.path(receiver.func)
+            if not made_here:  # else the optimizer was told of
+                self._tell(node, method, _TRAINING)
         elif self._runs_a_session(method):
             self._tell(node, method, _SESSION)
         elif name == "apply" and self._is_average(receiver) and self._is_left_to_a_session(node):
