@@ -94,7 +94,7 @@ TF1_IMAGE_FLOORS = [["_images"], ["color", "geometry", "patches", "resize"], ["_
 TF1_RNN_FLOORS = [
     ["_fused", "_states", "linear"],
     ["_cell"],
-    ["cells", "sequences"],
+    ["cells", "raw", "sequences"],
     ["wrappers"],
     ["rnn_cell"],
     ["__init__"],

@@ -3,6 +3,7 @@
 from torchscope.tf1 import _missing
 from torchscope.tf1.rnn import bidirectional_dynamic_rnn as bidirectional_dynamic_rnn
 from torchscope.tf1.rnn import dynamic_rnn as dynamic_rnn
+from torchscope.tf1.rnn import raw_rnn as raw_rnn
 from torchscope.tf1.rnn import rnn_cell as rnn_cell
 from torchscope.tf1.rnn import static_bidirectional_rnn as static_bidirectional_rnn
 from torchscope.tf1.rnn import static_rnn as static_rnn
