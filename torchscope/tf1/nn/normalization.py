@@ -57,10 +57,12 @@ def moments(
     dims = axes_of(axes, x.ndim, "moments", "axes")
     if not dims:  # torch would take all axes
         return x, torch.zeros_like(x)
-    wide = x.float() if x.dtype in _HALVES else x
-    mean = wide.mean(dims, keepdim=True)
-    variance = (wide - mean.detach()).square().mean(dims, keepdim=keep)
-    return (mean if keep else mean.squeeze(dims)).to(x.dtype), variance.to(x.dtype)
+    if x.dtype in _HALVES:
+        mean, variance = moments(x.float(), dims, keep_dims=keep)
+        return mean.to(x.dtype), variance.to(x.dtype)
+    mean = x.mean(dims, keepdim=True)
+    variance = (x - mean.detach()).square().mean(dims, keepdim=keep)
+    return mean if keep else mean.squeeze(dims), variance
 
 
 def weighted_moments(

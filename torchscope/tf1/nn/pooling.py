@@ -255,9 +255,14 @@ def pooled(
     sizes = images.shape[2:]
     ones = (1,) * rank
     pads = padding_of(padding, sizes, window, strides, ones, function)
-    drop = [s == 1 and before < after for s, (before, after) in zip(strides, pads, strict=True)]
-    zeros = [pad[more] for more, pad in zip(drop, pads, strict=True)]
-    hang = any(before < after for before, after in pads)
+    zeros: list[int] = []
+    drop: list[slice] = []
+    hang = cut = False
+    for stride, (before, after) in zip(strides, pads, strict=True):
+        more = stride == 1 and before < after
+        zeros.append(after if more else before)
+        drop.append(slice(int(more), None))
+        hang, cut = hang or before < after, cut or more
     if pooling_type == "MAX":
         y = _MAX[rank](images, window, strides, zeros, ceil_mode=hang)
     elif rank == 3 and any(k > size for k, size in zip(window, sizes, strict=True)):
@@ -265,11 +270,12 @@ def pooled(
         share = F.avg_pool3d(
             F.pad(images.new_ones(1, 1, *sizes), torch_pads(pads)), window, strides
         )
-        y, drop = F.avg_pool3d(F.pad(images, torch_pads(pads)), window, strides) / share, []
+        y = F.avg_pool3d(F.pad(images, torch_pads(pads)), window, strides) / share
+        cut = False
     else:
         y = _AVERAGE[rank](images, window, strides, zeros, hang, count_include_pad=False)
-    if True in drop:
-        y = y[(..., *(slice(int(more), None) for more in drop))]
+    if cut:
+        y = y[(..., *drop)]
     return y if first else channels_last(y)
 
 
