@@ -108,7 +108,12 @@ def integers(value: Operand, function: str, argument: str, device: Any = None) -
 
 
 def operands(
-    x: Operand, y: Operand, function: str, *, bools: bool = False
+    x: Operand,
+    y: Operand,
+    function: str,
+    names: tuple[str, str] = ("x", "y"),
+    *,
+    bools: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Two operands of one dtype whose shapes broadcast, for Python's operators.
 
@@ -119,6 +124,7 @@ def operands(
         x: left; converted by itself.
         y: right; takes the dtype of ``x``.
         function: named in errors.
+        names: of the two arguments, for errors.
         bools: whether booleans are allowed.
 
     Raises:
@@ -126,31 +132,38 @@ def operands(
         ValueError: shapes that do not broadcast.
     """
     if not (type(x) in _TENSORS and type(y) in _TENSORS and x.dtype is y.dtype):
-        x, y = _fitted(x, y, function)
+        x, y = _fitted(x, y, function, names)
         if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
             one = x if isinstance(x, Tensor) else y
             if one.dtype is torch.bool and not bools:
-                raise _not_numeric(function, "x")
+                raise _not_numeric(function, names[0])
             return x, y
     if x.dtype is torch.bool and not bools:
-        raise _not_numeric(function, "x")
+        raise _not_numeric(function, names[0])
     if x.shape != y.shape:
         check_broadcast(x.shape, y.shape, function)
     return x, y
 
 
 def tensor_operands(
-    x: Operand, y: Operand, function: str, *, bools: bool = False
+    x: Operand,
+    y: Operand,
+    function: str,
+    names: tuple[str, str] = ("x", "y"),
+    *,
+    bools: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Like ``operands``, as two tensors."""
-    return _both(*operands(x, y, function, bools=bools))
+    return _both(*operands(x, y, function, names, bools=bools))
 
 
-def pair(x: Operand, y: Operand, function: str) -> tuple[Tensor, Tensor]:
+def pair(
+    x: Operand, y: Operand, function: str, names: tuple[str, str] = ("x", "y")
+) -> tuple[Tensor, Tensor]:
     """Two tensors of one dtype, by the same rule; their shapes are the caller's to check."""
     if type(x) in _TENSORS and type(y) in _TENSORS and x.dtype is y.dtype:
         return x, y
-    return _both(*_fitted(x, y, function))
+    return _both(*_fitted(x, y, function, names))
 
 
 def same_dtype(values: Iterable[Operand], function: str, argument: str = "values") -> list[Tensor]:
@@ -218,13 +231,14 @@ def _not_numeric(function: str, argument: str) -> TypeError:
     )
 
 
-def _fitted(x: Operand, y: Operand, function: str) -> tuple[Any, Any]:
+def _fitted(x: Operand, y: Operand, function: str, names: tuple[str, str]) -> tuple[Any, Any]:
     """The operands in one dtype; Python numbers that fit a tensor's dtype stay numbers."""
+    left, right = names
     if isinstance(x, Tensor):
         if not isinstance(y, Tensor):
             if type(y) in _NUMBERS and _fits(y, x.dtype):
                 return x, y
-            return x, tensor(y, x.dtype, device=x.device, function=function, argument="y")
+            return x, tensor(y, x.dtype, device=x.device, function=function, argument=right)
     elif isinstance(y, Tensor):
         # TensorFlow refuses a float before a half too, but `net.to(torch.bfloat16)` must run.
         if type(x) in _NUMBERS and (
@@ -232,14 +246,15 @@ def _fitted(x: Operand, y: Operand, function: str) -> tuple[Any, Any]:
             or (type(x) is float and y.dtype in _HALVES)
         ):
             return x, y
-        x = tensor(x, device=y.device, function=function, argument="x")
+        x = tensor(x, device=y.device, function=function, argument=left)
     else:
-        x = tensor(x, function=function, argument="x")
-        return x, tensor(y, x.dtype, function=function, argument="y")
+        x = tensor(x, function=function, argument=left)
+        return x, tensor(y, x.dtype, function=function, argument=right)
     if x.dtype is not y.dtype and not _mixing(x, y):
         raise TypeError(
-            f"{function}(): x is {name_of(x.dtype)} and y {name_of(y.dtype)}; TensorFlow does not"
-            f" promote: tf.cast one of them (a number takes the tensor's dtype if it comes second)."
+            f"{function}(): {left} is {name_of(x.dtype)} and {right} {name_of(y.dtype)};"
+            " TensorFlow does not promote: tf.cast one of them (a number takes the tensor's dtype"
+            " if it comes second)."
         )
     return x, y
 
@@ -294,7 +309,10 @@ def _from_list(values: Sequence[Any], dtype: Any, device: Any, where: str) -> Te
         return _stacked(values, dtype or _dtype_of(leaves), device, where)
     for leaf in leaves:
         _check_number(leaf, dtype, where)
-    made = torch.tensor(list(values), dtype=dtype or _dtype_of(leaves), device=device)
+    try:
+        made = torch.tensor(list(values), dtype=dtype or _dtype_of(leaves), device=device)
+    except (TypeError, ValueError):
+        raise ValueError(f"{where} is ragged: {values}.") from None
     unreadable = torch.compiler.is_compiling() or made.is_meta
     if unreadable and all(type(value) is int for value in values):
         remember(made, tuple(values))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from torchscope.tf1._convert import (
     Operand,
+    floating,
     operands,
     pair,
     same_dtype,
@@ -71,7 +72,7 @@ def multiply(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
 def scalar_mul(scalar: Operand, x: Operand, name: str | None = None) -> Tensor:
     """A tensor times a number, which takes the tensor's dtype."""
-    x, scalar = operands(x, scalar, "scalar_mul")
+    x, scalar = operands(x, scalar, "scalar_mul", ("x", "scalar"))
     return scalar * x
 
 
@@ -202,8 +203,8 @@ def clip_by_value(
 
     Torch: ``t.clamp(low, high)``; where ``low`` is larger than ``high``, ``low`` wins.
     """
-    t, high = operands(t, clip_value_max, "clip_by_value")
-    t, low = operands(t, clip_value_min, "clip_by_value")
+    t, high = operands(t, clip_value_max, "clip_by_value", ("t", "clip_value_max"))
+    t, low = operands(t, clip_value_min, "clip_by_value", ("t", "clip_value_min"))
     if not isinstance(low, Tensor) and not isinstance(high, Tensor) and low <= high:
         return t.clamp(low, high)
     return t.clamp(max=high).clamp(min=low)
@@ -217,13 +218,14 @@ def squared_difference(x: Operand, y: Operand, name: str | None = None) -> Tenso
 
 def atan2(y: Operand, x: Operand, name: str | None = None) -> Tensor:
     """The angle of the point (x, y), in radians."""
-    y, x = tensor_operands(y, x, "atan2")
+    y, x = tensor_operands(floating(y, "atan2", "y"), x, "atan2", ("y", "x"))
     return torch.atan2(y, x)
 
 
 def complex(real: Operand, imag: Operand, name: str | None = None) -> Tensor:
     """A complex tensor from its two parts."""
-    real, imag = tensor_operands(real, imag, "complex")
+    real = floating(real, "complex", "real")
+    real, imag = tensor_operands(real, imag, "complex", ("real", "imag"))
     return torch.complex(real, imag)
 
 
@@ -232,7 +234,7 @@ def cross(a: Operand, b: Operand, name: str | None = None) -> Tensor:
 
     Torch: ``torch.linalg.cross``; nothing is broadcast.
     """
-    a, b = pair(a, b, "cross")
+    a, b = pair(a, b, "cross", ("a", "b"))
     if a.shape != b.shape or a.shape[-1:] != (3,):
         raise ValueError(
             f"cross(): shapes {list(a.shape)} and {list(b.shape)} have to be the same, [..., 3]."

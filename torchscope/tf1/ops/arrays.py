@@ -116,6 +116,9 @@ def repeat(input: Operand, repeats: Operand, axis: Any = None, name: str | None 
     counts = ints(repeats, "repeat", "repeats")
     if len(counts) == 1:
         return torch.repeat_interleave(x, counts[0], dim)
+    size = x.numel() if dim is None else x.shape[dim]
+    if len(counts) != size:
+        raise ValueError(f"repeat(): {len(counts)} repeats for {size} elements.")
     return torch.repeat_interleave(x, torch.tensor(counts, device=x.device), dim)
 
 

@@ -165,7 +165,7 @@ def linspace(start: Operand, stop: Operand, num: Any, name: str | None = None) -
 
     Torch: ``torch.linspace``; ints give float64.
     """
-    first, last = tensor_operands(start, stop, "linspace")
+    first, last = tensor_operands(start, stop, "linspace", ("start", "stop"))
     dtype = first.dtype if first.dtype.is_floating_point else torch.float64
     count = one_int(num, "linspace", "num")
     if count < 0 or first.ndim or last.ndim:
@@ -186,6 +186,8 @@ def eye(
     """
     rows = one_int(num_rows, "eye", "num_rows")
     columns = rows if num_columns is None else one_int(num_columns, "eye", "num_columns")
+    if rows < 0 or columns < 0:
+        raise ValueError(f"eye(): {rows} rows and {columns} columns; give no negative number.")
     matrix = torch.eye(rows, columns, dtype=as_dtype(dtype))
     if batch_shape is None:
         return matrix
@@ -218,7 +220,10 @@ def one_hot(
     dim = -1 if axis is None else one_int(axis, "one_hot", "axis")
     if not -1 <= dim <= x.ndim:
         raise ValueError(f"one_hot(): axis={axis} is out of range for indices of rank {x.ndim}.")
-    places = torch.arange(one_int(depth, "one_hot", "depth"), dtype=x.dtype, device=x.device)
+    classes = one_int(depth, "one_hot", "depth")
+    if classes < 0:
+        raise ValueError(f"one_hot(): depth={depth} is negative.")
+    places = torch.arange(classes, dtype=x.dtype, device=x.device)
     dim %= x.ndim + 1
     hot = x.unsqueeze(dim) == places.reshape(-1, *[1] * (x.ndim - dim))
     if not given:

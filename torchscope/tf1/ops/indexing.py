@@ -4,6 +4,7 @@ An index may be int32 or int64.  On the CPU one that is out of range raises, neg
 GPU it stops the program, as torch's own do.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -73,7 +74,10 @@ def gather_nd(
     depth = at.shape[-1]
     if not depth:
         return x.expand(*at.shape[:-1], *x.shape)
-    return x[(*_every(x, batch_dims, at.ndim - 1), *_places(at, x.shape[batch_dims:]))]
+    try:
+        return x[(*_every(x, batch_dims, at.ndim - 1), *_places(at, x.shape[batch_dims:]))]
+    except IndexError:
+        raise _out_of_range("gather_nd", at, x.shape) from None
 
 
 def scatter_nd(indices: Operand, updates: Operand, shape: Any, name: str | None = None) -> Tensor:
@@ -91,7 +95,10 @@ def scatter_nd(indices: Operand, updates: Operand, shape: Any, name: str | None 
             f" shape {list(sizes)}."
         )
     zeros = torch.zeros(sizes, dtype=values.dtype, device=values.device)
-    return zeros.index_put(_places(at, sizes), values, accumulate=True)
+    try:
+        return zeros.index_put(_places(at, sizes), values, accumulate=True)
+    except IndexError:
+        raise _out_of_range("scatter_nd", at, sizes) from None
 
 
 def where(
@@ -171,13 +178,8 @@ def _batched(x: Tensor, at: Tensor, dim: int, batch_dims: int) -> Tensor:
         )
     found = x.movedim(dim, batch_dims)[(*_every(x, batch_dims, at.ndim), at)]
     # The axes between the batch and the axis come after the indices' now: move them back.
-    between, new = dim - batch_dims, at.ndim - batch_dims
-    sources = range(at.ndim, at.ndim + between)
-    return (
-        found.movedim(tuple(sources), tuple(range(batch_dims, batch_dims + between)))
-        if (between and new)
-        else found
-    )
+    sources = range(at.ndim, at.ndim + dim - batch_dims)
+    return found.movedim(tuple(sources), tuple(range(batch_dims, dim)))
 
 
 def _every(x: Tensor, batch_dims: int, rank: int) -> list[Tensor]:
@@ -191,3 +193,9 @@ def _every(x: Tensor, batch_dims: int, rank: int) -> list[Tensor]:
 def _places(at: Tensor, sizes: Any) -> tuple[Tensor, ...]:
     """One index an axis, where a negative one is out of range instead of counting from the end."""
     return at.long().masked_fill(at < 0, max(sizes)).unbind(-1)
+
+
+def _out_of_range(function: str, at: Tensor, sizes: Sequence[int]) -> IndexError:
+    return IndexError(
+        f"{function}(): indices from {int(at.min())} to {int(at.max())} leave shape {list(sizes)}."
+    )

@@ -58,7 +58,7 @@ def matmul(
 
     Torch: ``a @ b``; vectors are refused, and two dtypes are a TypeError.
     """
-    a, b = pair(a, b, "matmul")
+    a, b = pair(a, b, "matmul", ("a", "b"))
     if a.ndim < 2 or b.ndim < 2:
         raise ValueError(f"matmul(): shapes {list(a.shape)} and {list(b.shape)} need two axes.")
     left = _turned(a, transpose_a, adjoint_a, "a") if transpose_a or adjoint_a else a
@@ -93,7 +93,7 @@ def tensordot(a: Operand, b: Operand, axes: Any, name: str | None = None) -> Ten
 
     Torch: ``torch.tensordot``.
     """
-    x, y = pair(a, b, "tensordot")
+    x, y = pair(a, b, "tensordot", ("a", "b"))
     if isinstance(axes, int):
         if not 0 <= axes <= min(x.ndim, y.ndim):
             raise ValueError(f"tensordot(): axes={axes} for ranks {x.ndim} and {y.ndim}.")
@@ -116,6 +116,8 @@ def matrix_band_part(
     Torch: ``x.tril(num_upper).triu(-num_lower)``; a vector counts as a matrix of one row.
     """
     x = tensor(input, function="matrix_band_part", argument="input")
+    if not x.ndim:
+        raise ValueError("matrix_band_part(): input is a scalar.")
     lower = one_int(num_lower, "matrix_band_part", "num_lower")
     upper = one_int(num_upper, "matrix_band_part", "num_upper")
     if x.ndim == 1:
@@ -170,7 +172,7 @@ def matrix_set_diag(input: Operand, diagonal: Operand, name: str | None = None) 
 
     Torch: ``torch.diagonal_scatter(x, diagonal, dim1=-2, dim2=-1)``.
     """
-    x, line = pair(input, diagonal, "matrix_set_diag")
+    x, line = pair(input, diagonal, "matrix_set_diag", ("input", "diagonal"))
     if x.ndim < 2 or line.shape != (*x.shape[:-2], min(x.shape[-2:])):
         raise ValueError(
             f"matrix_set_diag(): diagonal {list(line.shape)} does not fit {list(x.shape)}."
@@ -240,7 +242,7 @@ def cholesky_solve(chol: Operand, rhs: Operand, name: str | None = None) -> Tens
 
     Torch: ``torch.cholesky_solve(rhs, chol)``.
     """
-    factor, right = pair(chol, rhs, "cholesky_solve")
+    factor, right = pair(chol, rhs, "cholesky_solve", ("chol", "rhs"))
     return torch.cholesky_solve(right, factor)
 
 
@@ -279,7 +281,7 @@ def matrix_solve(
 
     Torch: ``torch.linalg.solve``.
     """
-    left, right = pair(matrix, rhs, "matrix_solve")
+    left, right = pair(matrix, rhs, "matrix_solve", ("matrix", "rhs"))
     left = _square(left, "matrix_solve")
     _check_sides(left, right, "matrix_solve")
     return linalg.solve(left.mH if adjoint else left, right)
@@ -296,7 +298,7 @@ def matrix_triangular_solve(
 
     Torch: ``torch.linalg.solve_triangular``.
     """
-    left, right = pair(matrix, rhs, "matrix_triangular_solve")
+    left, right = pair(matrix, rhs, "matrix_triangular_solve", ("matrix", "rhs"))
     left = _square(left, "matrix_triangular_solve")
     _check_sides(left, right, "matrix_triangular_solve")
     if adjoint:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from torchscope.tf1._arguments import axes, one_axis, renamed
-from torchscope.tf1._convert import Operand, as_dtype, boolean, floating, numeric
+from torchscope.tf1._convert import Operand, as_dtype, boolean, floating, numeric, tensor
 
 from . import _gradients
 from .shapes import Sizes
@@ -226,7 +226,8 @@ def count_nonzero(
     keep_dims: bool | None = None,
 ) -> Tensor:
     """How many elements are not zero over axes, as int64 by default."""
-    x = (numeric(input_tensor, "count_nonzero", "input_tensor") != 0).to(as_dtype(dtype))
+    x = tensor(input_tensor, function="count_nonzero", argument="input_tensor")
+    x = (x != 0).to(as_dtype(dtype))
     return reduce_sum(x, axis, keepdims, None, reduction_indices, keep_dims)
 
 

@@ -9,6 +9,8 @@ from torch import Tensor
 from torchscope.tf1._arguments import one_axis, one_int
 from torchscope.tf1._convert import Operand, as_dtype, integers, numeric, pair, same_dtype, tensor
 
+from .indexing import scatter_nd
+
 __all__ = [
     "argsort",
     "bincount",
@@ -144,7 +146,14 @@ def dynamic_partition(
 
     Torch: ``[rows[ids == i] for i in range(n)]``.
     """
-    rows, ids, count = _rows("dynamic_partition", data, partitions, num_partitions)
+    rows = tensor(data, function="dynamic_partition", argument="data")
+    ids = integers(partitions, "dynamic_partition", "partitions", rows.device)
+    if rows.shape[: ids.ndim] != ids.shape:
+        raise ValueError(
+            f"dynamic_partition(): partitions {list(ids.shape)} are not the first axes of"
+            f" {list(rows.shape)}."
+        )
+    count = one_int(num_partitions, "dynamic_partition", "num_partitions")
     return [rows[ids == i] for i in range(count)]
 
 
@@ -241,7 +250,7 @@ def searchsorted(
 
     Torch: ``torch.searchsorted``, which gives int64.
     """
-    ordered, x = pair(sorted_sequence, values, "searchsorted")
+    ordered, x = pair(sorted_sequence, values, "searchsorted", ("sorted_sequence", "values"))
     return torch.searchsorted(ordered, x, side=side).to(as_dtype(out_type))
 
 
@@ -289,8 +298,7 @@ def confusion_matrix(
         if weights is None
         else tensor(weights, function="confusion_matrix").to(as_dtype(dtype))
     )
-    zeros = torch.zeros(classes, classes, dtype=counted.dtype, device=actual.device)
-    return zeros.index_put((actual, guessed), counted, accumulate=True)
+    return scatter_nd(torch.stack([actual, guessed], 1), counted, [classes, classes])
 
 
 def histogram_fixed_width(
@@ -301,7 +309,7 @@ def histogram_fixed_width(
     name: str | None = None,
 ) -> Tensor:
     """How many values fall into each of equal bins; the outer bins take what lies beyond."""
-    x, bounds = pair(values, value_range, "histogram_fixed_width")
+    x, bounds = pair(values, value_range, "histogram_fixed_width", ("values", "value_range"))
     bins = one_int(nbins, "histogram_fixed_width", "nbins")
     low, high = bounds.unbind()
     places = torch.floor((x.reshape(-1) - low) / (high - low) * bins).clamp(0, bins - 1).long()
@@ -334,7 +342,14 @@ def _shifted(ids: Tensor) -> Tensor:
 
 def _sums(rows: Tensor, ids: Tensor, count: int) -> Tensor:
     zeros = torch.zeros(count + 1, *rows.shape[1:], dtype=rows.dtype, device=rows.device)
-    return zeros.index_add(0, _shifted(ids), rows)[1:]
+    try:
+        return zeros.index_add(0, _shifted(ids), rows)[1:]
+    except (IndexError, RuntimeError) as error:
+        raise _too_large(ids, count) from error
+
+
+def _too_large(ids: Tensor, count: int) -> IndexError:
+    return IndexError(f"A segment id is too large: {int(ids.max())} for {count} segments.")
 
 
 def _members(rows: Tensor, ids: Tensor, count: int) -> Tensor:
@@ -347,7 +362,10 @@ def _extremes(rows: Tensor, ids: Tensor, count: int, how: str, start: Any) -> Te
     """amax, amin or prod over each segment; equal elements share the gradient."""
     at = _shifted(ids).reshape(-1, *[1] * (rows.ndim - 1)).expand(rows.shape)
     first = torch.full((count + 1, *rows.shape[1:]), start, dtype=rows.dtype, device=rows.device)
-    return first.scatter_reduce(0, at, rows, how)[1:]
+    try:
+        return first.scatter_reduce(0, at, rows, how)[1:]
+    except (IndexError, RuntimeError) as error:
+        raise _too_large(ids, count) from error
 
 
 def _or_zero(result: Tensor, rows: Tensor, ids: Tensor, count: int) -> Tensor:

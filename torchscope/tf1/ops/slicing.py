@@ -252,7 +252,11 @@ def reverse_sequence(
     sources = torch.where(steps < ends, ends - 1 - steps, steps)  # [batch, steps]
     sources = sources if batch < along else sources.mT
     shape = [n if d in (along, batch) else 1 for d, n in enumerate(x.shape)]
-    return x.gather(along, sources.reshape(shape).expand(x.shape))
+    try:
+        return x.gather(along, sources.reshape(shape).expand(x.shape))
+    except RuntimeError as error:
+        longest = x.shape[along]
+        raise ValueError(f"{function}(): a length is more than {longest}.") from error
 
 
 def roll(input: Operand, shift: Any, axis: Any, name: str | None = None) -> Tensor:

@@ -102,7 +102,7 @@ def sparse_tensor_dense_matmul(
     Torch: ``torch.sparse.mm``.
     """
     a = _sparse(sp_a, "sparse_tensor_dense_matmul")
-    values, dense = pair(a.values, b, "sparse_tensor_dense_matmul")
+    values, dense = pair(a.values, b, "sparse_tensor_dense_matmul", ("sp_a", "b"))
     rows, columns = a.shape
     i, j = a.indices.unbind(1)
     if adjoint_a:
@@ -295,4 +295,7 @@ def _dense(
         default, values.dtype, device=values.device, function=function, argument="default_value"
     )
     whole = filling.expand(tuple(sizes)).contiguous()
-    return whole.index_put(places.unbind(1), values.expand(len(places)))
+    try:
+        return whole.index_put(places.unbind(1), values.expand(len(places)))
+    except IndexError:
+        raise IndexError(f"{function}(): an index leaves shape {list(sizes)}.") from None
