@@ -77,10 +77,10 @@ TF1_FLOORS = [
 ]
 TF1_OPS_FLOORS = [
     ["_gradients", "checks", "gradients", "initial_values", "quiet", "random", "scopes"],
-    ["functional", "shapes", "tensor_array", "variables"],
+    ["functional", "shapes", "tensor_array"],
     ["control_flow"],
     ["arithmetic", "arrays", "casts", "comparisons", "creation", "elementwise", "indexing"],
-    ["reductions", "segments", "slicing", "sparse"],
+    ["reductions", "segments", "slicing", "sparse", "variables"],
     ["linear_algebra"],
     ["old_names"],
     ["__init__"],

@@ -1,5 +1,8 @@
 """tf.keras.initializers: those that are no others than TensorFlow's; a namespace."""
 
+from typing import Any
+
+from torchscope.initializers import Initializer
 from torchscope.tf1 import _missing
 from torchscope.tf1.initializers import (
     constant,
@@ -12,6 +15,9 @@ from torchscope.tf1.initializers import (
     lecun_uniform,
     ones,
     orthogonal,
+    random_normal,
+    random_uniform,
+    truncated_normal,
     variance_scaling,
     zeros,
 )
@@ -27,6 +33,9 @@ __all__ = [
     "Identity",
     "Ones",
     "Orthogonal",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
     "VarianceScaling",
     "Zeros",
     "constant",
@@ -44,3 +53,33 @@ __all__ = [
 ]
 
 __getattr__ = _missing.of("tf.keras.initializers")
+
+
+def RandomNormal(  # noqa: N802
+    mean: float = 0.0, stddev: float = 0.05, seed: int | None = None, dtype: Any = None
+) -> Initializer:
+    """Normal values with a standard deviation of 0.05.
+
+    Torch: ``ts.random_normal_initializer(stddev=0.05)``.
+    """
+    return random_normal(mean, stddev, seed, dtype)
+
+
+def TruncatedNormal(  # noqa: N802
+    mean: float = 0.0, stddev: float = 0.05, seed: int | None = None, dtype: Any = None
+) -> Initializer:
+    """Normal values with a standard deviation of 0.05, cut at two of them.
+
+    Torch: ``ts.truncated_normal_initializer(stddev=0.05)``.
+    """
+    return truncated_normal(mean, stddev, seed, dtype)
+
+
+def RandomUniform(  # noqa: N802
+    minval: float = -0.05, maxval: float = 0.05, seed: int | None = None, dtype: Any = None
+) -> Initializer:
+    """Uniform values between -0.05 and 0.05.
+
+    Torch: ``ts.random_uniform_initializer(-0.05, 0.05)``.
+    """
+    return random_uniform(minval, maxval, seed, dtype)

@@ -271,7 +271,11 @@ def group(*inputs: Any, **kwargs: Any) -> None:
 
     Raises:
         ValueError: a keyword other than ``name``.
+        TypeError: a number or a string.
     """
+    for leaf in nest.flatten(list(inputs)):
+        if isinstance(leaf, (int, float, str)):
+            raise TypeError(f"group(): {leaf!r} is neither a tensor nor what an operation gives.")
     if unknown := set(kwargs) - {"name"}:
         raise ValueError(f"group(): unknown keywords {sorted(unknown)}.")
 

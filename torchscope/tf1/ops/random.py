@@ -115,7 +115,7 @@ def random_uniform(
         name: accepted.
 
     Raises:
-        ValueError: no ``maxval`` for integers, or no integer in between.
+        ValueError: another dtype; no ``maxval`` for integers, or no integer in between.
         TypeError: sizes that are not integers.
     """
     size, dtype = _sizes(shape, "random_uniform"), as_dtype(dtype)
@@ -123,6 +123,8 @@ def random_uniform(
         low = tensor(minval, dtype, function="random_uniform", argument="minval")
         high = tensor(1 if maxval is None else maxval, dtype, function="random_uniform")
         return torch.rand(size, dtype=dtype, device=low.device) * (high - low) + low
+    if dtype not in (torch.int32, torch.int64):
+        raise ValueError(f"random_uniform(): dtype={name_of(dtype)}; give a float, int32 or int64.")
     if maxval is None:
         raise ValueError(f"random_uniform(): give maxval where dtype is {name_of(dtype)}.")
     low, high = (one_int(v, "random_uniform", "minval, maxval") for v in (minval, maxval))

@@ -11,6 +11,8 @@ from torchscope.tf1 import _name_scopes
 from torchscope.tf1._arguments import one_int
 from torchscope.tf1._convert import Operand, integers, tensor
 
+from .creation import convert_to_tensor
+
 __all__ = [
     "Variable",
     "assert_variables_initialized",
@@ -99,7 +101,7 @@ class Variable(metaclass=_Variables):
         if initial_value is None or variable_def is not None:
             raise ValueError("Variable(): give the initial_value, a tensor or a number.")
         value = initial_value() if callable(initial_value) else initial_value
-        value = tensor(value, dtype, function="Variable", argument="initial_value")
+        value = convert_to_tensor(value, dtype)
         full_name = _name_scopes.unique(name or "Variable")
         return _ROOT.get_variable(
             full_name,
