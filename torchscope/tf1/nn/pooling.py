@@ -262,7 +262,7 @@ def pooled(
         more = stride == 1 and before < after
         zeros.append(after if more else before)
         drop.append(slice(int(more), None))
-        hang, cut = hang or before < after, cut or more
+        hang, cut = hang or bool(before < after), cut or bool(more)  # not a SymBool
     if pooling_type == "MAX":
         y = _MAX[rank](images, window, strides, zeros, ceil_mode=hang)
     elif rank == 3 and any(k > size for k, size in zip(window, sizes, strict=True)):
