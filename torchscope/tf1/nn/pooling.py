@@ -259,10 +259,12 @@ def pooled(
     drop: list[slice] = []
     hang = cut = False
     for stride, (before, after) in zip(strides, pads, strict=True):
-        more = stride == 1 and before < after
+        more = 0
+        if before < after:  # Asked by if, or compiled code would hand a SymBool on to torch.
+            hang, more = True, int(stride == 1)
         zeros.append(after if more else before)
-        drop.append(slice(int(more), None))
-        hang, cut = hang or bool(before < after), cut or bool(more)  # not a SymBool
+        drop.append(slice(more, None))
+        cut = cut or more == 1
     if pooling_type == "MAX":
         y = _MAX[rank](images, window, strides, zeros, ceil_mode=hang)
     elif rank == 3 and any(k > size for k, size in zip(window, sizes, strict=True)):
