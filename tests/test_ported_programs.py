@@ -42,7 +42,7 @@ def ported(name: str, folder: Path) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def gpt2(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    return ported("gpt2.py", tmp_path_factory.mktemp("gpt2"))
+    return ported("gpt2_tf1.py", tmp_path_factory.mktemp("gpt2"))
 
 
 @pytest.fixture(scope="module")
