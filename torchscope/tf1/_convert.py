@@ -200,8 +200,8 @@ def check_broadcast(one: Sequence[int], two: Sequence[int], function: str) -> No
             raise ValueError(f"{function}(): shapes {list(one)} and {list(two)} do not broadcast.")
 
 
-def remember(made: Tensor, numbers: tuple[int, ...]) -> None:
-    """Keep the ints that a vector was made of, while torch.compile traces or on meta.
+def remember(made: Tensor, numbers: list[Any]) -> None:
+    """Keep the ints that a tensor was made of, while torch.compile traces or on meta.
 
     There they cannot be read back from the tensor, and a shape is often put together as one:
     ``tf.reshape(x, tf.stack([tf.shape(x)[0], 8]))``.
@@ -209,8 +209,8 @@ def remember(made: Tensor, numbers: tuple[int, ...]) -> None:
     made._tf1_ints = numbers  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def remembered(value: Any) -> tuple[int, ...] | None:
-    """The ints that a vector was made of, where they are known without reading it."""
+def remembered(value: Any) -> list[Any] | None:
+    """The ints that a tensor was made of, where they are known without reading it."""
     return getattr(value, "_tf1_ints", None)
 
 
@@ -314,8 +314,8 @@ def _from_list(values: Sequence[Any], dtype: Any, device: Any, where: str) -> Te
     except (TypeError, ValueError):
         raise ValueError(f"{where} is ragged: {values}.") from None
     unreadable = torch.compiler.is_compiling() or made.is_meta
-    if unreadable and all(type(value) is int for value in values):
-        remember(made, tuple(values))
+    if unreadable and all(type(leaf) in (int, torch.SymInt) for leaf in leaves):
+        remember(made, list(values))
     return made
 
 

@@ -69,7 +69,7 @@ def concat(
         if part.ndim != rank:  # torch.cat lets empty vectors of any rank be
             raise _unlike(parts, "concat")
     if rank == 1 and all(remembered(part) for part in parts):
-        remember(joined, tuple(n for part in parts for n in remembered(part) or ()))
+        remember(joined, [n for part in parts for n in remembered(part) or ()])
     return joined
 
 

@@ -23,18 +23,11 @@ __all__ = [
 ]
 
 
-def cast(
-    x: Operand,
-    dtype: Any = None,
-    name: str | None = None,
-    DstT: Any = None,  # noqa: N803
-) -> Tensor:
+def cast(x: Operand, dtype: Any, name: str | None = None) -> Tensor:
     """The value in another dtype; floats are truncated, complex numbers lose their imaginary part.
 
     Torch: ``x.to(dtype)``.
     """
-    if dtype is None:
-        raise TypeError("cast(): dtype is missing.")
     x, wanted = tensor(x, function="cast", argument="x"), as_dtype(dtype)
     if x.dtype is wanted:
         return x

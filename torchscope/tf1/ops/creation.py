@@ -243,7 +243,7 @@ def sequence_mask(
     Torch: ``torch.arange(maxlen) < lengths[..., None]``.
     """
     x = integers(lengths, "sequence_mask", "lengths")
-    longest = x.max().item() if maxlen is None else one_int(maxlen, "sequence_mask", "maxlen")
+    longest = one_int(maxlen, "sequence_mask", "maxlen") if maxlen is not None else _longest(x)
     mask = torch.arange(longest, dtype=x.dtype, device=x.device) < x.unsqueeze(-1)
     return mask.to(as_dtype(dtype))
 
@@ -264,6 +264,10 @@ def _indices(indices: Operand) -> Tensor:
     if isinstance(indices, Tensor) and indices.dtype is torch.uint8:
         return indices.int()
     return integers(indices, "one_hot", "indices")
+
+
+def _longest(lengths: Tensor) -> int:
+    return int(lengths.clamp(min=0).max())
 
 
 def _number(value: Operand) -> Any:

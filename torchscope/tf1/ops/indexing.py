@@ -48,7 +48,10 @@ def gather(
         return _batched(x, at, dim, batch_dims)
     if dim == 0:
         return take(x, at, "gather")
-    found = x.index_select(dim, at.reshape(-1))
+    try:
+        found = x.index_select(dim, at.reshape(-1))
+    except (IndexError, RuntimeError):
+        raise _out_of_range("gather", at, x.shape) from None
     return found.reshape(*x.shape[:dim], *at.shape, *x.shape[dim + 1 :])
 
 

@@ -212,6 +212,8 @@ def norm(
     keep = bool(renamed("norm", keepdims=keepdims, keep_dims=keep_dims))
     dims = axes(axis, x.ndim, "norm")
     matrix = axis is not None and len(dims) == 2
+    if axis is not None and len(dims) > 2:
+        raise ValueError(f"norm(): axis={axis} has to be one axis, or two of matrices.")
     if ord == "fro" and not matrix:
         raise ValueError("norm(): ord='fro' needs axis to be a pair, the axes of matrices.")
     if ord in ("euclidean", "fro") or (ord == 2 and not matrix):
@@ -227,8 +229,8 @@ def norm(
         return reduce_sum(length**ord, dims, keep) ** (1 / ord)
     if not matrix:
         return reduce_sum(length, dims, keep) if ord == 1 else reduce_max(length, dims, keep)
-    summed, largest = dims if ord == 1 else dims[::-1]
-    result = reduce_max(reduce_sum(length, summed, True), largest, True)
+    summed, largest = (0, 1) if ord == 1 else (1, 0)
+    result = reduce_max(reduce_sum(length, dims[summed], True), dims[largest], True)
     return result if keep else result.squeeze(dims)
 
 

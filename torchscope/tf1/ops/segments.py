@@ -9,6 +9,8 @@ from torch import Tensor
 from torchscope.tf1._arguments import one_axis, one_int
 from torchscope.tf1._convert import Operand, as_dtype, integers, numeric, pair, same_dtype, tensor
 
+from .arithmetic import realdiv, truediv
+from .elementwise import sqrt
 from .indexing import scatter_nd
 
 __all__ = [
@@ -76,7 +78,7 @@ def unsorted_segment_mean(
 ) -> Tensor:
     """The mean of the rows of each segment, 0 for an empty one."""
     rows, ids, count = _rows("unsorted_segment_mean", data, segment_ids, num_segments)
-    return _sums(rows, ids, count) / _members(rows, ids, count)
+    return truediv(_sums(rows, ids, count), _members(rows, ids, count))
 
 
 def unsorted_segment_sqrt_n(
@@ -84,7 +86,7 @@ def unsorted_segment_sqrt_n(
 ) -> Tensor:
     """The sum of the rows of each segment, divided by the square root of their number."""
     rows, ids, count = _rows("unsorted_segment_sqrt_n", data, segment_ids, num_segments)
-    return _sums(rows, ids, count) / _members(rows, ids, count).sqrt()
+    return _sums(rows, ids, count) / sqrt(_members(rows, ids, count))
 
 
 def unsorted_segment_max(
@@ -117,9 +119,9 @@ def segment_sum(data: Operand, segment_ids: Operand, name: str | None = None) ->
 
 
 def segment_mean(data: Operand, segment_ids: Operand, name: str | None = None) -> Tensor:
-    """The mean of the rows of each segment; the ids are sorted."""
+    """The mean of the rows of each segment, truncated for integers; the ids are sorted."""
     rows, ids, count = _sorted("segment_mean", data, segment_ids)
-    return _sums(rows, ids, count) / _members(rows, ids, count)
+    return realdiv(_sums(rows, ids, count), _members(rows, ids, count))
 
 
 def segment_max(data: Operand, segment_ids: Operand, name: str | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchscope.tf1._arguments import axes, ints, one_axis, one_int, renamed
 from torchscope.tf1._arguments import shape as sizes_of
-from torchscope.tf1._convert import Operand, integers, is_array, tensor
+from torchscope.tf1._convert import Operand, integers, is_array, remembered, tensor
 
 from .shapes import Sizes
 
@@ -379,7 +379,7 @@ def _cut(x: Tensor, dim: int, places: "builtins.range") -> Tensor:
 
 def _pairs(value: Any, count: int, function: str, argument: str) -> Sequence[tuple[int, int]]:
     """So many pairs of ints, none negative."""
-    rows = value.tolist() if is_array(value) else value
+    rows = remembered(value) or value.tolist() if is_array(value) else value
     if len(rows) != count or any(not hasattr(row, "__len__") or len(row) != 2 for row in rows):
         raise ValueError(f"{function}(): {argument} has to be {count} pairs, not {value}.")
     pairs: list[tuple[int, int]] = []
