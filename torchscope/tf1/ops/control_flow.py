@@ -111,8 +111,9 @@ def case(
         true = sum(bool(pred) for pred, _ in pairs if not pred.is_meta)
         if true > 1:
             raise ValueError(f"case(): {true} predicates are true, though exclusive=True.")
-    if default is None and torch.compiler.is_compiling():
-        *pairs, (_, default) = pairs  # It cannot be told whether none is true.
+    unknown = torch.compiler.is_compiling() or any(pred.is_meta for pred, _ in pairs)
+    if default is None and unknown:  # Nobody can tell whether none is true.
+        *pairs, (_, default) = pairs
     return _first_true(pairs, default or _no_default, strict)
 
 
