@@ -54,7 +54,7 @@ def buffer(
     The dtype is float32 or float64.
     """
     scope = ts.get_variable_scope()
-    settings = {
+    settings: dict[str, Any] = {
         "regularizer": scope.regularizer,
         "collections": collections,
         "custom_getter": scope.custom_getter,

@@ -94,6 +94,12 @@ def is_last(data_format: str, function: str) -> bool:
     return data_format == "channels_last"
 
 
+def check_padding(function: str, padding: str) -> None:
+    """ValueError unless the padding is ``valid`` or ``same``."""
+    if padding.upper() not in ("VALID", "SAME"):
+        raise ValueError(f"{function}(): padding={padding!r}; give 'valid' or 'same'.")
+
+
 def per_axis(value: Any, rank: int, function: str, argument: str) -> tuple[int, ...]:
     """One positive int for each spatial axis, from one for all or a list of them."""
     sizes = (value,) * rank if type(value) is int else ints(value, function, argument)

@@ -21,7 +21,7 @@ __all__ = ["InputSpec", "Layer"]
 class InputSpec:
     """Say what inputs a layer takes: their rank, or the sizes of some axes.
 
-    Torch: none.
+    Torch: none. A layer's ``input_spec`` is one of these, or a list of them for several inputs.
     """
 
     dtype: Any = None
@@ -30,6 +30,20 @@ class InputSpec:
     max_ndim: int | None = None
     min_ndim: int | None = None
     axes: dict[int, int] | None = None
+
+    def admits(self, x: Tensor) -> bool:
+        """Whether a tensor is as this says."""
+        sizes: dict[int, Any] = {**dict(enumerate(self.shape or ())), **(self.axes or {})}
+        return (
+            (self.shape is None or x.ndim == len(self.shape))
+            and (self.ndim is None or x.ndim == self.ndim)
+            and (self.min_ndim is None or x.ndim >= self.min_ndim)
+            and (self.max_ndim is None or x.ndim <= self.max_ndim)
+            and all(
+                size is None or (axis < x.ndim and x.shape[axis] == size)
+                for axis, size in sizes.items()
+            )
+        )
 
 
 @dataclass
@@ -76,7 +90,7 @@ class Layer:
             raise TypeError(f"{type(self).__name__}() has no argument {unknown!r}.")
         self.trainable = trainable
         self._dtype = None if dtype is None else as_dtype(dtype)
-        self.input_spec: InputSpec | None = None
+        self.input_spec: Any = None  # an InputSpec, or a list of them
         self._base_name: str = name or _snake_case(type(self).__name__)
         self._name: str = name or f"{self._base_name}_{number_of(self._base_name)}"
         self._scope: ts.VariableScope | None = None
@@ -132,6 +146,9 @@ class Layer:
             if not self.built:
                 self._build(inputs)
                 self.built = True
+            for spec, x in zip(nest.flatten(self.input_spec), nest.flatten(inputs), strict=False):
+                if spec is not None and not spec.admits(x):
+                    raise ValueError(f"{self.name}: inputs of {list(x.shape)} do not fit {spec}.")
             y = self.call(inputs, *args, **kwargs)
             if self._activity_regularizer is not None:
                 activated(y, None, self._activity_regularizer)
