@@ -1,5 +1,6 @@
 """tf.nn's pools: SAME pads max pools with -inf, and no average counts what is padded."""
 
+import operator
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ __all__ = [
     "pool",
 ]
 
+_HALVES = (torch.float16, torch.bfloat16)
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
@@ -267,13 +269,13 @@ def pooled(
         cut = cut or more == 1
     if pooling_type == "MAX":
         y = _MAX[rank](images, window, strides, zeros, ceil_mode=hang)
-    elif rank == 3 and any(k > size for k, size in zip(window, sizes, strict=True)):
-        # torch refuses these; the average of ones is the share of the window that is not padding.
-        share = F.avg_pool3d(
-            F.pad(images.new_ones(1, 1, *sizes), torch_pads(pads)), window, strides
-        )
-        y = F.avg_pool3d(F.pad(images, torch_pads(pads)), window, strides) / share
-        cut = False
+    elif rank == 3 and (images.dtype in _HALVES or any(map(operator.gt, window, sizes))):
+        # torch refuses these.  The average of ones is the share of a window that is not padding.
+        wide = images.float() if images.dtype in _HALVES else images
+        ones = F.pad(wide.new_ones(1, 1, *sizes), torch_pads(pads))
+        share = F.avg_pool3d(ones, window, strides)
+        y = F.avg_pool3d(F.pad(wide, torch_pads(pads)), window, strides) / share
+        y, cut = y.to(images.dtype), False
     else:
         y = _AVERAGE[rank](images, window, strides, zeros, hang, count_include_pad=False)
     if cut:
