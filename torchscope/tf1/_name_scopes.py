@@ -103,9 +103,7 @@ class name_scope:  # noqa: N801  # TensorFlow's name
     def __init__(self, name: str | None, default_name: str | None = None, values: Any = None):
         self._name = default_name if name is None else name
         if self._name and not _VALID.match(self._name):
-            raise ValueError(
-                f"name_scope(): {self._name!r} is not a name of letters, digits, ._-/."
-            )
+            raise ValueError(f"name_scope(): {self._name!r} has to be of letters, digits and ._-/.")
 
     def __enter__(self) -> str:
         """Open it; gives the full name with a slash behind it, ``""`` for the root."""
