@@ -53,8 +53,8 @@ COMMAND_LINE_FLOORS = [
 ]
 # Within torchscope.port: names, then what they may hold, then what is done about them.
 PORT_FLOORS = [
-    ["_errors", "_names"],
-    ["_kinds", "_there"],
+    ["_errors", "_names", "_syntax"],
+    ["_deferred", "_kinds", "_there"],
     ["_imports"],
     ["_leftovers", "_rewrite"],
     ["_port"],

@@ -245,6 +245,33 @@ def test_names_that_have_moved_are_written_as_they_are_called_here(before: str, 
     assert ported(OLD + before) == NEW + after
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("(x\n .get_shape()  # static\n .as_list())", "(list(x\n .shape  # static\n ))"),
+        ("(x  # in\n .get_shape())[0]", "(x  # in\n .shape)[0]"),
+        ("(x.get_shape()  # a\n [0]  # b\n .value)", "((x.shape  # a\n [0]  # b\n ))"),
+        ("f(v  # which\n  .assign(x))", "f(tf.assign(v, x)  # which\n  )"),
+        ("(v.name)", "(tf.name_of(v))"),
+        ("-(x.get_shape()[0].value)", "-(x.shape[0])"),
+    ],
+)
+def test_comments_between_the_dots_are_kept(before: str, after: str):
+    assert sorted(re.findall("# *\\w+", ported(OLD + before))) == sorted(
+        re.findall("# *\\w+", before)
+    )
+    assert ast.dump(ast.parse(ported(OLD + before))) == ast.dump(ast.parse(NEW + after))
+
+
+@pytest.mark.parametrize("text", ["v.name = 1", "v.name, x = 1, 2", "del v.name", "v.name += 'a'"])
+def test_what_is_assigned_to_stays(text: str):
+    assert ported(OLD + text) == NEW + text
+
+
+def test_an_op_in_a_list_of_itself_ends():
+    assert left(f"{OLD}op = tf.assign(v, x)\nop = [op]\n") == [(2, "tf.assign")]
+
+
 def test_a_file_without_tf_gets_the_import_that_its_rewriting_needs():
     source = "from tensorflow import nn\n\ndef f(x):\n    x.set_shape([1])\n    return nn.relu(x)\n"
     assert ported(source) == (
