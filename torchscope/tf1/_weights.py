@@ -41,9 +41,7 @@ def weight(
     settings = initializer, regularizer, trainable, collections
     if dtype is torch.float32:
         return ts.get_variable(name, shape, dtype, *settings, constraint=constraint)
-    return _converted(
-        lambda dtype: ts.get_variable(name, shape, dtype, *settings, constraint=constraint), dtype
-    )
+    return _converted(ts.get_variable, name, shape, dtype, *settings, constraint=constraint)
 
 
 def buffer(
@@ -61,18 +59,24 @@ def buffer(
     }
     if dtype is torch.float32:
         return ts.get_buffer(name, shape, dtype, initializer, **settings)
-    return _converted(
-        lambda dtype: ts.get_buffer(name, shape, dtype, initializer, **settings), dtype
-    )
+    return _converted(ts.get_buffer, name, shape, dtype, initializer, **settings)
 
 
-def _converted(ask: Callable[[torch.dtype], Tensor], dtype: torch.dtype) -> Tensor:
+def _converted(
+    get: Callable[..., Tensor],
+    name: str,
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    *settings: Any,
+    **others: Any,
+) -> Tensor:
+    """What ``get`` gives, in a dtype that is not float32."""
     if dtype is not torch.float64:
-        return ask(torch.float32).to(dtype)
+        return get(name, shape, torch.float32, *settings, **others).to(dtype)
     try:
-        return ask(dtype)
+        return get(name, shape, dtype, *settings, **others)
     except ts.VariableMismatchError:
-        found = ask(torch.float32)
+        found = get(name, shape, torch.float32, *settings, **others)
         if found.dtype is dtype:  # ``.double()`` made it so.
             return found
         raise
