@@ -18,7 +18,7 @@ MEASURES = {
     *("threads", "making", "memory", "making once", "fetching", "state_dict", "load_state_dict"),
     "deepcopy",
     *("named_variables", "get_collection", "name_of", "import"),
-    *("graphs 10", "guards 10", "compile 10", "dispatch 10"),
+    *("graphs 10", "guards 10", "compile 10", "dispatch 10", "tf1 plain"),
 }
 
 

@@ -26,6 +26,7 @@ import compiled
 import eager
 import many
 import peers
+import tf1
 import torch
 from timing import FULL, QUICK, Measure, Settings, Spread
 
@@ -49,6 +50,7 @@ MEASURES: dict[str, Callable[[Settings], Measure | Iterable[Measure]]] = {
     "import": many.importing,
     "compiled": compiled.compiled,
     "compiled training": compiled.compiled_training,
+    "tf1 plain": tf1.plain_operations,
     "peers": peers.peers,
 }
 

@@ -71,7 +71,10 @@ def multiply(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
 
 def scalar_mul(scalar: Operand, x: Operand, name: str | None = None) -> Tensor:
-    """A tensor times a number, which takes the tensor's dtype."""
+    """A tensor times a number, which takes the tensor's dtype.
+
+    Torch: ``scalar * x``.
+    """
     x, scalar = operands(x, scalar, "scalar_mul", ("x", "scalar"))
     return scalar * x
 
@@ -119,7 +122,10 @@ def floordiv(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
 
 def mod(x: Operand, y: Operand, name: str | None = None) -> Tensor:
-    """What is left by floordiv, with the sign of ``y``: Python's ``x % y``."""
+    """What is left by floordiv, with the sign of ``y``: Python's ``x % y``.
+
+    Torch: ``x % y``.
+    """
     x, y = operands(x, y, "mod")
     return x % y
 
@@ -143,7 +149,10 @@ def truncatemod(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
 
 def div_no_nan(x: Operand, y: Operand, name: str | None = None) -> Tensor:
-    """The quotient, and 0 with gradient 0 where ``y`` is 0."""
+    """The quotient, and 0 with gradient 0 where ``y`` is 0.
+
+    Torch: ``torch.where(y == 0, 0.0, x / y)``, whose gradient has NaNs.
+    """
     x, y = tensor_operands(x, y, "div_no_nan")
     zero = y == 0
     return (x / y.masked_fill(zero, 1)).masked_fill(zero, 0)
@@ -211,7 +220,10 @@ def clip_by_value(
 
 
 def squared_difference(x: Operand, y: Operand, name: str | None = None) -> Tensor:
-    """(x - y) squared."""
+    """(x - y) squared.
+
+    Torch: ``(x - y) ** 2``.
+    """
     x, y = operands(x, y, "squared_difference")
     return torch.square(x - y)
 
@@ -256,7 +268,10 @@ def accumulate_n(
     tensor_dtype: object = None,
     name: str | None = None,
 ) -> Tensor:
-    """As add_n."""
+    """As add_n.
+
+    Torch: ``sum(inputs)``; nothing is broadcast.
+    """
     return _summed(inputs, "accumulate_n")
 
 

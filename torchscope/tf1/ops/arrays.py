@@ -101,9 +101,12 @@ def tile(input: Operand, multiples: Any, name: str | None = None) -> Tensor:
     """
     x = _tensor(input, "tile")
     times = sizes_of(multiples, "tile", "multiples")
-    if len(times) != x.ndim or any(n < 0 for n in times):
-        raise ValueError(f"tile(): multiples {list(times)} do not fit shape {list(x.shape)}.")
-    return x.repeat(times)
+    try:
+        if len(times) == x.ndim:
+            return x.repeat(times)
+    except RuntimeError:
+        pass
+    raise ValueError(f"tile(): multiples {list(times)} do not fit shape {list(x.shape)}.")
 
 
 def repeat(input: Operand, repeats: Operand, axis: Any = None, name: str | None = None) -> Tensor:

@@ -277,9 +277,10 @@ def _number(value: Operand) -> Any:
 def _filled(operation: Any, function: str, shape: Any, dtype: Any) -> Tensor:
     """A single int is a shape of one axis, and a float is truncated, as TensorFlow does here."""
     if isinstance(shape, (list, tuple)):
-        listed = cast("list[Any]", shape)
-        if any(isinstance(size, float) for size in listed):
-            shape = [int(size) for size in listed]
+        for size in cast("list[Any]", shape):
+            if isinstance(size, float):
+                shape = [int(n) for n in cast("list[Any]", shape)]
+                break
     try:
         return operation(ints(shape, function, "shape"), dtype=as_dtype(dtype))
     except RuntimeError:

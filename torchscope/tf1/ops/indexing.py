@@ -56,7 +56,10 @@ def gather(
 
 
 def batch_gather(params: Operand, indices: Operand, name: str | None = None) -> Tensor:
-    """Slices by index along the last axis of the indices, for each place of the axes before it."""
+    """Slices by index along the last axis of the indices, for each place of the axes before it.
+
+    Torch: ``torch.take_along_dim`` where both are vectors of each batch.
+    """
     dims = tensor(indices, function="batch_gather", argument="indices").ndim - 1
     return gather(params, indices, axis=dims, batch_dims=dims)
 
@@ -135,7 +138,10 @@ def where(
 def where_v2(
     condition: Operand, x: Operand = None, y: Operand = None, name: str | None = None
 ) -> Tensor:
-    """As where, but condition, x and y broadcast."""
+    """As where, but condition, x and y broadcast.
+
+    Torch: ``torch.where``; dtypes are not promoted.
+    """
     if x is None and y is None:
         return where(condition)
     x, y = pair(x, y, "where_v2")

@@ -235,7 +235,10 @@ def norm(
 
 
 def cholesky(input: Operand, name: str | None = None) -> Tensor:
-    """The lower triangular matrix whose product with its transpose is the given one."""
+    """The lower triangular matrix whose product with its transpose is the given one.
+
+    Torch: ``torch.linalg.cholesky``.
+    """
     return linalg.cholesky(_square(input, "cholesky"))
 
 
@@ -249,13 +252,19 @@ def cholesky_solve(chol: Operand, rhs: Operand, name: str | None = None) -> Tens
 
 
 def matrix_inverse(input: Operand, adjoint: bool = False, name: str | None = None) -> Tensor:
-    """The inverse of each matrix."""
+    """The inverse of each matrix.
+
+    Torch: ``torch.linalg.inv``.
+    """
     inverse = linalg.inv(_square(input, "matrix_inverse"))
     return inverse.mH if adjoint else inverse
 
 
 def matrix_determinant(input: Operand, name: str | None = None) -> Tensor:
-    """The determinant of each matrix."""
+    """The determinant of each matrix.
+
+    Torch: ``torch.linalg.det``.
+    """
     return linalg.det(_square(input, "matrix_determinant"))
 
 
@@ -267,7 +276,10 @@ class LogDeterminant(NamedTuple):
 
 
 def log_matrix_determinant(input: Operand, name: str | None = None) -> LogDeterminant:
-    """The sign of each determinant and the logarithm of its size."""
+    """The sign of each determinant and the logarithm of its size.
+
+    Torch: ``torch.linalg.slogdet``.
+    """
     return LogDeterminant(*linalg.slogdet(_square(input, "log_matrix_determinant")))
 
 
@@ -309,7 +321,10 @@ def matrix_triangular_solve(
 
 
 def matrix_exponential(input: Operand, name: str | None = None) -> Tensor:
-    """The exponential of each matrix."""
+    """The exponential of each matrix.
+
+    Torch: ``torch.linalg.matrix_exp``.
+    """
     return linalg.matrix_exp(_square(input, "matrix_exponential"))
 
 
@@ -349,7 +364,10 @@ def self_adjoint_eig(tensor: Operand, name: str | None = None) -> tuple[Tensor, 
 
 
 def self_adjoint_eigvals(tensor: Operand, name: str | None = None) -> Tensor:
-    """The eigenvalues of symmetric matrices, from the least."""
+    """The eigenvalues of symmetric matrices, from the least.
+
+    Torch: ``torch.linalg.eigvalsh``.
+    """
     return linalg.eigvalsh(_square(tensor, "self_adjoint_eigvals"))
 
 

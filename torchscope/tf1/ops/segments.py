@@ -76,7 +76,10 @@ def unsorted_segment_sum(
 def unsorted_segment_mean(
     data: Operand, segment_ids: Operand, num_segments: Any, name: str | None = None
 ) -> Tensor:
-    """The mean of the rows of each segment, 0 for an empty one."""
+    """The mean of the rows of each segment, 0 for an empty one.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "mean")``.
+    """
     rows, ids, count = _rows("unsorted_segment_mean", data, segment_ids, num_segments)
     return truediv(_sums(rows, ids, count), _members(rows, ids, count))
 
@@ -84,7 +87,10 @@ def unsorted_segment_mean(
 def unsorted_segment_sqrt_n(
     data: Operand, segment_ids: Operand, num_segments: Any, name: str | None = None
 ) -> Tensor:
-    """The sum of the rows of each segment, divided by the square root of their number."""
+    """The sum of the rows of each segment, divided by the square root of their number.
+
+    Torch: ``index_add``, divided by ``torch.bincount(ids).sqrt()``.
+    """
     rows, ids, count = _rows("unsorted_segment_sqrt_n", data, segment_ids, num_segments)
     return _sums(rows, ids, count) / sqrt(_members(rows, ids, count))
 
@@ -92,7 +98,10 @@ def unsorted_segment_sqrt_n(
 def unsorted_segment_max(
     data: Operand, segment_ids: Operand, num_segments: Any, name: str | None = None
 ) -> Tensor:
-    """The largest row of each segment, element by element; the least number for an empty one."""
+    """The largest row of each segment, element by element; the least number for an empty one.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "amax")``.
+    """
     rows, ids, count = _rows("unsorted_segment_max", data, segment_ids, num_segments)
     return _extremes(rows, ids, count, "amax", _lowest(rows.dtype))
 
@@ -100,7 +109,10 @@ def unsorted_segment_max(
 def unsorted_segment_min(
     data: Operand, segment_ids: Operand, num_segments: Any, name: str | None = None
 ) -> Tensor:
-    """The smallest row of each segment, element by element; the largest number for an empty one."""
+    """The smallest row of each segment, element by element; the largest number for an empty one.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "amin")``.
+    """
     rows, ids, count = _rows("unsorted_segment_min", data, segment_ids, num_segments)
     return _extremes(rows, ids, count, "amin", _highest(rows.dtype))
 
@@ -108,36 +120,54 @@ def unsorted_segment_min(
 def unsorted_segment_prod(
     data: Operand, segment_ids: Operand, num_segments: Any, name: str | None = None
 ) -> Tensor:
-    """The product of the rows of each segment, 1 for an empty one."""
+    """The product of the rows of each segment, 1 for an empty one.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "prod")``.
+    """
     rows, ids, count = _rows("unsorted_segment_prod", data, segment_ids, num_segments)
     return _extremes(rows, ids, count, "prod", 1)
 
 
 def segment_sum(data: Operand, segment_ids: Operand, name: str | None = None) -> Tensor:
-    """The sum of the rows of each segment; the ids are sorted, the last one says how many."""
+    """The sum of the rows of each segment; the ids are sorted, the last one says how many.
+
+    Torch: ``torch.zeros(...).index_add(0, ids, x)``.
+    """
     return _sums(*_sorted("segment_sum", data, segment_ids))
 
 
 def segment_mean(data: Operand, segment_ids: Operand, name: str | None = None) -> Tensor:
-    """The mean of the rows of each segment, truncated for integers; the ids are sorted."""
+    """The mean of the rows of each segment, truncated for integers; the ids are sorted.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "mean")``.
+    """
     rows, ids, count = _sorted("segment_mean", data, segment_ids)
     return realdiv(_sums(rows, ids, count), _members(rows, ids, count))
 
 
 def segment_max(data: Operand, segment_ids: Operand, name: str | None = None) -> Tensor:
-    """The largest row of each segment, element by element, 0 for an empty one; ids are sorted."""
+    """The largest row of each segment, element by element, 0 for an empty one; ids are sorted.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "amax")``.
+    """
     rows, ids, count = _sorted("segment_max", data, segment_ids)
     return _or_zero(_extremes(rows, ids, count, "amax", _lowest(rows.dtype)), rows, ids, count)
 
 
 def segment_min(data: Operand, segment_ids: Operand, name: str | None = None) -> Tensor:
-    """The smallest row of each segment, element by element, 0 for an empty one; ids are sorted."""
+    """The smallest row of each segment, element by element, 0 for an empty one; ids are sorted.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "amin")``.
+    """
     rows, ids, count = _sorted("segment_min", data, segment_ids)
     return _or_zero(_extremes(rows, ids, count, "amin", _highest(rows.dtype)), rows, ids, count)
 
 
 def segment_prod(data: Operand, segment_ids: Operand, name: str | None = None) -> Tensor:
-    """The product of the rows of each segment, 1 for an empty one; the ids are sorted."""
+    """The product of the rows of each segment, 1 for an empty one; the ids are sorted.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "prod")``.
+    """
     return _extremes(*_sorted("segment_prod", data, segment_ids), "prod", 1)
 
 
@@ -194,14 +224,20 @@ def unique(x: Operand, out_idx: Any = torch.int32, name: str | None = None) -> U
 def unique_with_counts(
     x: Operand, out_idx: Any = torch.int32, name: str | None = None
 ) -> UniqueWithCounts:
-    """As unique, and how often each comes."""
+    """As unique, and how often each comes.
+
+    Torch: ``torch.unique(return_counts=True)``, which sorts.
+    """
     return UniqueWithCounts(*_unique(x, out_idx, "unique_with_counts"))
 
 
 def setdiff1d(
     x: Operand, y: Operand, index_dtype: Any = torch.int32, name: str | None = None
 ) -> ListDiff:
-    """The elements of one vector that are not in another, in their order, and their places."""
+    """The elements of one vector that are not in another, in their order, and their places.
+
+    Torch: ``x[~torch.isin(x, y)]``.
+    """
     x, y = pair(x, y, "setdiff1d")
     left = torch.nonzero(~torch.isin(x, y)).squeeze(1)
     return ListDiff(x[left], left.to(as_dtype(index_dtype)))
@@ -288,7 +324,10 @@ def confusion_matrix(
     name: str | None = None,
     weights: Operand = None,
 ) -> Tensor:
-    """How often each label (row) was predicted as each class (column)."""
+    """How often each label (row) was predicted as each class (column).
+
+    Torch: ``index_put_`` of ones, accumulated.
+    """
     actual = integers(labels, "confusion_matrix", "labels").reshape(-1).long()
     guessed = integers(predictions, "confusion_matrix", "predictions").reshape(-1).long()
     if num_classes is None:
@@ -310,7 +349,10 @@ def histogram_fixed_width(
     dtype: Any = torch.int32,
     name: str | None = None,
 ) -> Tensor:
-    """How many values fall into each of equal bins; the outer bins take what lies beyond."""
+    """How many values fall into each of equal bins; the outer bins take what lies beyond.
+
+    Torch: ``torch.histc``, which leaves out what lies outside.
+    """
     x, bounds = pair(values, value_range, "histogram_fixed_width", ("values", "value_range"))
     bins = one_int(nbins, "histogram_fixed_width", "nbins")
     low, high = bounds.unbind()

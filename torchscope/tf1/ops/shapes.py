@@ -219,7 +219,10 @@ def shape(input: Operand, name: str | None = None, out_type: Any = torch.int32) 
 
 
 def shape_n(input: Iterable[Operand], name: str | None = None, out_type: Any = None) -> list[Sizes]:
-    """The sizes of each of several tensors."""
+    """The sizes of each of several tensors.
+
+    Torch: ``[x.shape for x in inputs]``.
+    """
     return [shape(one) for one in input]
 
 
@@ -240,7 +243,10 @@ def rank(input: Operand, name: str | None = None) -> int:
 
 
 def ensure_shape(x: Operand, shape: Any, name: str | None = None) -> Tensor:
-    """The tensor itself, if it has this shape, where None fits any size; else a ValueError."""
+    """The tensor itself, if it has this shape, where None fits any size; else a ValueError.
+
+    Torch: ``assert x.shape == (...)``.
+    """
     x = tensor(x, function="ensure_shape", argument="x")
     if not TensorShape(shape).is_compatible_with(x.shape):
         raise ValueError(f"ensure_shape(): shape {list(x.shape)} is not {list(shape)}.")
@@ -262,14 +268,20 @@ def broadcast_to(input: Operand, shape: Any, name: str | None = None) -> Tensor:
 
 
 def broadcast_dynamic_shape(shape_x: Any, shape_y: Any) -> Sizes:
-    """The shape that two shapes broadcast to, as ints."""
+    """The shape that two shapes broadcast to, as ints.
+
+    Torch: ``torch.broadcast_shapes``.
+    """
     one, two = (sizes_of(s, "broadcast_dynamic_shape", "shape") for s in (shape_x, shape_y))
     check_broadcast(one, two, "broadcast_dynamic_shape")
     return Sizes(torch.broadcast_shapes(one, two))
 
 
 def broadcast_static_shape(shape_x: Any, shape_y: Any) -> TensorShape:
-    """The shape that two shapes broadcast to."""
+    """The shape that two shapes broadcast to.
+
+    Torch: ``torch.broadcast_shapes``.
+    """
     return TensorShape(broadcast_dynamic_shape(shape_x, shape_y))
 
 

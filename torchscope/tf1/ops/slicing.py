@@ -224,6 +224,8 @@ def reverse_sequence(
 ) -> Tensor:
     """The first so many elements of each sequence backwards, the rest as it is.
 
+    Torch: ``x.gather`` of reversed indices.
+
     Args:
         input: sequences, of any rank from 2.
         seq_lengths: for each place of the batch axis how much is reversed.
@@ -271,7 +273,10 @@ def roll(input: Operand, shift: Any, axis: Any, name: str | None = None) -> Tens
 def space_to_batch_nd(
     input: Operand, block_shape: Any, paddings: Any, name: str | None = None
 ) -> Tensor:
-    """Blocks of the axes after the first, moved into the batch (after zeros are put around)."""
+    """Blocks of the axes after the first, moved into the batch (after zeros are put around).
+
+    Torch: ``F.pad``, ``reshape`` and ``permute``.
+    """
     function = "space_to_batch_nd"
     x = tensor(input, function=function, argument="input")
     blocks = ints(block_shape, function, "block_shape")
@@ -293,7 +298,10 @@ def space_to_batch_nd(
 def batch_to_space_nd(
     input: Operand, block_shape: Any, crops: Any, name: str | None = None
 ) -> Tensor:
-    """What space_to_batch_nd undoes: parts of the batch, put together and cropped."""
+    """What space_to_batch_nd undoes: parts of the batch, put together and cropped.
+
+    Torch: ``reshape``, ``permute`` and slices.
+    """
     function = "batch_to_space_nd"
     x = tensor(input, function=function, argument="input")
     blocks = ints(block_shape, function, "block_shape")
@@ -317,12 +325,18 @@ def batch_to_space_nd(
 def space_to_batch(
     input: Operand, paddings: Any, block_size: int, name: str | None = None
 ) -> Tensor:
-    """As space_to_batch_nd, of two spatial axes and square blocks."""
+    """As space_to_batch_nd, of two spatial axes and square blocks.
+
+    Torch: ``F.pad``, ``reshape`` and ``permute``.
+    """
     return space_to_batch_nd(input, [block_size] * 2, paddings)
 
 
 def batch_to_space(input: Operand, crops: Any, block_size: int, name: str | None = None) -> Tensor:
-    """As batch_to_space_nd, of two spatial axes and square blocks."""
+    """As batch_to_space_nd, of two spatial axes and square blocks.
+
+    Torch: ``reshape``, ``permute`` and slices.
+    """
     return batch_to_space_nd(input, [block_size] * 2, crops)
 
 
