@@ -112,7 +112,8 @@ TF1_LAYERS_FLOORS = [
     ["__init__"],
 ]
 TF1_SLIM_FLOORS = [
-    ["_arg_scopes", "initializers", "model_analyzer", "regularizers", "summaries", "utils"],
+    ["_arg_scopes", "initializers", "losses", "model_analyzer", "regularizers", "summaries"],
+    ["utils"],
     ["variables"],
     ["core", "embedding"],
     ["convolution", "normalization", "pooling"],

@@ -127,6 +127,7 @@ def test_a_function_computes_in_bfloat16_after_the_net_was_moved(name):
 def test_contrib_is_an_index_of_the_same_functions():
     assert tf.contrib.layers is tf.contrib.slim is tf.slim
     assert tf.contrib.framework.arg_scope is slim.arg_scope
+    assert tf.contrib.losses is slim.losses
     with pytest.raises(AttributeError, match=r"tf\.contrib\.crf is not in torchscope\.tf1"):
         _ = tf.contrib.crf
 
@@ -414,6 +415,37 @@ def test_regularizers_are_summed_and_applied(store):
     assert (total.item(), len(ts.get_regularization_losses())) == (7.0, 2)
     ts.add_to_collection(tf.GraphKeys.WEIGHTS, w)
     assert slim.apply_regularization(slim.l1_regularizer(0.5)).item() == 3.5
+
+
+X, Y = torch.tensor([[0.2, -0.7], [0.5, 0.1]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("absolute_difference", "mean_squared_error", "mean_pairwise_squared_error"),
+        *("sigmoid_cross_entropy", "softmax_cross_entropy"),
+    ],
+)
+def test_losses_are_those_of_tensorflow_with_predictions_first(name, store):
+    expected = getattr(tf.losses, name)(Y, X, 0.5)
+    assert getattr(slim.losses, name)(X, Y, 0.5).equal(expected)
+    assert len(slim.losses.get_losses()) == 2
+
+
+def test_losses_of_other_signatures_are_tensorflows_too(store):
+    ids = torch.tensor([1, 0])
+    same = [
+        (slim.losses.log_loss(X.abs(), Y, 0.5), tf.losses.log_loss(Y, X.abs(), 0.5)),
+        (slim.losses.cosine_distance(X, Y, dim=1), tf.losses.cosine_distance(Y, X, 1)),
+        (
+            slim.losses.sparse_softmax_cross_entropy(X, ids),
+            tf.losses.sparse_softmax_cross_entropy(ids, X),
+        ),
+        (slim.losses.hinge_loss(X, Y).mean(), tf.losses.hinge_loss(Y, X)),
+    ]
+    for got, expected in same:
+        torch.testing.assert_close(got, expected)
 
 
 # ---- bad input ---------------------------------------------------------------------------------

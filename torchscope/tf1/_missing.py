@@ -48,7 +48,7 @@ ADVICE: dict[str, str] = {
     """,
     "Training is a loop in Python: call the net, loss.backward(), optimizer.step().": """
         contrib.learn contrib.metrics contrib.slim.evaluation contrib.slim.learning
-        contrib.slim.metrics contrib.tfprof estimator metrics profiler
+        contrib.slim.metrics contrib.slim.optimize_loss contrib.tfprof estimator metrics profiler
         train.CheckpointSaverHook train.CheckpointSaverListener train.ChiefSessionCreator
         train.FeedFnHook train.FinalOpsHook train.GlobalStepWaiterHook
         train.LoggingTensorHook train.LooperThread train.MonitoredSession
@@ -128,6 +128,9 @@ ADVICE: dict[str, str] = {
         linalg.LinearOperatorFullMatrix linalg.LinearOperatorIdentity
         linalg.LinearOperatorKronecker linalg.LinearOperatorLowRankUpdate
         linalg.LinearOperatorScaledIdentity linalg.LinearOperatorZeros
+    """,
+    "Its nets are programs as others are: copy the file, and torchscope port it.": """
+        contrib.slim.nets contrib.slim.python
     """,
     "The package pytorch-crf has it: CRF(num_tags, batch_first=True).": "contrib.crf",
     "Write the loop over the steps in Python, and call the cell in it.": """
