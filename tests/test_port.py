@@ -449,6 +449,10 @@ def test_a_program_of_what_is_there_leaves_nothing():
     [
         ("import torch\n", "model.py is not TensorFlow 1 code: it imports no tensorflow"),
         ("", "model.py is not TensorFlow 1 code"),
+        (
+            "import tensorflow as tf\n@tf.function\ndef f(x):\n    return tf.nn.relu(x)\n",
+            "model.py is not TensorFlow 1 code: it is TensorFlow 2's",
+        ),
         ("import tensorflow as tf\nx = = 1\n", "model.py does not parse: line 2"),
         (
             "import tensorflow as tf\nprint tf.__version__\n",

@@ -165,6 +165,11 @@ class Names:
         """Whether anything of TensorFlow is imported, anywhere in the file."""
         return any(path_of(module) is not None for module in self._modules)
 
+    def paths(self) -> set[str]:
+        """Where `torchscope.tf1` would have what the file calls by an attribute."""
+        found = (self.path(node) for node in self._scopes if isinstance(node, cst.Attribute))
+        return {path for path in found if path is not None}
+
     def is_read(self, node: cst.CSTNode) -> bool:
         """Whether an expression is read, and not assigned to or deleted."""
         return self._contexts.get(node) is ExpressionContext.LOAD
