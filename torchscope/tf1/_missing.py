@@ -139,11 +139,8 @@ ADVICE: dict[str, str] = {
     "tf.nn.dynamic_rnn with a BasicLSTMCell goes to torch's fused LSTM by itself.": """
         contrib.cudnn_rnn
     """,
-    "Take the cross entropy over all classes, which GPUs do fast enough for most vocabularies.": """
-        nn.all_candidate_sampler nn.compute_accidental_hits
-        nn.fixed_unigram_candidate_sampler nn.learned_unigram_candidate_sampler
-        nn.log_uniform_candidate_sampler nn.nce_loss nn.sampled_softmax_loss
-        nn.uniform_candidate_sampler
+    "tf.nn.sampled_softmax_loss and nce_loss draw their candidates themselves.": """
+        nn.all_candidate_sampler nn.compute_accidental_hits nn.learned_unigram_candidate_sampler
     """,
     "torch.nn.functional.ctc_loss has the loss; its blank is class 0, TensorFlow's the last.": """
         nn.collapse_repeated nn.ctc_beam_search_decoder nn.ctc_beam_search_decoder_v2

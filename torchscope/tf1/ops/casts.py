@@ -105,7 +105,10 @@ def to_complex64(x: Operand, name: str = "ToComplex64") -> Tensor:
 
 
 def identity(input: Operand, name: str | None = None) -> Tensor:
-    """The value as a tensor; a tensor as it is, not a copy."""
+    """The value as a tensor; a tensor as it is, not a copy.
+
+    Torch: nothing.
+    """
     return tensor(input, function="identity", argument="input")
 
 

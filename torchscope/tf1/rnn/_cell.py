@@ -214,7 +214,10 @@ def unroll(cell: Any, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[
 
 
 def assert_like_rnncell(cell_name: str, cell: Any) -> None:
-    """Raise a TypeError unless ``cell`` can be called and has the sizes and zeros of a cell."""
+    """Raise a TypeError unless ``cell`` can be called and has the sizes and zeros of a cell.
+
+    Torch: nothing.
+    """
     wanted = [a for a in ("output_size", "state_size", "zero_state") if not hasattr(cell, a)]
     if wanted or not callable(cell):
         lacking = " and ".join(wanted) or "__call__"

@@ -18,7 +18,10 @@ Activation = Callable[[Tensor], Tensor] | str | None
 
 
 class LSTMStateTuple(NamedTuple):
-    """The state of an LSTM cell: ``c``, what it keeps, and ``h``, what it puts out."""
+    """The state of an LSTM cell: ``c``, what it keeps, and ``h``, what it puts out.
+
+    Torch: the pair ``(h, c)`` of ``nn.LSTM``, the other way round.
+    """
 
     c: Any
     h: Any
