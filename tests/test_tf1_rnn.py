@@ -1,8 +1,10 @@
 """Cells and sequences beyond TensorFlow's records: fused LSTMs, users' cells, compiling, errors."""
 
 from contextlib import contextmanager
+from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
@@ -14,6 +16,7 @@ import torchscope.tf1 as tf
 
 BATCH, STEPS, DEPTH, UNITS = 4, 5, 3, 3
 LENGTHS = [STEPS, 0, 3, 1]
+CASES = np.load(Path(__file__).parent / "data" / "cases.npz")
 cells = tf.nn.rnn_cell
 
 
@@ -102,6 +105,30 @@ def assert_alike(one, other):
 def counting_lstm():
     with mock.patch.object(torch, "lstm", wraps=torch.lstm) as counted:
         yield counted
+
+
+# ---- TensorFlow's numbers -----------------------------------------------------------------------
+
+
+def test_three_sequences_have_tensorflows_values():
+    def model(x):
+        with tf.variable_scope("lm"):
+            stack = cells.MultiRNNCell(
+                [cells.BasicLSTMCell(4), cells.BasicLSTMCell(5, forget_bias=0.0)]
+            )
+            lm = tf.nn.dynamic_rnn(stack, x, [4, 2], dtype=tf.float32)
+        with tf.variable_scope("gru"):
+            gru = tf.nn.dynamic_rnn(cells.GRUCell(4), x, dtype=tf.float32)
+        with tf.variable_scope("peep"):
+            peep = cells.LSTMCell(4, use_peepholes=True, num_proj=3)
+            return lm, gru, tf.nn.dynamic_rnn(peep, x, dtype=tf.float32)
+
+    recorded = {name.partition("/")[2]: torch.tensor(value) for name, value in CASES.items()}
+    x = recorded["rnn/x"]
+    net = ts.ScopedModule(model).build(x)
+    net.load_state_dict({name: recorded[f"var/{name}"] for name in net})
+    names = ["lstm_out", "l0c", "l0h", "l1c", "l1h", "gru_out", "gru_state", "peep_out", "pc", "ph"]
+    assert_alike(flat(net(x)), [recorded[f"rnn/{name}"] for name in names])
 
 
 # ---- torch's LSTM ------------------------------------------------------------------------------
