@@ -62,10 +62,10 @@ PORT_FLOORS = [
 ]
 # Within torchscope.tf1: how arguments are read, then TensorFlow's namespaces.
 TF1_FLOORS = [
-    ["_missing", "_name_scopes", "_padding", "_rows", "_weights", "dtypes", "updates"],
+    ["_missing", "_name_scopes", "_padding", "_rows", "dtypes", "updates"],
     ["estimator", "initializers", "logging", "nest", "summary"],
     ["keras"],
-    ["_convert"],
+    ["_convert", "_weights"],
     ["_arguments"],
     ["ops"],
     ["clipping", "debugging", "linalg", "math", "random", "rnn", "sparse", "train"],

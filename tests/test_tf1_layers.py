@@ -88,7 +88,9 @@ def test_a_layer_is_built_on_meta(name):
     torch.testing.assert_close(dict(net), dict(built))
 
 
-@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"average_pooling3d"}))  # torch has no kernel
+@pytest.mark.parametrize(
+    "name", sorted(CALLS.keys() - {"average_pooling3d"})
+)  # torch has no kernel
 def test_a_layer_computes_in_bfloat16_after_the_net_was_moved(name):
     net, x = net_and_input(name)
     expected = net.build(x)(x)
@@ -134,6 +136,13 @@ def test_the_positions_are_tensorflows():
         )
         tf.layers.conv2d(torch.ones(IMAGE), 2, 3, 1, "same", "channels_last", 1, torch.relu, False)
     assert list(store) == ["fc/kernel", "fc/bias", "conv2d/kernel"]
+
+
+def test_an_initializer_may_be_named_as_for_keras(store):
+    tf.layers.dense(torch.ones(1, 200), 300, kernel_initializer="random_uniform", name="a")
+    tf.layers.dense(torch.ones(1, 2), 3, bias_initializer="ones", name="b")
+    assert 0.049 < store["a/kernel"].abs().max() < 0.05
+    assert store["b/bias"].tolist() == [1.0] * 3
 
 
 def test_a_layers_loss_is_there_after_the_pass_and_follows_the_variable():
@@ -492,6 +501,11 @@ REFUSED = [
     (lambda x: tf.layers.Dense(2, size=3), TypeError, r"Dense\(\): \['size'\]"),
     (lambda x: tf.layers.Layer(size=3), TypeError, "size"),
     (lambda x: tf.layers.Flatten()(x, training=True), TypeError, "training"),
+    (
+        lambda x: tf.layers.dense(x, 2, kernel_initializer="he"),
+        ValueError,
+        "'he' is no initializer",
+    ),
     (lambda x: tf.layers.dense(x, 2, "gelu"), AttributeError, "tf.nn.gelu is not in"),
 ]
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import torchscope as ts
+from torchscope.tf1.keras import initializers
 
 
 def weight(
@@ -28,13 +29,15 @@ def weight(
         shape: sizes.
         dtype: that of the layer's input. Halves get a variable of float32 (or what the store was
             moved to), converted: that is how torch trains in bfloat16.
-        initializer: None for the scope's.
+        initializer: as for ``get_variable``, or the name of one; None for the scope's.
         regularizer: of the layer; None for the scope's alone.
         constraint: None for the scope's.
         trainable: False for ``requires_grad=False``.
         collections: as for ``get_variable``.
         alone: whether the layer's regularizer takes the place of the scope's.
     """
+    if type(initializer) is str:
+        initializer = initializers.get(initializer)
     if regularizer is not None and not alone:
         scopes = ts.get_variable_scope().regularizer
         regularizer = regularizer if scopes is None else _Both(scopes, regularizer)

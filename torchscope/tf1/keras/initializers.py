@@ -39,6 +39,7 @@ __all__ = [
     "VarianceScaling",
     "Zeros",
     "constant",
+    "get",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
@@ -83,3 +84,25 @@ def RandomUniform(  # noqa: N802
     Torch: ``ts.random_uniform_initializer(-0.05, 0.05)``.
     """
     return random_uniform(minval, maxval, seed, dtype)
+
+
+_NAMED: dict[str, Any] = {
+    **{name: globals()[name] for name in __all__ if name != "get"},
+    **{"normal": RandomNormal, "random_normal": RandomNormal, "truncated_normal": TruncatedNormal},
+    **{"uniform": RandomUniform, "random_uniform": RandomUniform},
+}
+
+
+def get(identifier: Any) -> Any:
+    """The initializer of a name, such as ``"he_normal"``; anything else is given back.
+
+    Torch: ``getattr(torch.nn.init, name)``.
+
+    Raises:
+        ValueError: no initializer has that name.
+    """
+    if not isinstance(identifier, str):
+        return identifier
+    if identifier not in _NAMED:
+        raise ValueError(f"{identifier!r} is no initializer; these are: {', '.join(_NAMED)}.")
+    return _NAMED[identifier]()
