@@ -88,8 +88,11 @@ def RandomUniform(  # noqa: N802
 
 _NAMED: dict[str, Any] = {
     **{name: globals()[name] for name in __all__ if name != "get"},
-    **{"normal": RandomNormal, "random_normal": RandomNormal, "truncated_normal": TruncatedNormal},
-    **{"uniform": RandomUniform, "random_uniform": RandomUniform},
+    "normal": RandomNormal,
+    "random_normal": RandomNormal,
+    "truncated_normal": TruncatedNormal,
+    "uniform": RandomUniform,
+    "random_uniform": RandomUniform,
 }
 
 
