@@ -77,7 +77,7 @@ def layer_input(inputs: Operand, function: str, rank: int, *, at_least: bool = F
 
 def activated(y: Tensor, activation: Activation, activity_regularizer: Any) -> Tensor:
     """The result of a layer; its loss, a mean over the batch, goes into REGULARIZATION_LOSSES."""
-    if activation is not None:
+    if activation is not None and activation != "linear":  # Keras's name for none
         function: Any = getattr(nn, activation) if isinstance(activation, str) else activation
         y = function(y)
     if activity_regularizer is not None and (loss := activity_regularizer(y)) is not None:

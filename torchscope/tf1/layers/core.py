@@ -1,4 +1,4 @@
-"""Layers of no space: dense, flatten, dropout; knows no images."""
+"""dense, flatten and dropout: layers without an extent in space."""
 
 from typing import Any
 
