@@ -422,6 +422,8 @@ def test_what_an_operation_refuses_it_names(
         (np.arange(3)[::-1], torch.int64),
         ([np.ones(2), np.ones(2)], torch.float32),
         ([np.float64(1), 2], torch.float32),
+        ([np.ones(2, np.uint8)], torch.uint8),
+        ([[torch.ones(2)], [[1, 2]]], torch.float32),
         ([torch.ones(2, dtype=torch.float64), [1, 2]], torch.float64),
         (torch.Size([2, 3]), torch.int32),
     ],

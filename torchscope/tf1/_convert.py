@@ -20,6 +20,7 @@ A tensor that is one already costs a look at its type, so call these without ask
 """
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import Any, cast
 
 import torch
@@ -131,16 +132,14 @@ def operands(
         TypeError: two dtypes, a number that does not fit, or booleans.
         ValueError: shapes that do not broadcast.
     """
-    if not (type(x) in _TENSORS and type(y) in _TENSORS and x.dtype is y.dtype):
+    if type(x) in _TENSORS and type(y) in _TENSORS and x.dtype is y.dtype:
+        one = x
+    else:
         x, y = _fitted(x, y, function, names)
-        if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
-            one = x if isinstance(x, Tensor) else y
-            if one.dtype is torch.bool and not bools:
-                raise _not_numeric(function, names[0])
-            return x, y
-    if x.dtype is torch.bool and not bools:
+        one = x if isinstance(x, Tensor) else y
+    if one.dtype is torch.bool and not bools:
         raise _not_numeric(function, names[0])
-    if x.shape != y.shape:
+    if isinstance(x, Tensor) and isinstance(y, Tensor) and x.shape != y.shape:
         check_broadcast(x.shape, y.shape, function)
     return x, y
 
@@ -319,18 +318,20 @@ def _from_list(values: Sequence[Any], dtype: Any, device: Any, where: str) -> Te
     return made
 
 
-def _stacked(value: Any, dtype: torch.dtype, device: Any, where: str) -> Tensor:
-    if isinstance(value, Tensor):
-        if value.dtype is not dtype:
-            names = f"{name_of(dtype)} and {name_of(value.dtype)}"
+def _stacked(values: Sequence[Any], dtype: torch.dtype, device: Any, where: str) -> Tensor:
+    """A list with tensors or arrays in it, at any depth."""
+    parts: list[Tensor] = []
+    for value in values:
+        part = value if isinstance(value, Tensor) else _made(value, dtype, device, where)
+        if part.dtype is not dtype:
+            names = f"{name_of(dtype)} and {name_of(part.dtype)}"
             raise TypeError(f"{where} has {names} tensors in one list; tf.cast one of them.")
-        return value
-    if not isinstance(value, (list, tuple)):
-        return _made(value, dtype, device, where)
-    parts = [_stacked(part, dtype, device, where) for part in cast("list[Any]", value)]
-    if any(part.shape != parts[0].shape for part in parts):
-        raise ValueError(f"{where} is ragged: it has {[list(part.shape) for part in parts]}.")
-    return torch.stack(parts)
+        parts.append(part)
+    try:
+        return torch.stack(parts)
+    except RuntimeError:
+        shapes = [list(part.shape) for part in parts]
+        raise ValueError(f"{where} is ragged: it has shapes {shapes}.") from None
 
 
 def _leaves(values: Any) -> list[Any]:
@@ -360,10 +361,7 @@ def _check_number(leaf: Any, dtype: torch.dtype | None, where: str) -> None:
 def _dtype_of(leaves: Sequence[Any]) -> torch.dtype:
     """The dtype of numbers in a list, where numpy's dtypes shrink to 32 bits like Python's."""
     kinds = {_kind(leaf) for leaf in leaves}
-    for kind in (torch.complex128, torch.float32, torch.int64, torch.int32):
-        if kind in kinds:
-            return kind
-    return torch.bool if kinds else torch.float32
+    return reduce(torch.promote_types, kinds) if kinds else torch.float32
 
 
 def _kind(leaf: Any) -> torch.dtype:
