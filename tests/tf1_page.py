@@ -49,7 +49,8 @@ def namespaces() -> dict[str, ModuleType]:
 
 
 def _below(prefix: str, module: ModuleType) -> Iterator[tuple[str, ModuleType]]:
-    for name, value in vars(module).items():
+    for name in getattr(module, "__all__", vars(module)):
+        value = getattr(module, name)
         # A namespace, unlike other modules, explains the names that it lacks.
         if isinstance(value, ModuleType) and _missing.__name__ == _explainer(value):
             yield f"{prefix}.{name}", value
