@@ -27,6 +27,7 @@ import eager
 import many
 import peers
 import tf1
+import tf1_layers
 import torch
 from timing import FULL, QUICK, Measure, Settings, Spread
 
@@ -51,6 +52,7 @@ MEASURES: dict[str, Callable[[Settings], Measure | Iterable[Measure]]] = {
     "compiled": compiled.compiled,
     "compiled training": compiled.compiled_training,
     "tf1 plain": tf1.plain_operations,
+    "tf1 layers": tf1_layers.layers,
     "peers": peers.peers,
 }
 
