@@ -5,6 +5,7 @@ Reading a value makes a GPU wait; ``python -O`` does not switch them off.  In co
 of values becomes one on the device, and on the meta device, where there are none, nothing.
 """
 
+import operator
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -96,7 +97,7 @@ def verify_tensor_all_finite(t: Operand, msg: str, name: str | None = None) -> T
     return check_numerics(t, msg)
 
 
-def _comparing(function: str, sign: str, holds: Callable[[Tensor, Tensor], Tensor]) -> Any:
+def _comparing(function: str, sign: str, holds: Callable[[Any, Any], Any]) -> Any:
     """An assertion about two operands that broadcast."""
 
     def assertion(
@@ -107,7 +108,8 @@ def _comparing(function: str, sign: str, holds: Callable[[Tensor, Tensor], Tenso
         message: str | None = None,
         name: str | None = None,
     ) -> None:
-        x, y = tensor_operands(x, y, function, bools=True)
+        if not (type(x) is int and type(y) is int):  # as sizes are
+            x, y = tensor_operands(x, y, function, bools=True)
         what = f"{message or function}: x {sign} y does not hold"
         _check(holds(x, y), what, x=x, y=y, data=data)
 
@@ -119,12 +121,12 @@ def _comparing(function: str, sign: str, holds: Callable[[Tensor, Tensor], Tenso
     return assertion
 
 
-assert_equal = _comparing("assert_equal", "==", torch.eq)
-assert_none_equal = _comparing("assert_none_equal", "!=", torch.ne)
-assert_less = _comparing("assert_less", "<", torch.lt)
-assert_less_equal = _comparing("assert_less_equal", "<=", torch.le)
-assert_greater = _comparing("assert_greater", ">", torch.gt)
-assert_greater_equal = _comparing("assert_greater_equal", ">=", torch.ge)
+assert_equal = _comparing("assert_equal", "==", operator.eq)
+assert_none_equal = _comparing("assert_none_equal", "!=", operator.ne)
+assert_less = _comparing("assert_less", "<", operator.lt)
+assert_less_equal = _comparing("assert_less_equal", "<=", operator.le)
+assert_greater = _comparing("assert_greater", ">", operator.gt)
+assert_greater_equal = _comparing("assert_greater_equal", ">=", operator.ge)
 
 
 def _signed(function: str, sign: str, holds: Callable[[Tensor], Tensor]) -> Any:
@@ -299,13 +301,19 @@ _as_tensor = tensor  # Some functions here have an argument of that name.
 _assert_async: Any = torch._assert_async  # pyright: ignore[reportPrivateImportUsage]
 
 
-def _check(condition: Tensor, message: str, **shown: Any) -> None:
-    """ValueError, which shows some values, unless a boolean tensor is true throughout."""
-    if torch.compiler.is_compiling():
+def _check(condition: Tensor | bool, message: str, **shown: Any) -> None:
+    """ValueError, which shows some values, unless a bool or all of a boolean tensor is true."""
+    if isinstance(condition, Tensor) and torch.compiler.is_compiling():
         _assert_async(condition.all(), message)  # what Dynamo makes of Python's own assert
-    elif not condition.is_meta and not condition.all():
+    elif not _holds(condition):
         values = [f"{name} = {_shown(value)}" for name, value in shown.items() if value is not None]
         raise ValueError(": ".join(filter(None, [message, "; ".join(values)])))
+
+
+def _holds(condition: Tensor | bool) -> bool:
+    if isinstance(condition, bool):
+        return condition
+    return condition.is_meta or bool(condition.all())
 
 
 def _shown(value: Any) -> str:

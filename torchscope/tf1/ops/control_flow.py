@@ -316,7 +316,9 @@ def _scalar(pred: Any, function: str) -> Tensor:
 
 def _tensors(structure: Any) -> Any:
     """Its numbers as tensors; None, which an operation without a result gives, stays."""
-    return nest.map_structure(_tensor, structure)
+    return (
+        nest.map_structure(_tensor, structure) if nest.is_nested(structure) else _tensor(structure)
+    )
 
 
 def _tensor(value: Any) -> Any:

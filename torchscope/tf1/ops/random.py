@@ -120,9 +120,10 @@ def random_uniform(
     """
     size, dtype = _sizes(shape, "random_uniform"), as_dtype(dtype)
     if dtype.is_floating_point:
-        low = tensor(minval, dtype, function="random_uniform", argument="minval")
-        high = tensor(1 if maxval is None else maxval, dtype, function="random_uniform")
-        return torch.rand(size, dtype=dtype, device=low.device) * (high - low) + low
+        values = torch.rand(size, dtype=dtype)
+        low = _of(minval, values, "random_uniform", "minval")
+        high = 1 if maxval is None else _of(maxval, values, "random_uniform", "maxval")
+        return _scaled(values, low, high - low, "random_uniform")
     if dtype not in (torch.int32, torch.int64):
         raise ValueError(f"random_uniform(): dtype={name_of(dtype)}; give a float, int32 or int64.")
     if maxval is None:
@@ -276,7 +277,11 @@ def _float(dtype: Any, function: str) -> torch.dtype:
 
 
 def _scaled(values: Tensor, mean: Operand, stddev: Operand, function: str) -> Tensor:
-    return values * _of(stddev, values, function, "stddev") + _of(mean, values, function, "mean")
+    stddev = _of(stddev, values, function, "stddev")
+    mean = _of(mean, values, function, "mean")
+    if isinstance(stddev, Tensor) or stddev != 1:
+        values = values * stddev
+    return values + mean if isinstance(mean, Tensor) or mean != 0 else values
 
 
 def _of(value: Operand, like: Tensor, function: str, argument: str) -> Any:
