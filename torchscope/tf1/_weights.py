@@ -41,9 +41,18 @@ def weight(
     if regularizer is not None and not alone:
         scopes = ts.get_variable_scope().regularizer
         regularizer = regularizer if scopes is None else _Both(scopes, regularizer)
+    if dtype is torch.float32:  # Nearly always; written out, it takes less time.
+        return ts.get_variable(
+            name,
+            shape,
+            dtype,
+            initializer,
+            regularizer,
+            trainable,
+            collections,
+            constraint=constraint,
+        )
     settings = initializer, regularizer, trainable, collections
-    if dtype is torch.float32:
-        return ts.get_variable(name, shape, dtype, *settings, constraint=constraint)
     return _converted(ts.get_variable, name, shape, dtype, *settings, constraint=constraint)
 
 
