@@ -15,7 +15,7 @@ PACKAGE = Path(torchscope.__file__).parent
 FLOORS = [
     ["_dynamo", "_errors"],
     ["_names", "_opened", "_locks", "_origin", "_sharded", "_optim", "initializers"],
-    ["_arguments", "_assign", "_pass", "_pending", "regularizers"],
+    ["_arguments", "_assign", "_pass", "_pending", "_stream", "regularizers"],
     ["_build", "_declaration", "_unbuilt"],
     ["_initial", "_table"],
     ["_loading", "_walk"],

@@ -71,15 +71,17 @@ def is_by(by: Any, opening: Any) -> bool:
 
 
 def lost(by: Any) -> None:
-    """Leave a scope whose `with` is gone: an interrupt came just before it could leave it.
+    """Leave scopes whose `with` is gone: an interrupt came just before it could leave them.
 
-    Called when the object that opened the scope dies while the scope is open.
+    Called when an object that opened a scope dies while the scope is open.
     """
     for run in (*here.passes, here.endless):
-        for depth, open_ in enumerate(() if run is None else run.stack):
-            if open_[1] is by:
-                cast("Pass", run).unwind(depth)
-                return
+        while run is not None and len(run.stack) > run.begun and _is_gone(run.stack[-1][1]):
+            run.unwind(len(run.stack) - 1)
+
+
+def _is_gone(by: Any) -> bool:
+    return isinstance(by, ref) and by() is None
 
 
 class Pass:
