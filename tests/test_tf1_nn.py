@@ -262,10 +262,11 @@ def test_a_function_runs(name: str, x: Tensor, store: ts.VariableStore):
     assert tensors({**CALLS, **OTHERS}[name](x))
 
 
+@pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("name", CALLS)
-def test_a_function_compiles_into_one_graph(name: str, x: Tensor):
+def test_a_function_compiles_into_one_graph(name: str, dynamic: bool, x: Tensor):
     torch._dynamo.reset()
-    compiled = torch.compile(CALLS[name], fullgraph=True, backend="eager")
+    compiled = torch.compile(CALLS[name], fullgraph=True, backend="eager", dynamic=dynamic)
     torch.testing.assert_close(compiled(x), CALLS[name](x), rtol=0, atol=0)
 
 

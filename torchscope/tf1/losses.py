@@ -410,7 +410,7 @@ def _weights(weights: Operand, losses: Tensor, function: str) -> Tensor:
     found = cast(tensor(weights, device=losses.device, argument="weights"), torch.float32)
     if found.ndim and (
         found.ndim != losses.ndim
-        or any(w not in (1, size) for w, size in zip(found.shape, losses.shape, strict=True))
+        or any(w != 1 and w != size for w, size in zip(found.shape, losses.shape, strict=True))
     ):
         raise ValueError(
             f"{function}(): weights {list(found.shape)} for losses {list(losses.shape)}; give a"
