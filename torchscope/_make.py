@@ -7,6 +7,7 @@ the value against what was asked for. The value is the one that was loaded for t
 the initializer's.
 """
 
+import functools
 import sys
 from collections.abc import Callable
 from copy import copy
@@ -246,9 +247,15 @@ def warn_of_late(table: VariableTable, what: str, name: str, origin: Origin) -> 
 
 
 def make_module(
-    table: VariableTable, full_name: str, factory: Callable[[], nn.Module]
+    table: VariableTable,
+    full_name: str,
+    factory: Callable[..., nn.Module],
+    args: Any = (),
+    kwargs: Any = None,
 ) -> nn.Module:
     """Make the module ``full_name``, and give it what was loaded for it."""
+    if args or kwargs:
+        factory = functools.partial(factory, *args, **kwargs)
     if is_inferring():
         with torch.inference_mode(False):
             return make_module(table, full_name, factory)
