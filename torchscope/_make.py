@@ -76,14 +76,12 @@ def make_variable(table: VariableTable, request: Request) -> torch.Tensor:
     if loaded is not None:
         value = pending.values[loaded]
         dtype = _loaded_as(table, request, value, origin)
-        if pending.assign:
-            value = value.detach()
-        else:
-            value = _placed(table, value, request.device, dtype)
     else:
         value = first_value(request, table._seed)
         dtype = value.dtype
-        value = _placed(table, value, request.device, dtype)
+    # With load_state_dict(assign=True) it is kept as it is, where it is.
+    as_loaded = loaded is not None and pending.assign
+    value = value.detach() if as_loaded else _placed(table, value, request.device, dtype)
     warn_of_late(table, "Variable", request.name, origin)
     declaration = declared(request, key, tuple(value.shape), dtype, origin)
     variable = table._register(declaration, value)

@@ -27,11 +27,11 @@ R = TypeVar("R")
 
 # ---- the function that runs ------------------------------------------------------------------
 #
-# torch asks a module for `forward`, and two of its tools look at what they get: torch.export goes by
-# the names of the arguments, and Dynamo counts compilations by code object and gives up after a few,
-# so models of different functions must not share one, while equal blocks of one function should.
-# So `forward` is looked up by the function, at the call. It is kept on no instance: a bound method
-# there would be a reference cycle, and a shallow copy would run the original.
+# torch asks a module for `forward`, and two of its tools look at what they get: torch.export goes
+# by the names of the arguments, and Dynamo counts compilations by code object and gives up after a
+# few, so models of different functions must not share one, while equal blocks of one function
+# should. So `forward` is looked up by the function, at the call. It is kept on no instance: a bound
+# method there would be a reference cycle, and a shallow copy would run the original.
 
 
 def _forward(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -4,9 +4,9 @@ In: `variable_scope(...)` and `with`. Out: while the block runs, the innermost s
 thread's pass. A scope is a plain value: it knows neither a store nor whether it is open. All that
 leaving it takes lies in the pass's stack (`_pass`), and default names are counted in `_opened`.
 
-What `variable_scope(...)` returns, an `Opening`, is not the scope that it opens: `with scope:` would
-read well and open a scope with *its* settings wherever it stands, which is rarely what was meant.
-So `VariableScope` is no context manager, and `with variable_scope(scope):` says it.
+What `variable_scope(...)` returns, an `Opening`, is not the scope that it opens: `with scope:`
+would read well and open a scope with *its* settings wherever it stands, which is rarely what was
+meant. So a `VariableScope` is not a context manager, and `with variable_scope(scope):` says it.
 """
 
 import functools
@@ -290,7 +290,7 @@ class Opening:
             run.task = running_task()
         target, mode = self._target, self._asked
         default_name, defaults, constraint = self._special or _NOTHING_SPECIAL
-        # By its number, with a reference to tell whose that is: `lost` waits for the opening to die.
+        # By its number, with a reference that tells whose it is: `lost` waits for it to die.
         key = self if run.traced else id(self)
         settled_before = run.settled.get(key)
         if settled_before is not None and is_by(settled_before[0], self):
