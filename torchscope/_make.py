@@ -127,7 +127,8 @@ class _Raised:
         self.regularizer, self.begun = regularizer, ref(run)
 
     def __call__(self, variable: torch.Tensor) -> Any:
-        return None if self.begun() in here.passes else self.regularizer(variable)
+        here_now = self.begun() in (*here.passes, here.endless)
+        return None if here_now else self.regularizer(variable)
 
     def __reduce__(self) -> Any:
         return copy, (self.regularizer,)

@@ -12,12 +12,12 @@ from torch.compiler import is_dynamo_compiling
 from typing_extensions import ParamSpec, Self
 
 from ._build import build
+from ._built import built_as
 from ._dynamo import only_inlined
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._origin import Origin, warn
 from ._pass import Pass, here
 from ._store import VariableStore, first_pass
-from ._table import built_as
 from ._unbuilt import Unbuilt
 from ._walk import variables
 

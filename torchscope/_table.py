@@ -8,11 +8,9 @@ would go stale in silence.
 """
 
 import difflib
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, NoReturn, cast
-from weakref import WeakValueDictionary
 
 import torch
 from torch import nn
@@ -20,8 +18,8 @@ from torch.compiler import is_dynamo_compiling
 from typing_extensions import Self
 
 from . import _names
+from ._built import AsBuilt, Built
 from ._declaration import Declaration, Spec, is_value, spec_of
-from ._dynamo import constant
 from ._errors import NotBuiltError, ScopeError, VariableMissingError, VariableNameError
 from ._locks import Lock
 from ._origin import Origin
@@ -395,52 +393,3 @@ def _is_watched(kind: type[nn.Module]) -> bool:
         or _torch._global_parameter_registration_hooks
         or _torch._global_buffer_registration_hooks
     )
-
-
-# ---- what compiled code watches --------------------------------------------------------------
-#
-# Dynamo checks, at each call of compiled code, every value that it read while tracing. It would
-# read the spec of every variable. So for a store that was built it reads one string, the digest of
-# all names and specs, and takes what follows from that for a constant: `as_built`. Blocks that are
-# alike have the same digest, so what is compiled for one serves all.
-
-
-class Built:
-    """What a store held when it was built; one object for all stores that were built alike."""
-
-    def __init__(self, digest: str, specs: dict[str, Spec]) -> None:
-        self.digest, self.specs = digest, specs
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Built":
-        return self
-
-    def __reduce__(self) -> Any:
-        return built_as, (self.specs,)
-
-
-_alike: WeakValueDictionary[str, Built] = WeakValueDictionary()
-
-
-def built_as(specs: dict[str, Spec]) -> Built:
-    """The one object for stores that hold ``specs``, to which nothing is added from now on."""
-    lines = "".join(f"{name} {spec}\n" for name, spec in specs.items())
-    key = hashlib.blake2b(lines.encode()).hexdigest()
-    return _alike.setdefault(key, Built(key, specs))
-
-
-@constant
-def as_built(digest: str, full_name: str) -> Spec | None:
-    """The spec of a variable in the stores that were built alike."""
-    built = _alike.get(digest)
-    return None if built is None else built.specs.get(full_name)
-
-
-class AsBuilt:
-    """What a pass that is traced looks specs up in: as a mapping from full names to them."""
-
-    def __init__(self, digest: str) -> None:
-        self.digest = digest
-
-    def get(self, full_name: str) -> Spec | None:
-        """The spec, None for what was made later."""
-        return as_built(self.digest, full_name)

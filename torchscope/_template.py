@@ -16,8 +16,9 @@ from ._collections import get_collection
 from ._default import current_pass
 from ._errors import ScopeError
 from ._getter import CustomGetter
+from ._opening import get_variable_scope, variable_scope
 from ._pass import Pass
-from ._scope import Defaults, VariableScope, get_variable_scope, scope_at, variable_scope
+from ._scope import Defaults, VariableScope, scope_at
 from ._table import VariableTable
 
 P = ParamSpec("P")

@@ -18,9 +18,10 @@ from ._declaration import Request
 from ._default import current_pass
 from ._getter import CustomGetter
 from ._names import escape
+from ._opening import innermost
 from ._pass import graph_task, here
 from ._reuse import Reuse, find_or_make_module
-from ._scope import Defaults, innermost, scope_at
+from ._scope import Defaults, scope_at
 from .regularizers import Regularizer
 
 M = TypeVar("M", bound=nn.Module)
