@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 import torchscope as ts
 import torchscope.tf1 as tf
+from torchscope.tf1.rnn import _fused
 
 BATCH, STEPS, DEPTH, UNITS = 4, 5, 3, 3
 LENGTHS = [STEPS, 0, 3, 1]
@@ -169,6 +170,15 @@ def test_second_derivatives_go_through_the_fused_lstm(lengths):
         for kind in (cells.BasicLSTMCell, Looping)
     ]
     assert_alike(*map(penalty, nets))
+
+
+def test_cudnn_is_given_parameters_in_one_piece_of_memory():
+    apart = _fused.weights(torch.randn(7, 16), torch.randn(16), 3, 1.0)
+    together = _fused.in_one_piece(apart)
+    assert_alike(together, apart)
+    places = [p.storage_offset() for p in together]
+    assert places == [0, 48, 112, 128]
+    assert len({p.untyped_storage().data_ptr() for p in together}) == 1
 
 
 def test_a_length_of_zero_gives_the_first_state_back_and_a_longer_one_all_steps():

@@ -7,6 +7,7 @@ the value against what was asked for. The value is the one that was loaded for t
 the initializer's.
 """
 
+import functools
 import sys
 from collections.abc import Callable
 from copy import copy
@@ -75,14 +76,12 @@ def make_variable(table: VariableTable, request: Request) -> torch.Tensor:
     if loaded is not None:
         value = pending.values[loaded]
         dtype = _loaded_as(table, request, value, origin)
-        if pending.assign:
-            value = value.detach()
-        else:
-            value = _placed(table, value, request.device, dtype)
     else:
         value = first_value(request, table._seed)
         dtype = value.dtype
-        value = _placed(table, value, request.device, dtype)
+    # With load_state_dict(assign=True) it is kept as it is, where it is.
+    as_loaded = loaded is not None and pending.assign
+    value = value.detach() if as_loaded else _placed(table, value, request.device, dtype)
     warn_of_late(table, "Variable", request.name, origin)
     declaration = declared(request, key, tuple(value.shape), dtype, origin)
     variable = table._register(declaration, value)
@@ -246,9 +245,15 @@ def warn_of_late(table: VariableTable, what: str, name: str, origin: Origin) -> 
 
 
 def make_module(
-    table: VariableTable, full_name: str, factory: Callable[[], nn.Module]
+    table: VariableTable,
+    full_name: str,
+    factory: Callable[..., nn.Module],
+    args: Any = (),
+    kwargs: Any = None,
 ) -> nn.Module:
     """Make the module ``full_name``, and give it what was loaded for it."""
+    if args or kwargs:
+        factory = functools.partial(factory, *args, **kwargs)
     if is_inferring():
         with torch.inference_mode(False):
             return make_module(table, full_name, factory)

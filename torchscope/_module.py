@@ -7,12 +7,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-import torch
 from torch import nn
 from torch.compiler import is_dynamo_compiling
 from typing_extensions import ParamSpec, Self
 
-from ._build import computing_nothing_on_meta, no_gradients_left, put_back
+from ._build import build
 from ._dynamo import only_inlined
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._origin import Origin, warn
@@ -28,11 +27,11 @@ R = TypeVar("R")
 
 # ---- the function that runs ------------------------------------------------------------------
 #
-# torch asks a module for `forward`, and two of its tools look at what they get: torch.export goes by
-# the names of the arguments, and Dynamo counts compilations by code object and gives up after a few,
-# so models of different functions must not share one, while equal blocks of one function should.
-# So `forward` is looked up by the function, at the call. It is kept on no instance: a bound method
-# there would be a reference cycle, and a shallow copy would run the original.
+# torch asks a module for `forward`, and two of its tools look at what they get: torch.export goes
+# by the names of the arguments, and Dynamo counts compilations by code object and gives up after a
+# few, so models of different functions must not share one, while equal blocks of one function
+# should. So `forward` is looked up by the function, at the call. It is kept on no instance: a bound
+# method there would be a reference cycle, and a shallow copy would run the original.
 
 
 def _forward(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -147,7 +146,9 @@ class ScopedModule(VariableStore, Generic[P, R]):
 
     _grows = False
 
-    def build(self, *args: P.args, **kwargs: P.kwargs) -> Self:
+    def build(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, *args: P.args, **kwargs: P.kwargs
+    ) -> Self:
         """Make the variables now, by running the function once on example inputs.
 
         No gradient is kept; torch's random streams, buffers and variables that are not trained are
@@ -161,16 +162,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
         Returns:
             The module itself.
         """
-        with put_back(self), computing_nothing_on_meta(args, kwargs):
-            try:
-                with torch.no_grad():
-                    first_pass(self, self.fn, args, kwargs)
-            except RuntimeError as error:
-                if "does not require grad" not in str(error):
-                    raise
-                # It takes gradients itself, for a penalty perhaps.
-                with torch.enable_grad(), no_gradients_left(self, (args, kwargs)):
-                    first_pass(self, self.fn, args, kwargs)
+        build(self, lambda: first_pass(self, self.fn, args, kwargs), (args, kwargs))
         return self
 
     def _replicate_for_data_parallel(self) -> Self:

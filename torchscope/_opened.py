@@ -7,10 +7,10 @@ Leaving a scope that was opened by its name zeroes the counts below it; leaving 
 as an object puts the whole table back as it stood at entering.
 
 Copying and searching the table, as TensorFlow does, would take time in proportion to all names at
-each scope. But a name opened inside a scope nearly always lies below it, and a dict keeps the order:
-so what a scope has added is what comes after the length at its entering, and is popped off. Only
-when a name was opened elsewhere than directly below the current scope (`variable_scope("a/b")`, or
-an object of another place) the table is searched or copied: then it is `scattered`.
+each scope. But a name opened inside a scope nearly always lies below it, and a dict keeps the
+order: so what a scope has added is what comes after the length at its entering, and is popped off.
+Only when a name was opened elsewhere than directly below the current scope (`variable_scope("a/b")`
+or an object of another place) the table is searched or copied: then it is `scattered`.
 """
 
 from typing import TypeAlias

@@ -1,4 +1,4 @@
-"""Where in the user's code something was first made, and warnings from there; knows nothing else."""
+"""Where in the user's code something was first made, and warnings from there; nothing else."""
 
 import functools
 import sys

@@ -110,11 +110,17 @@ def find_or_make(run: Pass, request: Request, reuse: Reuse) -> torch.Tensor:
 
 
 def find_or_make_module(
-    run: Pass, full_name: str, factory: Callable[[], nn.Module], reuse: Reuse
+    run: Pass,
+    full_name: str,
+    factory: Callable[..., nn.Module],
+    args: Any,
+    kwargs: Any,
+    reuse: Reuse,
 ) -> nn.Module:
     """The module ``full_name``, by the same table."""
     table: VariableTable = run.store
-    made = _made(run, full_name, reuse, table._made_modules, make_module, full_name, factory)
+    asked = full_name, factory, args, kwargs
+    made = _made(run, full_name, reuse, table._made_modules, make_module, *asked)
     if made is not None:
         return made
     _meet(run, full_name)

@@ -4,9 +4,9 @@ In: `variable_scope(...)` and `with`. Out: while the block runs, the innermost s
 thread's pass. A scope is a plain value: it knows neither a store nor whether it is open. All that
 leaving it takes lies in the pass's stack (`_pass`), and default names are counted in `_opened`.
 
-What `variable_scope(...)` returns, an `Opening`, is not the scope that it opens: `with scope:` would
-read well and open a scope with *its* settings wherever it stands, which is rarely what was meant.
-So `VariableScope` is no context manager, and `with variable_scope(scope):` says it.
+What `variable_scope(...)` returns, an `Opening`, is not the scope that it opens: `with scope:`
+would read well and open a scope with *its* settings wherever it stands, which is rarely what was
+meant. So a `VariableScope` is not a context manager, and `with variable_scope(scope):` says it.
 """
 
 import functools
@@ -285,12 +285,12 @@ class Opening:
         stack = run.stack
         outer = stack[-1][0] if stack else innermost(run)
         task = run.task
-        if in_event_loop():
+        if not run.traced and in_event_loop():
             run.check_task(str(self._target))
             run.task = running_task()
         target, mode = self._target, self._asked
         default_name, defaults, constraint = self._special or _NOTHING_SPECIAL
-        # By its number, with a reference to tell whose that is: `lost` waits for the opening to die.
+        # By its number, with a reference that tells whose it is: `lost` waits for it to die.
         key = self if run.traced else id(self)
         settled_before = run.settled.get(key)
         if settled_before is not None and is_by(settled_before[0], self):
@@ -349,8 +349,12 @@ class Opening:
             )
 
     def __repr__(self) -> str:
-        target = self._target.name if isinstance(self._target, VariableScope) else self._target
-        return f"variable_scope({target!r})"
+        default_name, defaults, constraint = self._special or _NOTHING_SPECIAL
+        named = {} if defaults is None else dict(vars(defaults), plain=None)
+        named |= {"reuse": self._asked.plain or None, "constraint": constraint}
+        shown = [repr(self._target), *([] if default_name is None else [repr(default_name)])]
+        shown += [f"{name}={value!r}" for name, value in named.items() if value is not None]
+        return f"variable_scope({', '.join(shown)})"
 
 
 def _unused_name(run: Pass, outer: VariableScope, default_name: Any, mode: Reuse) -> str:

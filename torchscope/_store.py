@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from typing_extensions import ParamSpec, Self
 
 from ._arguments import GraphKeys
+from ._build import build
 from ._dynamo import never_compiled, uncompiled
 from ._errors import ScopeOrderError, VariableMissingError
 from ._initial import first_value
@@ -102,6 +103,25 @@ class VariableStore(VariableTable):
             left = passes[depth:]
             del passes[depth:]
         return run.whole(result, left)
+
+    def build(self, fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Self:
+        """Make the variables of ``fn`` now, by running it once on example inputs.
+
+        For a store with several functions: ``store.build(encode, x).build(decode, z)``. No gradient
+        is kept; torch's random streams, variables and buffers are put back as they were, or as they
+        were made. Inputs on the meta device do: then nothing is computed, and the variables have
+        their values all the same.
+
+        Args:
+            fn: what the store will be called with.
+            args: what ``fn`` will be called with, or anything of those shapes and dtypes.
+            kwargs: likewise.
+
+        Returns:
+            The store itself.
+        """
+        build(self, lambda: first_pass(self, fn, args, kwargs), (args, kwargs))
+        return self
 
     def __enter__(self) -> Self:
         run = entered(self)
@@ -244,8 +264,10 @@ class VariableStore(VariableTable):
                         variable = table._writable(made)
                         variable.copy_(made.constraint(variable))
 
-    def reset_parameters(self) -> None:
+    def reset_parameters(self) -> Self:
         """Give each variable its initial value again, in place: the value of a first build.
+
+        Returns the store itself.
 
         For variables made on the meta device this is how they get their values, after
         ``store.to_empty(device=...)``. What was loaded instead of initialized is reset as well.
@@ -260,6 +282,7 @@ class VariableStore(VariableTable):
         with torch.no_grad():
             for variable, value in values:
                 variable.copy_(like(variable, value))  # No more than this rank's part.
+        return self
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from torch import get_default_dtype, nn
+from typing_extensions import ParamSpec
 
 from ._arguments import Constraint, DTypeLike, GraphKeys, ShapeLike, members_of
 from ._declaration import Request
@@ -23,6 +24,7 @@ from ._scope import Defaults, innermost, scope_at
 from .regularizers import Regularizer
 
 M = TypeVar("M", bound=nn.Module)
+P = ParamSpec("P")
 _NO = Reuse.NO  # To read a member off the class takes longer than the test it is read for.
 
 
@@ -115,7 +117,7 @@ def get_variable(
                     else asked is declared
                 )
                 and not (scope.mode is _NO and full_name in run.met)
-                and run.graph_task == graph_task()
+                and (run.traced or run.graph_task == graph_task())
                 and run.task is None
             ):
                 run.met[full_name] = None
@@ -152,8 +154,15 @@ def get_local_variable(
     regularizer: Regularizer | None = None,
     trainable: bool | None = None,
     collections: Any = None,
-    *others: Any,
-    **named: Any,
+    caching_device: Any = None,
+    partitioner: Any = None,
+    validate_shape: Any = True,
+    use_resource: Any = None,
+    custom_getter: CustomGetter | None = None,
+    constraint: Constraint | None = None,
+    synchronization: Any = None,
+    aggregation: Any = None,
+    device: Any = None,
 ) -> Any:
     """As :func:`get_variable`, for a variable that no state dict keeps: a non-persistent buffer.
 
@@ -166,9 +175,23 @@ def get_local_variable(
     (['count'], OrderedDict())
     """
     given = () if collections is None else members_of(name, collections)
-    members = [*given, GraphKeys.LOCAL_VARIABLES]
     return get_variable(
-        *(name, shape, dtype, initializer, regularizer, False, members), *others, **named
+        name,
+        shape,
+        dtype,
+        initializer,
+        regularizer,
+        trainable=False,
+        collections=[*given, GraphKeys.LOCAL_VARIABLES],
+        caching_device=caching_device,
+        partitioner=partitioner,
+        validate_shape=validate_shape,
+        use_resource=use_resource,
+        custom_getter=custom_getter,
+        constraint=constraint,
+        synchronization=synchronization,
+        aggregation=aggregation,
+        device=device,
     )
 
 
@@ -230,21 +253,25 @@ def get_buffer(
     return own.ask(run, request, None, custom_getter, {})
 
 
-def get_module(name: str, factory: Callable[[], M]) -> M:
+def get_module(name: str, factory: Callable[P, M], *args: P.args, **kwargs: P.kwargs) -> M:
     """Return the ``nn.Module`` ``name`` of the current scope, making it if that is allowed.
 
     Reuse holds for it as for a variable; its parameters train and are saved with the store.
 
     >>> import torch, torchscope as ts
     >>> with ts.VariableStore() as store, ts.variable_scope("head", reuse=ts.AUTO_REUSE):
-    ...     dense = ts.get_module("dense", lambda: torch.nn.Linear(3, 4))
+    ...     dense = ts.get_module("dense", torch.nn.Linear, 3, 4)
     >>> list(store.state_dict())
     ['head/dense.weight', 'head/dense.bias']
 
     Args:
         name: name within the scope.
-        factory: called without arguments where the module is to be made; its random numbers are
-            drawn as for variables, from the store's seed and the name.
+        factory: a class or another function that makes the module. It is called where the module
+            is to be made; its random numbers are drawn as for variables, from the store's seed
+            and the name.
+        args: what it is called with.
+        kwargs: likewise; a factory that has an argument ``name`` itself takes a
+            ``functools.partial``.
 
     Raises:
         VariableExistsError: met in this pass already, and the scope does not reuse; or variables
@@ -254,4 +281,20 @@ def get_module(name: str, factory: Callable[[], M]) -> M:
     """
     run = current_pass()
     scope = innermost(run)
-    return cast("M", find_or_make_module(run, scope.full_name(name), factory, scope.mode))
+    made = find_or_make_module(run, scope.full_name(name), factory, args, kwargs, scope.mode)
+    return cast("M", made)
+
+
+def is_training() -> bool:
+    """Whether the module whose pass this is was left in training mode: its ``training`` flag.
+
+    Of nested modules it is the innermost that runs. So dropout obeys ``net.eval()``:
+
+    >>> import torch, torchscope as ts
+    >>> def model(x):
+    ...     return torch.nn.functional.dropout(x, 0.5, training=ts.is_training())
+    >>> net = ts.ScopedModule(model).eval()
+    >>> net(torch.ones(3))
+    tensor([1., 1., 1.])
+    """
+    return bool(current_pass().store.training)

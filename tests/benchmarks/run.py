@@ -28,6 +28,7 @@ import many
 import peers
 import tf1
 import tf1_layers
+import tf1_training
 import torch
 from timing import FULL, QUICK, Measure, Settings, Spread
 
@@ -53,6 +54,8 @@ MEASURES: dict[str, Callable[[Settings], Measure | Iterable[Measure]]] = {
     "compiled training": compiled.compiled_training,
     "tf1 plain": tf1.plain_operations,
     "tf1 layers": tf1_layers.layers,
+    "tf1 sequences": tf1_training.sequences,
+    "tf1 optimizers": tf1_training.optimizers,
     "peers": peers.peers,
 }
 
@@ -187,8 +190,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only see that it runs")
     parser.add_argument("--large", action="store_true", help="the life of a million variables")
     parser.add_argument("--memory-of", choices=many.MAKERS, help=argparse.SUPPRESS)
+    parser.add_argument("--first-call-of", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.first_call_of:
+        name, count = args.first_call_of
+        compiled.print_first_call_of(name, int(count))
+        return
     if args.memory_of:
         many.print_memory_of(args.memory_of)
         return

@@ -173,7 +173,7 @@ class RuleOptimizer(Optimizer, torch.optim.Optimizer):
 
     def _slots_of(self, group: Group, variables: list[Tensor]) -> Slots:
         first = self._first_values(group)
-        for variable in variables:
+        for variable in variables if first else ():
             if not self.state[variable]:
                 made = {slot: torch.full_like(variable, value) for slot, value in first.items()}
                 self.state[variable] = made
