@@ -14,7 +14,7 @@ PACKAGE = Path(torchscope.__file__).parent
 # The floors, from the bottom: a file imports only from floors below its own.
 FLOORS = [
     ["_dynamo", "_errors"],
-    ["_names", "_opened", "_locks", "_origin", "_sharded", "_optim", "initializers"],
+    ["_growing", "_names", "_opened", "_locks", "_origin", "_sharded", "_optim", "initializers"],
     ["_arguments", "_assign", "_pass", "_pending", "_stream", "regularizers"],
     ["_build", "_declaration", "_unbuilt"],
     ["_built", "_initial"],

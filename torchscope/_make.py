@@ -281,7 +281,11 @@ def make_module(
         table.add_module(key, module)
         module = cast("nn.Module", table._modules[key])  # Hooks may have replaced it.
     # No call between these, as in `_table._register`.
-    table._modules[key] = module
+    own = table.__dict__
+    if own["_modules"].__class__ is dict:
+        own["_modules"] = {**own["_modules"], key: module}
+    else:
+        own["_modules"][key] = module
     table._made_modules[full_name] = made
     table._pending.values = left
     if here.kept is not None:

@@ -181,7 +181,6 @@ class ScopedModule(VariableStore, Generic[P, R]):
         self._settle_pending()
         built = built_as(dict(self._specs))
         with self._lock.held:  # Another thread may be adding to them.
-            self.__dict__["_parameters"] = dict(self._parameters)
             if len(self._specs) == len(built.specs):
                 self._built_as, self._specs = built, built.specs  # One table for all alike.
         super()._pass_ended()

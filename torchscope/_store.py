@@ -146,7 +146,9 @@ class VariableStore(VariableTable):
 
     def _pass_ended(self) -> None:
         """Called when a pass has ended without an exception."""
-        self._built = True
+        if not self._built:
+            self._close()
+            self._built = True
 
     # ---- lists -----------------------------------------------------------------------------
 

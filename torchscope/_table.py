@@ -21,13 +21,15 @@ from . import _names
 from ._built import AsBuilt, Built
 from ._declaration import Declaration, Spec, is_value, spec_of
 from ._errors import NotBuiltError, ScopeError, VariableMissingError, VariableNameError
+from ._growing import Growing
 from ._locks import Lock
 from ._origin import Origin
 from ._pending import Pending, strictness
 
 _SHOWN = 20  # lines of a store's repr
 _EXTRA = "_extra_state"
-_TORCH_TABLES = "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"
+_TORCH_TABLES = "_parameters", "_buffers", "_modules"
+_COPIED = (*_TORCH_TABLES, "_non_persistent_buffers_set")
 
 
 class VariableTable(nn.ParameterDict):
@@ -38,6 +40,8 @@ class VariableTable(nn.ParameterDict):
 
     def __init__(self) -> None:
         super().__init__()
+        for table in _TORCH_TABLES:
+            self.__dict__[table] = Growing(self.__dict__[table])
         # The same names, in the order of making; written together, by `_register` and `_forget`.
         self._declarations: dict[str, Declaration] = {}  # read as `_declared`
         self._specs: dict[str, Spec] = {}
@@ -69,7 +73,7 @@ class VariableTable(nn.ParameterDict):
             if self._owner == id(self):  # Another thread was first.
                 return
             own = self.__dict__
-            for table in ("_declarations", "_specs", "_pending", "_made_modules", *_TORCH_TABLES):
+            for table in ("_declarations", "_specs", "_pending", "_made_modules", *_COPIED):
                 own[table] = own[table].copy()
             for name, made in list(self._declarations.items()):
                 if not self._has(made.key):  # The original has made it since.
@@ -84,6 +88,13 @@ class VariableTable(nn.ParameterDict):
         # Under parametrize a variable is an attribute of a class, pruned it is one of the instance.
         tables = self._parameters, self._buffers, self.__dict__, vars(type(self))
         return any(key in table for table in tables)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: the tables as they are now, if another thread adds to them."""
+        state = self.__dict__.copy()
+        for table in ("_declarations", "_specs", "_made_modules"):
+            state[table] = state[table].copy()
+        return state
 
     def __copy__(self) -> Self:
         clone = type(self).__new__(type(self))
@@ -136,17 +147,20 @@ class VariableTable(nn.ParameterDict):
         if watched:
             self._keep(declaration, value)
             value = self._fetch(key)  # Hooks on registration may have replaced it.
-        table, other = self._parameters, self._buffers
+        own, table, other = self.__dict__, "_parameters", "_buffers"
         if declaration.buffer:
-            table, other = cast("Any", (other, table))
+            table, other = other, table
             if not declaration.persistent:
                 self._non_persistent_buffers_set.add(key)
         waiting = self._pending.key(name)
         # No call between these: an interrupt, another thread and a forked process see all or none.
         if not watched:  # As torch does it, but for asking once more whether the name is free.
-            if key in other:
-                del other[key]
-            table[key] = cast("Any", value)
+            if key in own[other]:
+                del own[other][key]
+            if own[table].__class__ is dict:  # See `_close`.
+                own[table] = {**own[table], key: value}
+            else:
+                own[table][key] = value
         self._declarations[name] = declaration
         self._specs[name] = declaration.spec
         if waiting is not None:
@@ -200,6 +214,16 @@ class VariableTable(nn.ParameterDict):
                 "before it was made. Build the module first: net.build(*example).",
             )
 
+    def _close(self) -> None:
+        """Keep what there is in plain tables: compiled code need not watch what those hold.
+
+        What is made later goes into copies of them, so that whoever reads one may read on.
+        """
+        own = self.__dict__  # No call in any of these, see `_register`.
+        own["_parameters"] = {**own["_parameters"]}
+        own["_buffers"] = {**own["_buffers"]}
+        own["_modules"] = {**own["_modules"]}
+
     def _specs_for(self, traced: bool) -> Any:
         """Where a pass looks specs up."""
         if traced:
@@ -218,8 +242,8 @@ class VariableTable(nn.ParameterDict):
     # ---- the mapping -----------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._declared
-        yield from map(_names.unescape, self._pending.values)
+        yield from list(self._declared)
+        yield from map(_names.unescape, list(self._pending.values))
 
     def __reversed__(self) -> Iterator[str]:
         return reversed(list(self))
@@ -332,7 +356,7 @@ class VariableTable(nn.ParameterDict):
 
     def _respell(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Give the variables in ``state_dict`` the keys that they have here."""
-        for name, declaration in self._declared.items():
+        for name, declaration in list(self._declared.items()):
             key = declaration.key
             if key == name:
                 continue
@@ -342,12 +366,13 @@ class VariableTable(nn.ParameterDict):
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        keys = [declaration.key for declaration in self._declared.values()]
+        keys = [declaration.key for declaration in list(self._declared.values())]
         if keys != list(self._parameters):  # torch puts parameters first.
             for key in keys:
                 if prefix + key in destination:
                     destination[prefix + key] = destination.pop(prefix + key)
-        destination.update({prefix + key: value for key, value in self._pending.values.items()})
+        pending = self._pending.values.copy()
+        destination.update({prefix + key: value for key, value in pending.items()})
 
     def _load_from_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any
@@ -360,7 +385,7 @@ class VariableTable(nn.ParameterDict):
             # hooks, which may give them other names, and has found them unexpected.
             assign = bool(local_metadata.get("assign_to_params_buffers", False))
             there = {*self._parameters, *self._buffers, *self._modules, _EXTRA}
-            there |= {declaration.key for declaration in self._declared.values()}
+            there |= {declaration.key for declaration in list(self._declared.values())}
             begins = len(prefix)
             taken = {
                 key: _kept(value, assign)
