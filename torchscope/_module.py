@@ -59,7 +59,9 @@ class _Forward:
             return _forward
         if is_dynamo_compiling():  # What is inlined needs no code of its own.
             return net._forward
-        return types.MethodType(_forward_of(net.fn), net)
+        fn = net.fn
+        own = _forwards.get(getattr(fn, "__code__", None)) or _forward_of(fn)
+        return types.MethodType(own, net)
 
 
 _forwards: dict[Any, Callable[..., Any]] = {}

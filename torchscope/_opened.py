@@ -21,18 +21,17 @@ Mark: TypeAlias = "int | tuple[bool, int | dict[str, int | None]]"
 
 
 class Opened:
-    """The names opened; a name to which numbers were added has the last of them."""
+    """The names opened; a name to which numbers were added has the last of them.
+
+    A scope that continues the current one is counted by `names[full_name] = None`; its mark is the
+    length after that (`_opening`, where a call would take too long).
+    """
 
     __slots__ = ("names", "scattered")
 
     def __init__(self) -> None:
         self.names: dict[str, int | None] = {}
         self.scattered = False
-
-    def enter_name(self, full_name: str) -> Mark:
-        """Count a scope that continues the current one."""
-        self.names[full_name] = None
-        return len(self.names)
 
     def enter_object(self, full_name: str, around: list[str]) -> Mark:
         """Count a scope that was there before, entered inside those named ``around``."""

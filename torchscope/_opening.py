@@ -34,16 +34,16 @@ class Opening:
 
     It holds what it was given and nothing of where it is open, so that it may be entered twice and
     by several threads. What a first entering settles for later ones in the same pass, as in
-    TensorFlow (the mode; the name taken; the copy of a scope), is kept in the pass.
+    TensorFlow (the name taken; the copy of a scope), is kept in the pass. The mode, which matters
+    where a name is entered again by the same object, is kept here with the pass that found it.
     """
 
-    __slots__ = ("__weakref__", "_asked", "_special", "_target")
+    __slots__ = ("__weakref__", "_asked", "_found", "_special", "_target")
 
     _target: Any  # a name, a scope or None
     _asked: Reuse
-    _special: (
-        tuple[str | None, Defaults | None, Constraint | None] | None
-    )  # with a default name first
+    _special: tuple[str | None, Defaults | None, Constraint | None] | None  # with a default name
+    _found: tuple[Any, Reuse] | None  # under which mode a pass first entered it, if it is a name
 
     def __enter__(self) -> VariableScope:
         passes = here.passes
@@ -54,38 +54,48 @@ class Opening:
         if not run.traced and in_event_loop():
             run.check_task(str(self._target))
             run.task = running_task()
-        target, mode = self._target, self._asked
-        default_name, defaults, constraint = self._special or _NOTHING_SPECIAL
-        # By its number, with a reference that tells whose it is: `lost` waits for it to die.
-        key = self if run.traced else id(self)
-        settled_before = run.settled.get(key)
-        if settled_before is not None and is_by(settled_before[0], self):
-            _, target, mode = settled_before
-        elif target is None:
-            target = _unused_name(run, outer, default_name, mode)
+        target, mode, special = self._target, self._asked, self._special
+        by = self if run.traced else ref(self, lost)
+        found = self._found
+        if found is not None and found[0] is run.met:
+            mode = found[1]
+        elif run.settled:
+            # By its number, with a reference that tells whose it is: `lost` waits for it to die.
+            settled = run.settled.get(self if run.traced else id(self))
+            if settled is not None and is_by(settled[0], self):
+                _, target, mode = settled
+        if target is None:
+            target = _unused_name(run, outer, special, mode)
         if type(target) is str:
-            if not _names.is_plain(target):
+            if not (target.isidentifier() and target.isascii()) or target[0] == "_":
                 _check_name(run, target)
-            full_name = outer.prefix + target
-            mark = run.opened.enter_name(full_name)
-            if mode is _NO:
-                mode = outer.mode
-            defaults = outer.defaults if defaults is None else defaults.over(outer.defaults)
-            scope = scope_at(full_name, mode, defaults, constraint)
-            settled = target
+            source, name, names = outer, outer.prefix + target, run.opened.names
+            names[name] = None
+            mark = len(names)
         elif isinstance(target, VariableScope):
             mark = run.opened.enter_object(target.name, run.scope_names)
-            scope = settled = target
-            if target is self._target:  # A copy, which serves all openings in a pass.
-                if mode is _NO:
-                    mode = target.mode
-                defaults = target.defaults if defaults is None else defaults.over(target.defaults)
-                scope = settled = scope_at(target.name, mode, defaults, constraint)
+            source, name = target, target.name
         else:
             raise TypeError(f"variable_scope takes a name or a VariableScope, not {target!r}.")
-        if mode is not _NO or settled is not self._target:
-            run.settled[key] = self if run.traced else ref(self), settled, mode
-        stack.append((scope, self if run.traced else ref(self, lost), mark, task))
+        if source is target and target is not self._target:
+            scope = target  # One copy serves all openings of a scope in a pass.
+        else:
+            if mode is _NO:
+                mode = source.mode
+            scope = VariableScope()  # As `scope_at`, which would take half as long again.
+            scope.name, scope.prefix = name, name + "/" if name else ""
+            scope.mode, scope.defaults, scope.constraint = mode, source.defaults, None
+            if special is not None:
+                _, defaults, scope.constraint = special
+                if defaults is not None:
+                    scope.defaults = defaults.over(source.defaults)
+        if source is target:
+            target = scope
+        if target is not self._target:
+            run.settled[self if run.traced else id(self)] = by, target, mode
+        elif mode is not _NO:
+            self._found = run.met, mode
+        stack.append((scope, by, mark, task))
         return scope
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -93,8 +103,12 @@ class Opening:
         run = passes[-1] if passes else current_pass()
         stack = run.stack
         depth = len(stack) - 1
-        if depth > 0 and is_by(stack[depth][1], self):
-            run.unwind(depth)
+        by = stack[-1][1] if stack else None
+        if by is self or (type(by) is ref and by() is self):
+            scope, _, mark, run.task = stack[depth]
+            if mark != len(run.opened.names) or run.opened.scattered:  # Else it has opened none.
+                run.opened.leave(scope.name, mark)
+            del stack[depth:]
         elif kind is not None:
             # An exception on its way out stays itself. Perhaps it is an interrupt, which has kept
             # inner scopes from being left; they are left with this one, if it is open here.
@@ -123,7 +137,8 @@ class Opening:
         return f"variable_scope({', '.join(shown)})"
 
 
-def _unused_name(run: Pass, outer: VariableScope, default_name: Any, mode: Reuse) -> str:
+def _unused_name(run: Pass, outer: VariableScope, special: Any, mode: Reuse) -> str:
+    default_name = special[0]
     if mode is not Reuse.NO:
         raise ScopeError(
             None,
@@ -203,7 +218,7 @@ def variable_scope(
     opening = Opening()
     opening._target = name_or_scope
     opening._asked = _NO if reuse is None else mode_of(reuse)
-    opening._special = None
+    opening._special = opening._found = None
     plain = initializer is regularizer is dtype is custom_getter is None
     if not (plain and default_name is constraint is None):
         defaults = None

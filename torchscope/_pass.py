@@ -120,7 +120,7 @@ class Pass:
         self.settled: dict[Any, tuple[Any, Any, Any]] = {}
         self._values = self._templates = None
         self.graph_task = graph_task()
-        self.task = running_task()
+        self.task = asyncio.current_task() if in_event_loop() else None
 
     @property
     def values(self) -> dict[Any, list[tuple[str, Any]]]:
@@ -216,7 +216,8 @@ class Pass:
         if not self.again:
             if self._values:  # A bound function may keep the pass; not the step's graph.
                 self._values.clear()
-            self.store._pass_ended()
+            if not self.store._built:
+                self.store._pass_ended()
 
     def check(self, full_name: str) -> None:
         """Raise if whoever asks for ``full_name`` is not the code that began this pass."""

@@ -58,7 +58,8 @@ class Template(Generic[P, R]):
         if not self._unique_name:
             name = opened.unused(name)
         opened.scattered = True
-        opened.leave(name, opened.enter_name(name))
+        opened.names[name] = None
+        opened.forget_below(name)
         # As in TensorFlow, a scope made now inherits everything but the dtype.
         defaults = Defaults(custom_getter=self._custom_getter).over(outer.defaults)
         return scope_at(name, outer.mode, replace(defaults, dtype=None))
