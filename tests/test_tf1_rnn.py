@@ -658,7 +658,19 @@ REFUSED = {
     ),
     "one tensor for a pair": (
         lambda: tf.nn.dynamic_rnn(cells.BasicLSTMCell(3), X, initial_state=torch.zeros(2, 3)),
-        (ValueError, r"basic_lstm_cell: its state is a pair \(c, h\)"),
+        (TypeError, r"basic_lstm_cell: its state is a pair \(c, h\)"),
+    ),
+    "three for a pair": (
+        lambda: cells.LSTMCell(3)(X[:, 0], (X[:, 0],) * 3),
+        (ValueError, r"lstm_cell: its state is a pair \(c, h\)"),
+    ),
+    "integers": (
+        lambda: tf.nn.dynamic_rnn(GRU, X.int(), dtype=tf.float32),
+        (TypeError, "gru_cell.*: inputs is int32 and has to be a float"),
+    ),
+    "a state of another dtype": (
+        lambda: tf.nn.dynamic_rnn(GRU, X, dtype=tf.float64),
+        (TypeError, "inputs and state has float32 and float64; TensorFlow does not promote"),
     ),
     "a pair for one tensor": (
         lambda: cells.BasicLSTMCell(3, state_is_tuple=False)(X[:, 0], (X[:, 0], X[:, 0])),

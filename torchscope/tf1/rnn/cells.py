@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 
 import torchscope as ts
 from torchscope.tf1 import nest
+from torchscope.tf1._convert import floating, same_dtype
 from torchscope.tf1._weights import weight
 
 from . import _fused
@@ -220,7 +221,8 @@ class LSTMCell(RNNCell):
             c, h = state.split(sizes, dim=1)
             return c, h
         if not nest.is_nested(state) or len(state) != 2:
-            raise ValueError(f"{self.name}: its state is a pair (c, h), not {state!r}.")
+            kind = ValueError if nest.is_nested(state) else TypeError
+            raise kind(f"{self.name}: its state is a pair (c, h), not {state!r}.")
         check(self, inputs, *zip(state, sizes, strict=True))
         return tuple(state)
 
@@ -386,10 +388,11 @@ def dropout(x: Tensor, keep_prob: Any) -> Tensor:
 
 
 def check(cell: RNNCell, inputs: Any, *states: tuple[Any, int]) -> None:
-    """Raise unless inputs are ``[batch, depth]`` and each state ``[batch, its size]``."""
+    """Raise unless inputs are ``[batch, depth]``, each state ``[batch, its size]``, of one dtype."""
     if not isinstance(inputs, Tensor) or inputs.ndim != 2:
         shape = list(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ValueError(f"{cell.name}: inputs have to be [batch, depth], not {shape}.")
+    floating(inputs, cell.name, "inputs")
     for state, size in states:
         if not isinstance(state, Tensor) or state.shape != (len(inputs), size):
             found = list(state.shape) if isinstance(state, Tensor) else repr(state)
@@ -397,6 +400,8 @@ def check(cell: RNNCell, inputs: Any, *states: tuple[Any, int]) -> None:
                 f"{cell.name}: the state has to be {[len(inputs), size]}, not {found}."
                 f" For zeros: cell.zero_state({len(inputs)}, tf.float32)."
             )
+        if state.dtype is not inputs.dtype:
+            same_dtype([inputs, state], cell.name, "inputs and state")
 
 
 def linear_in(
