@@ -388,7 +388,7 @@ def dropout(x: Tensor, keep_prob: Any) -> Tensor:
 
 
 def check(cell: RNNCell, inputs: Any, *states: tuple[Any, int]) -> None:
-    """Raise unless inputs are ``[batch, depth]``, each state ``[batch, its size]``, of one dtype."""
+    """Raise unless inputs are ``[batch, depth]``, each state ``[batch, size]``, of one dtype."""
     if not isinstance(inputs, Tensor) or inputs.ndim != 2:
         shape = list(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ValueError(f"{cell.name}: inputs have to be [batch, depth], not {shape}.")

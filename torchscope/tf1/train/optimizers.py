@@ -336,6 +336,8 @@ class FtrlOptimizer(RuleOptimizer):
 
     def _update(self, w: Tensors, g: Tensors, slots: Slots, group: Group) -> None:
         n, z = slots
+        if isinstance(group["lr"], float) and not group["lr"]:
+            return  # torch.distributed.checkpoint takes such a step so that there are slots.
         l1, l2 = group["l1_regularization_strength"], group["l2_regularization_strength"]
         shrinkage = group["l2_shrinkage_regularization_strength"]
         power = -group["learning_rate_power"]
