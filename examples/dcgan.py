@@ -1,11 +1,12 @@
 """DCGAN, a program for TensorFlow 1, at work in PyTorch: it learns to draw handwritten digits.
 
-The first part is the program (https://arxiv.org/abs/1511.06434), structured as its TensorFlow
-authors structured theirs: batch norms are made once and called in whichever scope is open, the
-discriminator runs twice with one set of variables, and the sampler takes the generator's with
-moving averages for the batch's own. This is what ``torchscope port`` leaves of it, with arguments
-where placeholders were. The second part trains it: a loop in Python, with two optimizers that hold
-the variables by their names. Run it with one of
+The first part is the program (https://arxiv.org/abs/1511.06434), structured as such programs were:
+batch norms are made once and called in whichever scope is open, the discriminator runs twice with
+one set of variables, and the sampler takes those of the generator, with moving averages in place of
+the batch's own. It is what ``torchscope port`` leaves, with arguments where placeholders were. The
+second part trains it: a loop in Python, and two optimizers that take the variables by their names.
+``tests/test_examples_dcgan.py`` holds both parts to three steps that TensorFlow recorded. Run it
+with one of
 
     python examples/dcgan.py
     python examples/dcgan.py --steps=2000 --seed=1
@@ -27,7 +28,7 @@ import torchscope.tf1 as tf
 
 
 class BatchNorm:
-    """A batch norm that may be called in many scopes; what it is named, they decide."""
+    """A batch norm; its variables belong to the scope that it is called in."""
 
     def __init__(self, epsilon=1e-5, momentum=0.9, name="batch_norm"):
         with tf.variable_scope(name):
@@ -61,7 +62,7 @@ def conv2d(x, output_dim, stddev=0.02, name="conv2d"):
 
 
 def deconv2d(x, output_shape, stddev=0.02, name="deconv2d"):
-    """Double height and width, or so: ``output_shape`` says which size it was that was halved."""
+    """Double height and width; two sizes have the same half, so ``output_shape`` says which."""
     with tf.variable_scope(name):
         w = tf.get_variable(
             "w",
@@ -89,12 +90,12 @@ def linear(x, output_size, scope=None, stddev=0.02):
 
 
 def lrelu(x, leak=0.2):
-    """What is below zero, leaks."""
+    """Let some of what is below zero through."""
     return tf.maximum(x, leak * x)
 
 
 def half(size):
-    """What a convolution of stride 2 makes of a size: an odd one is rounded up."""
+    """What a convolution of stride 2 makes of a size."""
     return (size + 1) // 2
 
 
@@ -171,7 +172,7 @@ class DCGAN:
             return tf.nn.tanh(deconv2d(h3, [n, s1, s1, self.c_dim], name="g_h4"))
 
     def sampler(self, z):
-        """The generator as it is used: one image does not depend on the others of its batch."""
+        """The trained generator: no image depends on the others of its batch."""
         return self.generator(z, train=False, reuse=True)
 
 
@@ -181,7 +182,7 @@ class DCGAN:
 def make_optimizers(
     store: ts.VariableStore, d_rate: float, g_rate: float, **settings: float
 ) -> list[tf.train.AdamOptimizer]:
-    """One for the discriminator and one for the generator; names say which variable is whose."""
+    """One for the discriminator and one for the generator, each with the variables of its own."""
     with store:  # As TensorFlow counts names within a graph: beta1_power, beta1_power_1.
         t_vars = tf.trainable_variables()
         d_vars = [var for var in t_vars if "d_" in tf.name_of(var)]
@@ -210,6 +211,7 @@ def train_step(
 
 def train(store: ts.VariableStore, model: DCGAN, images: Tensor, steps: int, seed: int) -> None:
     """Train with images drawn at random, and print how it goes."""
+    # The discriminator learns more slowly, or the generator would have nothing to learn from it.
     optimizers = make_optimizers(store, d_rate=0.0002, g_rate=0.002, beta1=0.5)
     random = torch.Generator().manual_seed(seed)
     for step in range(1, steps + 1):

@@ -21,8 +21,6 @@ import torchscope as ts
 from torchscope import checkpoint
 from torchscope.command_line import main
 
-pytest.importorskip("sklearn", reason="the example's images come from scikit-learn")
-
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "dcgan.py"
 HERE = {**os.environ, "PYTHONPATH": str(ROOT)}  # This tree's torchscope, installed or not.
@@ -154,6 +152,7 @@ def test_the_rewriter_leaves_of_the_program_what_the_example_has(tmp_path, capsy
 
 @pytest.fixture(scope="module")
 def printed() -> str:
+    pytest.importorskip("sklearn", reason="the example's images come from scikit-learn")
     command = [sys.executable, str(EXAMPLE), "--steps=200"]
     done = subprocess.run(command, env=HERE, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
