@@ -37,6 +37,7 @@ class LoopingOnes(cells.LSTMCell):
 FUSED = {
     "one": lambda lstm: lstm(UNITS),
     "other forget bias": lambda lstm: lstm(UNITS, forget_bias=0.25),
+    "tf.tanh": lambda lstm: lstm(UNITS, activation=tf.tanh),
     "state in one tensor": lambda lstm: lstm(UNITS, state_is_tuple=False),
     "two layers": lambda lstm: cells.MultiRNNCell([lstm(4), lstm(UNITS)]),
     "two layers in one tensor": lambda lstm: cells.MultiRNNCell(

@@ -18,13 +18,13 @@ from torch import Tensor
 import torchscope as ts
 from torchscope.tf1._rows import as_rows
 
+from ._lists import Tensors
 from ._names import Names, named
 from ._slots import read
 from .optimizer import GradientsAndVariables, Optimizer
 
 Group = dict[str, Any]
 Pair = tuple[Tensor, Tensor]  # a variable and its gradient
-Tensors = list[Tensor] | tuple[Tensor, ...]
 Slots = tuple[Tensors, ...]  # for each slot, that of each variable
 
 
