@@ -98,15 +98,16 @@ TF1_IMAGE_FLOORS = [["_images"], ["color", "geometry", "patches", "resize"], ["_
 TF1_RNN_FLOORS = [
     ["_fused", "_states", "linear"],
     ["_cell"],
-    ["cells", "raw", "sequences"],
-    ["wrappers"],
+    ["_parts", "_steps", "raw", "sequences"],
+    ["cells", "lstm"],
+    ["dropout", "wrappers"],
     ["rnn_cell"],
     ["__init__"],
 ]
 TF1_TRAIN_FLOORS = [
-    ["_names", "_slots", "global_step", "optimizer", "schedules"],
+    ["_lists", "_names", "_slots", "global_step", "optimizer", "schedules"],
     ["_rule", "averages"],
-    ["optimizers"],
+    ["adagrad", "adaptive", "descent"],
     ["__init__"],
 ]
 TF1_LAYERS_FLOORS = [

@@ -37,6 +37,7 @@ class LoopingOnes(cells.LSTMCell):
 FUSED = {
     "one": lambda lstm: lstm(UNITS),
     "other forget bias": lambda lstm: lstm(UNITS, forget_bias=0.25),
+    "tf.tanh": lambda lstm: lstm(UNITS, activation=tf.tanh),
     "state in one tensor": lambda lstm: lstm(UNITS, state_is_tuple=False),
     "two layers": lambda lstm: cells.MultiRNNCell([lstm(4), lstm(UNITS)]),
     "two layers in one tensor": lambda lstm: cells.MultiRNNCell(
@@ -658,7 +659,19 @@ REFUSED = {
     ),
     "one tensor for a pair": (
         lambda: tf.nn.dynamic_rnn(cells.BasicLSTMCell(3), X, initial_state=torch.zeros(2, 3)),
-        (ValueError, r"basic_lstm_cell: its state is a pair \(c, h\)"),
+        (TypeError, r"basic_lstm_cell: its state is a pair \(c, h\)"),
+    ),
+    "three for a pair": (
+        lambda: cells.LSTMCell(3)(X[:, 0], (X[:, 0],) * 3),
+        (ValueError, r"lstm_cell: its state is a pair \(c, h\)"),
+    ),
+    "integers": (
+        lambda: tf.nn.dynamic_rnn(GRU, X.int(), dtype=tf.float32),
+        (TypeError, "gru_cell.*: inputs is int32 and has to be a float"),
+    ),
+    "a state of another dtype": (
+        lambda: tf.nn.dynamic_rnn(GRU, X, dtype=tf.float64),
+        (TypeError, "inputs and state has float32 and float64; TensorFlow does not promote"),
     ),
     "a pair for one tensor": (
         lambda: cells.BasicLSTMCell(3, state_is_tuple=False)(X[:, 0], (X[:, 0], X[:, 0])),

@@ -65,7 +65,7 @@ def note_reading(modules: Iterable[nn.Module]) -> None:
 
 
 _PASSING_ON = {"parameters", "named_parameters", "_named_members", "<lambda>"}
-_HOLDING = ("torch.optim.", "torch.distributed.", "torch.nn.parallel.")
+_HOLDING = ("torch.optim.", "torch.distributed.", "torch.nn.parallel.", "torchscope.tf1.train.")
 _SAVING = "torch.distributed.checkpoint."
 _SHARDING = {"fully_shard", "distribute_module"}
 _HOLDERS = (torch.optim.Optimizer, nn.parallel.DistributedDataParallel)
