@@ -258,6 +258,8 @@ def make_module(
         with torch.inference_mode(False):
             return make_module(table, full_name, factory)
     check_can_make(table, "Module", full_name)
+    key = _names.escape(full_name)
+    table._check_free("Module", full_name, key)
     for name in [*table._declared, *table._made_modules]:
         if f"{name}/".startswith(f"{full_name}/"):
             made = table._declared.get(name) or table._made_modules[name]
@@ -274,8 +276,8 @@ def make_module(
     taken = _load_into(table, full_name, module)
     origin = Origin.here()
     warn_of_late(table, "Module", full_name, origin)
-    made, key = MadeModule(factory, origin), _names.escape(full_name)
-    left = {key: value for key, value in table._pending.values.items() if key not in taken}
+    made = MadeModule(factory, origin)
+    left = {k: value for k, value in table._pending.values.items() if k not in taken}
     if _torch._global_module_registration_hooks:
         table.add_module(key, module)
         module = cast("nn.Module", table._modules[key])  # Hooks may have replaced it.

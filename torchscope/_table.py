@@ -137,7 +137,7 @@ class VariableTable(nn.ParameterDict):
         old = self._declared.get(name)
         self._change_specs()
         if old is None:
-            self._check_free(declaration)
+            self._check_free("Variable", name, key)
         elif old.spec != declaration.spec:
             self._built_as = None
         if not declaration.buffer and (
@@ -194,14 +194,14 @@ class VariableTable(nn.ParameterDict):
         del table[key], self._declarations[name], self._specs[name]
         self._non_persistent_buffers_set.discard(key)
 
-    def _check_free(self, new: Declaration) -> None:
-        """Raise if something else than a variable is kept already where ``new`` is to be."""
-        key, own = new.key, self.__dict__
+    def _check_free(self, what: str, name: str, key: str) -> None:
+        """Raise if something else is kept already where ``name`` is to be."""
+        own = self.__dict__
         if "/" not in key:
             if hasattr(self, key):
                 raise VariableNameError(
-                    new.name,
-                    f"Variable {new.name!r} cannot be kept: {type(self).__name__} has an attribute "
+                    name,
+                    f"{what} {name!r} cannot be kept: {type(self).__name__} has an attribute "
                     "of that name. Use another name, or a scope: variable_scope('model').",
                 )
         elif (  # No class has such an attribute, and to ask for one takes ten times as long.
@@ -211,8 +211,8 @@ class VariableTable(nn.ParameterDict):
             or key in own["_modules"]
         ):
             raise NotBuiltError(
-                new.name,
-                f"Variable {new.name!r} was put in from outside (by functional_call, perhaps) "
+                name,
+                f"{what} {name!r} was put in from outside (by functional_call, perhaps) "
                 "before it was made. Build the module first: net.build(*example).",
             )
 
