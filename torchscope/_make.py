@@ -23,6 +23,7 @@ from torch.compiler import is_compiling
 
 from . import _names
 from ._arguments import fits, keeps_all
+from ._build import keep_values
 from ._declaration import Request, declared, picklable
 from ._errors import (
     NotBuiltError,
@@ -87,8 +88,7 @@ def make_variable(table: VariableTable, request: Request) -> torch.Tensor:
     variable = table._register(declaration, value)
     if loaded is None and request.persistent:
         pending.lack(request.name)
-    if here.kept is not None and not variable.requires_grad:
-        here.kept.append((variable, variable.detach().clone()))
+    keep_values([variable])
     return variable
 
 
@@ -289,8 +289,7 @@ def make_module(
         own["_modules"][key] = module
     table._made_modules[full_name] = made
     table._pending.values = left
-    if here.kept is not None:
-        here.kept += [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    keep_values([*module.parameters(), *module.buffers()])
     return module
 
 

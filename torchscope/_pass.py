@@ -246,7 +246,7 @@ class _Here(threading.local):
         self.passes: list[Pass] = []
         self.endless: Pass | None = None  # this thread's share of the default store's pass
         self.ways_out: dict[int, ref[Any]] = {}  # see `WayOut`, by how many passes it leaves
-        # While a module is built: what is not trained, with the value to be put back.
+        # While a module is built: its tensors, with the values to be put back.
         self.kept: list[tuple[torch.Tensor, torch.Tensor]] | None = None
 
 

@@ -108,8 +108,8 @@ class VariableStore(VariableTable):
         """Make the variables of ``fn`` now, by running it once on example inputs.
 
         For a store with several functions: ``store.build(encode, x).build(decode, z)``. No gradient
-        is kept; torch's random streams, variables and buffers are put back as they were, or as they
-        were made. Inputs on the meta device do: then nothing is computed, and the variables have
+        is kept; torch's random streams and all values are put back as they were, or as they were
+        made. Inputs on the meta device do: then nothing is computed, and the variables have
         their values all the same.
 
         Args:
