@@ -21,7 +21,7 @@ import torch
 from torch.compiler import is_dynamo_compiling
 
 from ._dynamo import only_inlined, reads_instead
-from ._errors import NotBuiltError, ScopeOrderError
+from ._errors import NotBuiltError, ScopeError, ScopeOrderError
 from ._opened import Mark, Opened
 
 R = TypeVar("R")
@@ -237,6 +237,22 @@ class Pass:
                 f"{full_name!r} was asked for in a scope that another asyncio task has entered. "
                 "Leave the scope before you await, or enter a store of its own in each task.",
             )
+
+
+class ResetPass(Pass):
+    """Where initializers and factories are called again: they can ask for nothing there."""
+
+    __slots__ = ("of",)
+
+    again = True
+    of: str  # the name whose value is made again
+
+    def check(self, full_name: str) -> None:
+        raise ScopeError(
+            self.of,
+            f"The initializer or factory of {self.of!r} asks for {full_name!r}, which it can do "
+            "only when it is made. Nothing was reset.",
+        )
 
 
 class _Here(threading.local):

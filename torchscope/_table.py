@@ -96,6 +96,9 @@ class VariableTable(nn.ParameterDict):
         state = self.__dict__.copy()
         for table in ("_declarations", "_specs", "_made_modules"):
             state[table] = state[table].copy()
+        for table in _TORCH_TABLES:
+            if type(state[table]) is Growing:  # Which nobody adds to in a copy, or a pickle.
+                state[table] = state[table].copy()
         return state
 
     def __copy__(self) -> Self:
@@ -289,6 +292,7 @@ class VariableTable(nn.ParameterDict):
             buffer=old.buffer and not isinstance(value, nn.Parameter),
             origin=Origin.here(),
             shapeless=False,
+            first=None,
             initializer=old.initializer if lasting else value.detach().clone(),
             trainable=value.requires_grad or not isinstance(value, nn.Parameter),
         )
