@@ -14,10 +14,20 @@ PACKAGE = Path(torchscope.__file__).parent
 # The floors, from the bottom: a file imports only from floors below its own.
 FLOORS = [
     ["_dynamo", "_errors"],
-    ["_growing", "_names", "_opened", "_locks", "_origin", "_sharded", "_optim", "initializers"],
+    [
+        "_as_now",
+        "_growing",
+        "_names",
+        "_opened",
+        "_locks",
+        "_origin",
+        "_sharded",
+        "_optim",
+        "initializers",
+    ],
     ["_arguments", "_assign", "_pass", "_pending", "_stream", "regularizers"],
     ["_build", "_declaration", "_unbuilt"],
-    ["_built", "_initial"],
+    ["_built", "_initial", "_lazy"],
     ["_table"],
     ["_loading", "_walk"],
     ["_make"],

@@ -153,9 +153,9 @@ class ScopedModule(VariableStore, Generic[P, R]):
     ) -> Self:
         """Make the variables now, by running the function once on example inputs.
 
-        No gradient is kept; torch's random streams, buffers and variables that are not trained are
-        put back as they were, or as they were made. Inputs on the meta device do: then nothing is
-        computed, and the variables have their values all the same.
+        No gradient is kept; torch's random streams and all values are put back as they were, or as
+        they were made, for which each is kept twice meanwhile. Inputs on the meta device do: then
+        nothing is computed, and the variables have their values all the same.
 
         Args:
             args: what the module will be called with, or anything of those shapes and dtypes.

@@ -19,10 +19,9 @@ from ._arguments import GraphKeys
 from ._build import build
 from ._dynamo import never_compiled, uncompiled
 from ._errors import ScopeOrderError, VariableMissingError
-from ._initial import first_value
 from ._loading import check_fits
-from ._make import reset_module
-from ._pass import Pass, WayOut, entered, here
+from ._make import reset_module, reset_variable
+from ._pass import Pass, ResetPass, WayOut, entered, here
 from ._sharded import back_in_parts, gathered, is_fully_sharded, like
 from ._table import VariableTable
 from ._unbuilt import note_reading
@@ -108,8 +107,8 @@ class VariableStore(VariableTable):
         """Make the variables of ``fn`` now, by running it once on example inputs.
 
         For a store with several functions: ``store.build(encode, x).build(decode, z)``. No gradient
-        is kept; torch's random streams, variables and buffers are put back as they were, or as they
-        were made. Inputs on the meta device do: then nothing is computed, and the variables have
+        is kept; torch's random streams and all values are put back as they were, or as they were
+        made. Inputs on the meta device do: then nothing is computed, and the variables have
         their values all the same.
 
         Args:
@@ -274,11 +273,20 @@ class VariableStore(VariableTable):
         """
         back_in_parts(self)
         values: list[tuple[torch.Tensor, torch.Tensor]] = []
-        for table in tables(self):
-            for _, made in items(table._declared):
-                values.append((table._writable(made), first_value(made.again(), table._seed)))
-            for name, _ in items(table._made_modules):
-                values += reset_module(table, name)
+        passes = here.passes
+        depth = len(passes)
+        try:  # As in `run_in`.
+            run = ResetPass(VariableTable())
+            passes.append(run)
+            for table in tables(self):
+                for name, made in items(table._declared):
+                    run.of = name
+                    values.append(reset_variable(table, made))
+                for name, _ in items(table._made_modules):
+                    run.of = name
+                    values += reset_module(table, name)
+        finally:
+            del passes[depth:]
         with torch.no_grad():
             for variable, value in values:
                 variable.copy_(like(variable, value))  # No more than this rank's part.

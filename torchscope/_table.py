@@ -94,6 +94,9 @@ class VariableTable(nn.ParameterDict):
         state = self.__dict__.copy()
         for table in ("_declarations", "_specs", "_made_modules"):
             state[table] = state[table].copy()
+        for table in _TORCH_TABLES:
+            if type(state[table]) is Growing:  # Which nobody adds to in a copy, or a pickle.
+                state[table] = state[table].copy()
         return state
 
     def __copy__(self) -> Self:
@@ -135,7 +138,7 @@ class VariableTable(nn.ParameterDict):
         old = self._declared.get(name)
         self._change_specs()
         if old is None:
-            self._check_free(declaration)
+            self._check_free("Variable", name, key)
         elif old.spec != declaration.spec:
             self._built_as = None
         if not declaration.buffer and (
@@ -192,14 +195,14 @@ class VariableTable(nn.ParameterDict):
         del table[key], self._declarations[name], self._specs[name]
         self._non_persistent_buffers_set.discard(key)
 
-    def _check_free(self, new: Declaration) -> None:
-        """Raise if something else than a variable is kept already where ``new`` is to be."""
-        key, own = new.key, self.__dict__
+    def _check_free(self, what: str, name: str, key: str) -> None:
+        """Raise if something else is kept already where ``name`` is to be."""
+        own = self.__dict__
         if "/" not in key:
             if hasattr(self, key):
                 raise VariableNameError(
-                    new.name,
-                    f"Variable {new.name!r} cannot be kept: {type(self).__name__} has an attribute "
+                    name,
+                    f"{what} {name!r} cannot be kept: {type(self).__name__} has an attribute "
                     "of that name. Use another name, or a scope: variable_scope('model').",
                 )
         elif (  # No class has such an attribute, and to ask for one takes ten times as long.
@@ -209,8 +212,8 @@ class VariableTable(nn.ParameterDict):
             or key in own["_modules"]
         ):
             raise NotBuiltError(
-                new.name,
-                f"Variable {new.name!r} was put in from outside (by functional_call, perhaps) "
+                name,
+                f"{what} {name!r} was put in from outside (by functional_call, perhaps) "
                 "before it was made. Build the module first: net.build(*example).",
             )
 
@@ -287,6 +290,7 @@ class VariableTable(nn.ParameterDict):
             buffer=old.buffer and not isinstance(value, nn.Parameter),
             origin=Origin.here(),
             shapeless=False,
+            first=None,
             initializer=old.initializer if lasting else value.detach().clone(),
             trainable=value.requires_grad or not isinstance(value, nn.Parameter),
         )
