@@ -8,7 +8,6 @@ from typing import Any, TypeVar, overload
 from typing_extensions import ParamSpec
 
 from ._default import current_pass
-from ._opening import innermost
 from ._pass import Open, Pass, here
 from ._scope import scope_at
 
@@ -72,7 +71,6 @@ class _Snapshot:
 
     def __init__(self, run: Pass) -> None:
         self.origin = run
-        innermost(run)
         self.stack = _copied(run.stack)
         self.first = True
 

@@ -34,7 +34,7 @@ def add_to_collection(key: str, value: Any) -> None:
     store: VariableStore = run.store
     if isinstance(value, torch.Tensor) and store._add_to_collection(key, value):
         return
-    scope_name = run.scope_names[-1] if run.stack else ""
+    scope_name = run.scope_names[-1]
     run.values.setdefault(key, []).append((f"{scope_name}/", value))
 
 

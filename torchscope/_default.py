@@ -65,7 +65,7 @@ def reset_default_store() -> None:
         ScopeOrderError: this thread is inside a scope of the default store.
     """
     run = here.endless
-    if run is not None and run.store is _default.store and len(run.stack) > 1:
+    if run is not None and run.store is _default.store and run.is_in_scope:
         name = run.scope_names[-1]
         raise ScopeOrderError(
             name,

@@ -26,6 +26,7 @@ from ._scope import NO_DEFAULTS, Defaults, VariableScope, scope_at
 from .regularizers import Regularizer
 
 _NOTHING_SPECIAL = None, None, None
+ROOT = scope_at("", Reuse.NO, NO_DEFAULTS)  # of every pass that has not been asked for its own
 _NO = Reuse.NO  # To read a member off the class takes longer than the test it is read for.
 
 
@@ -49,7 +50,7 @@ class Opening:
         passes = here.passes
         run = passes[-1] if passes else current_pass()
         stack = run.stack
-        outer = stack[-1][0] if stack else innermost(run)
+        outer = stack[-1][0] if stack else ROOT
         task = run.task
         if not run.traced and in_event_loop():
             run.check_task(str(self._target))
@@ -92,7 +93,8 @@ class Opening:
         if source is target:
             target = scope
         if target is not self._target:
-            run.settled[self if run.traced else id(self)] = by, target, mode
+            remembered = self if run.traced else ref(self)
+            run.settled[self if run.traced else id(self)] = remembered, target, mode
         elif mode is not _NO:
             self._found = run.met, mode
         stack.append((scope, by, mark, task))
@@ -104,23 +106,22 @@ class Opening:
         stack = run.stack
         depth = len(stack) - 1
         by = stack[-1][1] if stack else None
-        if by is self or (type(by) is ref and by() is self):
-            scope, _, mark, run.task = stack[depth]
-            if mark != len(run.opened.names) or run.opened.scattered:  # Else it has opened none.
-                run.opened.leave(scope.name, mark)
-            del stack[depth:]
+        is_mine = by is self or (type(by) is ref and by() is self)
+        del by  # Kept beyond this object's life, the reference would call `lost`.
+        if is_mine:
+            run.unwind(depth)
         elif kind is not None:
             # An exception on its way out stays itself. Perhaps it is an interrupt, which has kept
             # inner scopes from being left; they are left with this one, if it is open here.
-            while depth > 0 and not is_by(stack[depth][1], self):
+            while depth >= 0 and not is_by(stack[depth][1], self):
                 depth -= 1
-            if depth > 0:
+            if depth >= 0:
                 run.unwind(depth)
         else:
             for depth, (scope, by, mark, task) in enumerate(stack):
                 if is_by(by, self):  # It stays open, also when this object dies.
                     stack[depth] = scope, self, mark, task
-            inside = innermost(run).name
+            inside = run.scope_names[-1]
             raise ScopeOrderError(
                 inside,
                 f"Scopes must be left in the reverse order of entering; {inside!r} is open still. "
@@ -229,16 +230,16 @@ def variable_scope(
 
 
 def innermost(run: Pass) -> VariableScope:
-    """The current scope of ``run``; its root is made when first asked for."""
-    stack = run.stack
-    if not stack:
-        stack.append((scope_at("", _NO, NO_DEFAULTS), None, 0, run.task))
-    return stack[-1][0]
+    """The current scope of ``run``, for reading."""
+    return run.stack[-1][0] if run.stack else ROOT
 
 
 def get_variable_scope() -> VariableScope:
     """The current scope itself: ``get_variable_scope().reuse_variables()`` acts on what follows."""
-    return innermost(current_pass())
+    run = current_pass()
+    if not run.stack:  # From now on the pass has a root of its own.
+        run.stack.append((scope_at("", _NO, NO_DEFAULTS), None, 0, run.task))
+    return innermost(run)
 
 
 @contextmanager

@@ -112,8 +112,8 @@ class Pass:
         self.traced = is_dynamo_compiling()
         self.store = store
         self.specs: Any = store._specs_for(self.traced)
-        self.stack: list[Open] = []  # the open scopes, the root's first, once it is asked for
-        self.begun = 1  # how many of them the pass has to end with, at most
+        self.stack: list[Open] = []  # the open scopes; first the root's, if it was asked for
+        self.begun = 0  # how many there were when the pass began
         self.opened = Opened()
         self.met: dict[str, None] = {}  # the names met, in order
         # What the first entering of an opening settles for later ones, as in TensorFlow.
@@ -137,9 +137,14 @@ class Pass:
         return self._templates
 
     @property
+    def is_in_scope(self) -> bool:
+        """Whether a scope is open that was opened in this pass."""
+        return len(self.stack) > self.begun and self.stack[-1][1] is not None
+
+    @property
     def scope_names(self) -> list[str]:
         """The names of the open scopes, innermost last."""
-        return [scope.name for scope, *_ in self.stack]
+        return [scope.name for scope, *_ in self.stack] or [""]
 
     # ---- scopes ----------------------------------------------------------------------------
 
@@ -206,7 +211,7 @@ class Pass:
 
     def end(self) -> None:
         """The pass has run to its end without an exception, and is no longer current."""
-        if len(self.stack) > self.begun:
+        if self.is_in_scope:
             name = self.scope_names[-1]
             raise ScopeOrderError(
                 name,

@@ -18,7 +18,7 @@ from ._declaration import Request
 from ._default import current_pass
 from ._getter import CustomGetter
 from ._names import escape
-from ._opening import innermost
+from ._opening import ROOT, innermost
 from ._pass import graph_task, here
 from ._reuse import Reuse, find_or_make_module
 from ._scope import Defaults, scope_at
@@ -97,7 +97,7 @@ def get_variable(
     passes = here.passes
     run = passes[-1] if passes else current_pass()
     stack = run.stack
-    scope = stack[-1][0] if stack else innermost(run)
+    scope = stack[-1][0] if stack else ROOT
     defaults = scope.defaults
     if (
         defaults.plain
