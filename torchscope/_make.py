@@ -204,8 +204,8 @@ def warn_of_late(table: VariableTable, what: str, name: str, origin: Origin) -> 
         read_at, parameters.read_at = parameters.read_at, None
         warn(
             origin,
-            f"The net's parameters were read at {read_at}, before any was made: whoever read "
-            "them (an optimizer?) holds none. Build it first: net.build(*example).",
+            f"The parameters were read at {read_at}, before any was made: whoever read them (an "
+            f"optimizer, an average, an init?) holds none. Build first: {parameters.build}.",
         )
 
 
@@ -236,6 +236,7 @@ def make_module(
     taken = _load_into(table, full_name, module)
     origin = Origin.here()
     warn_of_late(table, "Module", full_name, origin)
+    table._no_longer_empty()
     table.add_module(_names.escape(full_name), module)
     table._made_modules[full_name] = MadeModule(factory, origin)
     for key in taken:

@@ -22,7 +22,7 @@ from ._make import reset_module
 from ._pass import Pass, WayOut, entered, run_pass
 from ._sharded import back_in_parts, gathered, is_fully_sharded, like
 from ._table import VariableTable
-from ._unbuilt import note_reading
+from ._unbuilt import Empty, note_reading
 from ._walk import items, locate, made_at, tables, variables, walk
 
 P = ParamSpec("P")
@@ -59,6 +59,7 @@ class VariableStore(VariableTable):
 
     def __init__(self, seed: int | None = None) -> None:
         super().__init__()
+        self.__dict__["_parameters"] = Empty()
         self._seed = _drawn_seed() if seed is None else seed
         living.add(self)
 
@@ -113,7 +114,9 @@ class VariableStore(VariableTable):
 
     def _pass_ended(self) -> None:
         """Called when a pass has ended without an exception."""
-        self._built = True
+        if not self._built:
+            self._no_longer_empty()
+            self._built = True
 
     # ---- lists -----------------------------------------------------------------------------
 
@@ -180,6 +183,7 @@ class VariableStore(VariableTable):
 
         In the order of making; ``scope`` as for :meth:`get_collection`.
         """
+        note_reading(tables(self))
         begins = re.compile(scope or "").match
         losses: list[torch.Tensor | None] = []
         seen: set[int] = set()
@@ -281,6 +285,8 @@ class VariableStore(VariableTable):
             self._device = moved.device
         if moved.dtype == wider.dtype and moved.is_floating_point():
             self._float_dtype = moved.dtype
+        if moved.device.type == "cpu" and moved.is_shared():
+            note_reading([self])  # By share_memory, which later variables do not follow.
         return self
 
     def _load_from_state_dict(self, *args: Any) -> None:  # pyright: ignore

@@ -26,6 +26,7 @@ from ._errors import NotBuiltError, ScopeError, VariableMissingError, VariableNa
 from ._locks import Lock
 from ._origin import Origin
 from ._pending import Pending, strictness
+from ._unbuilt import Empty, note_reading
 
 _SHOWN = 20  # lines of a store's repr
 _EXTRA = "_extra_state"
@@ -124,6 +125,7 @@ class VariableTable(nn.ParameterDict):
         """Keep ``value`` as the variable declared so, a Parameter as it is; returns what is kept."""
         name, key = declaration.name, declaration.key
         old = self._declared.get(name)
+        self._no_longer_empty()
         self._change_specs()
         if old is None:
             self._check_free(declaration)
@@ -152,6 +154,11 @@ class VariableTable(nn.ParameterDict):
         self._specs[name] = declaration.spec
         self._pending.drop(name)
         return value
+
+    def _no_longer_empty(self) -> None:
+        """From now on whoever reads the parameters gets some, or may."""
+        if isinstance(self._parameters, Empty):
+            self.__dict__["_parameters"] = dict(self._parameters)
 
     def _keep(self, declaration: Declaration, value: torch.Tensor) -> None:
         """Let torch register it, or put it where it was in the order."""
@@ -278,11 +285,14 @@ class VariableTable(nn.ParameterDict):
 
     def items(self) -> Iterable[tuple[str, Any]]:
         """Each full name with its variable, in the order of making."""
-        return ((name, self[name]) for name in self)
+        note_reading([self], note=not self._pending.values)
+        for name in self:
+            yield name, self[name]
 
     def values(self) -> Iterable[Any]:
         """The variables, in the order of making."""
-        return (self[name] for name in self)
+        for _, variable in self.items():
+            yield variable
 
     def popitem(self) -> tuple[str, Any]:
         """Forget the variable made last; returns its name and itself."""
