@@ -431,8 +431,7 @@ class Run:
     def one_pass(self, keys: Any) -> tuple[Interpreter, dict[str, list[Any]]]:
         """The program once, from the root; and what it left in the collections ``keys``."""
         interpreter = Interpreter(self.store, self.inputs())
-        collect_updates = getattr(tf, "collect_updates", contextlib.nullcontext)
-        with self.store, collect_updates():
+        with self.store, tf.collect_updates():
             interpreter.run(self.record["program"])
             return interpreter, {key: list(tf.get_collection(key)) for key in keys}
 

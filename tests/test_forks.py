@@ -84,19 +84,24 @@ def halfway() -> Iterator[ts.VariableStore]:
     thread.join(20)
 
 
+@pytest.fixture
+def alone(make: Any) -> dict[str, list[float]]:
+    """The values that a store of its own has; to be asked for before ``halfway``."""
+    store = ts.VariableStore(0)
+    store(make)
+    return values(store)
+
+
 @pytest.mark.parametrize("make", MAKINGS.values(), ids=MAKINGS)
-def test_a_child_makes_variables_though_a_thread_made_one_at_the_fork(halfway: Any, make: Any):
+def test_a_child_makes_variables_though_a_thread_made_one_at_the_fork(
+    alone: Any, halfway: Any, make: Any
+):
     def work() -> bool:
         store = ts.VariableStore(0)
         store(make)
         halfway(make)
-        return values(store) == expected and halfway.state_dict().keys() == {"before", *expected}
+        return values(store) == alone and halfway.state_dict().keys() == {"before", *alone}
 
-    alone = ts.VariableStore(0)
-    thread_free = threading.Thread(target=alone, args=(make,), daemon=True)
-    thread_free.start()
-    thread_free.join(5)
-    expected = values(alone)
     assert in_child(work)
 
 
@@ -135,10 +140,9 @@ def test_a_child_has_a_default_store_though_a_thread_made_a_variable(halfway: An
     assert in_child(work)
 
 
-def test_the_stream_of_all_others_is_as_ever_while_a_thread_makes_a_variable(halfway: Any):
-    expected = torch.rand(3, generator=torch.Generator().manual_seed(0))  # As it is in each test.
+def test_a_child_has_the_stream_that_its_parent_had_before_the_making(halfway: Any):
+    expected = torch.rand(3, generator=torch.Generator().manual_seed(0))  # As in each test.
     assert in_child(lambda: torch.equal(torch.rand(3), expected))
-    assert torch.equal(torch.rand(3), expected)
 
 
 def test_an_initializer_may_fork(store: ts.VariableStore):
@@ -169,31 +173,50 @@ def waits_for(work: Callable[[], Any], ended: list[bool]) -> Callable[..., torch
     return initializer
 
 
-@pytest.mark.parametrize("make", MAKINGS.values(), ids=MAKINGS)
-def test_an_initializer_may_wait_for_a_thread_that_makes_in_another_store(make: Any):
+BORROWING = ["one's own", "a buffer", "a module"]  # those draw from torch's own stream
+
+
+@pytest.mark.parametrize("make", [name for name in MAKINGS if name not in BORROWING])
+def test_an_initializer_may_wait_for_a_thread_that_makes_in_another_store(make: str):
     def waiting(work: Callable[[], Any]) -> ts.VariableStore:
         store = ts.VariableStore(0)
         store(lambda: ts.get_variable("waiting", [3], initializer=waits_for(work, ended)))
         return store
 
     other, alone, ended = ts.VariableStore(0), ts.VariableStore(0), list[bool]()
-    alone(make)
+    alone(MAKINGS[make])
     stream = torch.get_rng_state()
-    store = waiting(lambda: other(make))
+    store = waiting(lambda: other(MAKINGS[make]))
     assert ended == [True]
     assert values(other) == values(alone)
     assert values(store) == values(waiting(lambda: None))
     assert torch.equal(torch.get_rng_state(), stream)
 
 
-def test_a_factory_may_wait_for_a_thread_that_makes_in_another_store():
+@pytest.mark.parametrize("make", BORROWING)
+@pytest.mark.parametrize("waiting", ["an initializer", "a factory"])
+def test_a_thread_that_is_waited_for_is_told_that_the_stream_is_lent(
+    monkeypatch: pytest.MonkeyPatch, make: str, waiting: str
+):
+    def work() -> None:
+        with pytest.raises(ts.ScopeError, match=r"'w' cannot be made: .* another thread"):
+            other(MAKINGS[make])
+        other(MAKINGS["ours"])
+        told.append(True)
+
     def factory() -> nn.Module:
-        waits_for(lambda: other(MAKINGS["a module"]), ended)([1], torch.float32)
+        initializer([1], torch.float32)
         return nn.Linear(2, 2)
 
-    other, ended = ts.VariableStore(0), list[bool]()
-    ts.VariableStore(0)(lambda: ts.get_module("waiting", factory))
-    assert ended == [True]
+    monkeypatch.setattr("torchscope._stream.PATIENCE", 0.1)
+    ended, told = list[bool](), list[bool]()
+    store, other, initializer = ts.VariableStore(0), ts.VariableStore(0), waits_for(work, ended)
+    if waiting == "an initializer":
+        store(lambda: ts.get_variable("waiting", [3], initializer=initializer))
+    else:
+        store(lambda: ts.get_module("waiting", factory))
+    assert ended == told == [True]
+    assert list(other) == ["w"]
 
 
 @pytest.mark.parametrize("read", LISTINGS.values(), ids=LISTINGS)

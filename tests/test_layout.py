@@ -15,7 +15,7 @@ PACKAGE = Path(torchscope.__file__).parent
 FLOORS = [
     ["_dynamo", "_errors"],
     ["_names", "_opened", "_locks", "_origin", "_sharded", "_optim", "initializers"],
-    ["_arguments", "_assign", "_pass", "_pending", "regularizers"],
+    ["_arguments", "_assign", "_pass", "_pending", "_stream", "regularizers"],
     ["_build", "_declaration", "_unbuilt"],
     ["_initial", "_table"],
     ["_loading", "_walk"],
@@ -55,8 +55,8 @@ COMMAND_LINE_FLOORS = [
 ]
 # Within torchscope.port: names, then what they may hold, then what is done about them.
 PORT_FLOORS = [
-    ["_errors", "_names"],
-    ["_kinds", "_there"],
+    ["_errors", "_names", "_syntax"],
+    ["_deferred", "_kinds", "_there"],
     ["_imports"],
     ["_leftovers", "_rewrite"],
     ["_port"],
@@ -64,10 +64,10 @@ PORT_FLOORS = [
 ]
 # Within torchscope.tf1: how arguments are read, then TensorFlow's namespaces.
 TF1_FLOORS = [
-    ["_missing", "_name_scopes", "_padding", "_rows", "_weights", "dtypes", "updates"],
+    ["_missing", "_name_scopes", "_padding", "_rows", "dtypes", "updates"],
     ["estimator", "initializers", "logging", "nest", "summary"],
     ["keras"],
-    ["_convert"],
+    ["_convert", "_weights"],
     ["_arguments"],
     ["ops"],
     ["clipping", "debugging", "linalg", "math", "random", "rnn", "sparse", "train"],
@@ -79,10 +79,10 @@ TF1_FLOORS = [
 ]
 TF1_OPS_FLOORS = [
     ["_gradients", "checks", "gradients", "initial_values", "quiet", "random", "scopes"],
-    ["functional", "shapes", "tensor_array", "variables"],
+    ["functional", "shapes", "tensor_array"],
     ["control_flow"],
     ["arithmetic", "arrays", "casts", "comparisons", "creation", "elementwise", "indexing"],
-    ["reductions", "segments", "slicing", "sparse"],
+    ["reductions", "segments", "slicing", "sparse", "variables"],
     ["linear_algebra"],
     ["old_names"],
     ["__init__"],
@@ -96,7 +96,7 @@ TF1_IMAGE_FLOORS = [["_images"], ["color", "geometry", "patches", "resize"], ["_
 TF1_RNN_FLOORS = [
     ["_fused", "_states", "linear"],
     ["_cell"],
-    ["cells", "sequences"],
+    ["cells", "raw", "sequences"],
     ["wrappers"],
     ["rnn_cell"],
     ["__init__"],
@@ -114,7 +114,8 @@ TF1_LAYERS_FLOORS = [
     ["__init__"],
 ]
 TF1_SLIM_FLOORS = [
-    ["_arg_scopes", "initializers", "model_analyzer", "regularizers", "summaries", "utils"],
+    ["_arg_scopes", "initializers", "losses", "model_analyzer", "regularizers", "summaries"],
+    ["utils"],
     ["variables"],
     ["core", "embedding"],
     ["convolution", "normalization", "pooling"],

@@ -38,10 +38,13 @@ SHAPES = [
     ("int(x.get_shape()[1])", "int(x.shape[1])"),
     ("x.get_shape().ndims", "x.ndim"),
     ("x.shape.ndims", "x.ndim"),
-    ("x.get_shape().dims", "x.shape"),
+    ("x.get_shape().dims", "list(x.shape)"),
+    ("x.get_shape().dims[1].value", "x.shape[1]"),
+    ("d = x.get_shape().dims\nd[:-1] + [d[-1].value]", "d = list(x.shape)\nd[:-1] + [d[-1]]"),
+    ("x.get_shape().is_fully_defined()", "True"),
     ("x.shape.num_elements()", "x.shape.numel()"),
     ("[d.value for d in x.get_shape()]", "[d for d in x.shape]"),
-    ("[d.value for d in x.get_shape()[1:].dims]", "[d for d in x.shape[1:]]"),
+    ("[d.value for d in x.get_shape()[1:].dims]", "[d for d in list(x.shape[1:])]"),
     ("x.get_shape().with_rank(2)[1].value", "tf.ensure_shape(x, [None] * 2).shape[1]"),
     ("x.get_shape().with_rank_at_least(2)", "x.shape"),
     ("x.get_shape().merge_with(y.get_shape())", "tf.ensure_shape(x, y.shape).shape"),
@@ -219,10 +222,8 @@ def test_imports_are_of_torchscope(before: str, after: str):
     assert ported(f"# first\n{before}\n\nx = 1\n") == f"# first\n{after}\n\nx = 1\n"
 
 
-@pytest.mark.parametrize(("before", "after"), IMPORTS)
+@pytest.mark.parametrize(("before", "after"), [case for case in IMPORTS if "\n" not in case[0]])
 def test_what_is_imported_after_it_is_what_was_imported_before(before: str, after: str):
-    if "try" in before or "def" in before:
-        pytest.skip("binds nothing else")
     bound: dict[str, object] = {}
     exec(after, bound)
     for alias in ast.parse(before).body[0].names:  # type: ignore[attr-defined]
@@ -240,6 +241,33 @@ MOVED = [
 @pytest.mark.parametrize(("before", "after"), MOVED)
 def test_names_that_have_moved_are_written_as_they_are_called_here(before: str, after: str):
     assert ported(OLD + before) == NEW + after
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("(x\n .get_shape()  # static\n .as_list())", "(list(x\n .shape  # static\n ))"),
+        ("(x  # in\n .get_shape())[0]", "(x  # in\n .shape)[0]"),
+        ("(x.get_shape()  # a\n [0]  # b\n .value)", "((x.shape  # a\n [0]  # b\n ))"),
+        ("f(v  # which\n  .assign(x))", "f(tf.assign(v, x)  # which\n  )"),
+        ("(v.name)", "(tf.name_of(v))"),
+        ("-(x.get_shape()[0].value)", "-(x.shape[0])"),
+    ],
+)
+def test_comments_between_the_dots_are_kept(before: str, after: str):
+    assert sorted(re.findall("# *\\w+", ported(OLD + before))) == sorted(
+        re.findall("# *\\w+", before)
+    )
+    assert ast.dump(ast.parse(ported(OLD + before))) == ast.dump(ast.parse(NEW + after))
+
+
+@pytest.mark.parametrize("text", ["v.name = 1", "v.name, x = 1, 2", "del v.name", "v.name += 'a'"])
+def test_what_is_assigned_to_stays(text: str):
+    assert ported(OLD + text) == NEW + text
+
+
+def test_an_op_in_a_list_of_itself_ends():
+    assert left(f"{OLD}op = tf.assign(v, x)\nop = [op]\n") == [(2, "tf.assign")]
 
 
 def test_a_file_without_tf_gets_the_import_that_its_rewriting_needs():
@@ -296,6 +324,7 @@ LEFT = [
     ("loss = tf.nn.l2_loss(x)\nloss.eval()", 2, "loss.eval", "at once"),
     ("q = tf.FIFOQueue(1, tf.float32)", 1, "tf.FIFOQueue", ""),
     ("opt = tf.train.AdamOptimizer(0.1)", 1, "tf.train.AdamOptimizer", "outside"),
+    ("tf.train.AdamOptimizer(0.1).minimize(x)", 1, "tf.train.AdamOptimizer", "outside"),
     ("train = opt.minimize(loss)", 1, "opt.minimize", "outside"),
     ("self.op = tf.assign(v, x)", 1, "tf.assign", "function"),
     ("self.op = v.assign(x)", 1, "tf.assign", "function"),
@@ -418,6 +447,10 @@ def test_a_program_of_what_is_there_leaves_nothing():
     [
         ("import torch\n", "model.py is not TensorFlow 1 code: it imports no tensorflow"),
         ("", "model.py is not TensorFlow 1 code"),
+        (
+            "import tensorflow as tf\n@tf.function\ndef f(x):\n    return tf.nn.relu(x)\n",
+            "model.py is not TensorFlow 1 code: it is TensorFlow 2's",
+        ),
         ("import tensorflow as tf\nx = = 1\n", "model.py does not parse: line 2"),
         (
             "import tensorflow as tf\nprint tf.__version__\n",

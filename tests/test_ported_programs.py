@@ -42,7 +42,7 @@ def ported(name: str, folder: Path) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def gpt2(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    return ported("gpt2.py", tmp_path_factory.mktemp("gpt2"))
+    return ported("gpt2_tf1.py", tmp_path_factory.mktemp("gpt2"))
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +96,27 @@ def test_compiled_it_is_one_graph_with_the_same_results(net):
     step = compiled(GOLDEN["step_tokens"], past=GOLDEN["past_in"])
     assert_close(step["logits"], GOLDEN["step_logits"])
     torch._dynamo.reset()
+
+
+# ---- the values that such programs are handed --------------------------------------------------
+
+
+def test_hparams_are_read_changed_and_asked_for_by_name(hparams: Any):
+    assert (hparams.n_embd, hparams.get("n_embd"), hparams.get("rate", 7)) == (24, 24, 7)
+    assert "n_embd" in hparams
+    assert "rate" not in hparams
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda hparams: hparams.override_from_dict({"n_head": 5, "n_heads": 5}), KeyError),
+        (lambda hparams: hparams.add_hparam("n_head", 5), ValueError),
+        (lambda hparams: hparams.rate, AttributeError),
+    ],
+)
+def test_hparams_refuse_other_names_and_keep_what_they_had(hparams: Any, change, error):
+    before = hparams.values()
+    with pytest.raises(error, match="HParams"):
+        change(hparams)
+    assert hparams.values() == before

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.utils._pytree as pytree
@@ -316,3 +317,176 @@ def test_the_gradient_is_the_slope(name: str, x: Tensor):
     x = x.double().requires_grad_()
     if differentiable(x) and name not in ROUNDING:
         assert torch.autograd.gradcheck(differentiable, x)
+
+
+# What is refused: the call, the error's class, what it says.
+REFUSED: list[tuple[Callable[[Tensor], Any], type[Exception], str]] = [
+    (lambda x: tf.add(x, torch.ones(3)), ValueError, r"add\(\): shapes \[3, 4\] and \[3\] do not"),
+    (lambda x: tf.add(x, torch.ones(4).int()), TypeError, r"add\(\): x is float32 and y int32"),
+    (lambda x: tf.add(3, x), TypeError, r"add\(\): x is int32 and y float32"),
+    (lambda x: tf.add(x, "a"), TypeError, r"add\(\): y is 'a', of <class 'str'>"),
+    (lambda x: tf.add(x, None), ValueError, r"add\(\): y is None"),
+    (lambda x: tf.add(x, [1, [2]]), ValueError, r"add\(\): y is ragged"),
+    (lambda x: tf.add(x > 0, x > 0), TypeError, r"add\(\): x is bool and has to be a number"),
+    (lambda x: tf.exp(3), TypeError, r"exp\(\): x is int32 and has to be a float"),
+    (
+        lambda x: tf.clip_by_value([1], 0.5, 2),
+        TypeError,
+        r"clip_value_min is 0.5 and has to be int",
+    ),
+    (lambda x: tf.reshape(x, [5, -1]), ValueError, r"reshape\(\): \[3, 4\] does not go into \[5, "),
+    (lambda x: tf.reshape(x, -1), ValueError, r"shape=-1 has to be a list: \[-1\]"),
+    (
+        lambda x: tf.reshape(x, [2.0, 6.0]),
+        TypeError,
+        r"reshape\(\): shape has to be an int, not 2.0",
+    ),
+    (lambda x: tf.concat([x, x[:, :2]], 0), ValueError, r"concat\(\): shapes \[3, 4\], \[3, 2\]"),
+    (
+        lambda x: tf.concat([x, torch.zeros(0)], 0),
+        ValueError,
+        r"concat\(\): shapes \[3, 4\], \[0\]",
+    ),
+    (lambda x: tf.concat([x, x], 2), ValueError, r"concat\(\): axis=2 has to be from -2 to 1"),
+    (lambda x: tf.stack([x, x[0]]), ValueError, r"stack\(\): shapes \[3, 4\], \[4\]"),
+    (
+        lambda x: tf.split(x, 3, 1),
+        ValueError,
+        r"split\(\): axis 1 of \[3, 4\] has no 3 equal parts",
+    ),
+    (lambda x: tf.squeeze(x, 0), ValueError, r"squeeze\(\): axis 0 of shape \[3, 4\] is not 1"),
+    (
+        lambda x: tf.squeeze(x, 0, squeeze_dims=0),
+        ValueError,
+        r"give axis or squeeze_dims, not both",
+    ),
+    (lambda x: tf.transpose(x, [0, 0]), ValueError, r"transpose\(\): perm \[0, 0\] does not fit"),
+    (lambda x: tf.pad(x, [[1, 1]]), ValueError, r"pad\(\): paddings has to be 2 pairs"),
+    (
+        lambda x: tf.slice(x, [0, 0], [4, 1]),
+        ValueError,
+        r"slice\(\): begin \[0, 0\], size \[4, 1\]",
+    ),
+    (lambda x: tf.gather(x, [0.5]), TypeError, r"gather\(\): indices is float32 and has to be int"),
+    (lambda x: tf.gather(x, [-1]), IndexError, r"gather\(\): ids from -1 to -1"),
+    (lambda x: tf.gather_nd(x, [[-1, 0]]), IndexError, r"gather_nd\(\): indices from -1 to 0"),
+    (lambda x: tf.where(x > 0, x, x[0]), ValueError, r"where\(\): condition \[3, 4\], x \[3, 4\]"),
+    (lambda x: tf.where(x, x, x), TypeError, r"where\(\): condition is float32 and has to be bool"),
+    (lambda x: tf.matmul(x, x), ValueError, r"matmul\(\): shapes \[3, 4\] and \[3, 4\]"),
+    (lambda x: tf.matmul(x, x[0]), ValueError, r"matmul\(\): .* need two axes"),
+    (lambda x: tf.matmul(x, x.double()), TypeError, r"matmul\(\): a is float32 and b float64"),
+    (lambda x: tf.einsum("ij,jk->ik", x, x), ValueError, r"einsum\(\): 'ij,jk->ik' does not fit"),
+    (lambda x: tf.reduce_sum(x, 2), ValueError, r"reduce_sum\(\): axis=2 has to be from -2 to 1"),
+    (lambda x: tf.reduce_sum(3.0, 0), ValueError, r"reduce_sum\(\): axis=0 for a scalar"),
+    (lambda x: tf.reduce_sum(x > 0), TypeError, r"reduce_sum\(\): input_tensor is bool"),
+    (lambda x: tf.reduce_any(x), TypeError, r"reduce_any\(\): input_tensor is float32"),
+    (lambda x: tf.argmax(x, [0]), TypeError, r"argmax\(\): axis has to be an int, not \[0\]"),
+    (lambda x: tf.one_hot([0], -1), ValueError, r"one_hot\(\): depth=-1 is negative"),
+    (lambda x: tf.range(5, 0), ValueError, r"range\(\): 5 does not come to 0 in steps of 1"),
+    (lambda x: tf.zeros([-1]), ValueError, r"zeros\(\): shape \[-1\] has a negative size"),
+    (lambda x: tf.cast(x, "floaty"), TypeError, r"'floaty' is not a dtype"),
+    (lambda x: tf.norm(x, "fro"), ValueError, r"norm\(\): ord='fro' needs axis to be a pair"),
+    (lambda x: tf.cholesky(x), ValueError, r"cholesky\(\): shape \[3, 4\] is not one of square"),
+    (lambda x: tf.unsorted_segment_sum(x, [0, 1, 5], 3), IndexError, r"5 for 3 segments"),
+    (lambda x: tf.segment_sum(x, [1, 0, 0]), ValueError, r"segment_ids have to be a sorted vector"),
+    (lambda x: tf.reverse(x, 0), ValueError, r"reverse\(\): axis=0 has to be a list: \[0\]"),
+    (lambda x: tf.reverse_sequence(x, [9, 1, 1], 1), ValueError, r"a length is more than 4"),
+    (lambda x: tf.SparseTensor([[0]], [1.0, 2.0], [2]), ValueError, r"SparseTensor\(\): indices"),
+    (lambda x: tf.sparse_reorder(x), TypeError, r"is not a tf.SparseTensor"),
+    (lambda x: tf.ensure_shape(x, [3, 3]), ValueError, r"ensure_shape\(\): shape \[3, 4\] is not"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "says"), REFUSED, ids=[says for _, _, says in REFUSED])
+def test_what_an_operation_refuses_it_names(
+    call: Callable[[Tensor], Any], error: type[Exception], says: str, x: Tensor
+):
+    with pytest.raises(error, match=says):
+        call(x)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (3, torch.int32),
+        (2**40, torch.int64),
+        (2.5, torch.float32),
+        (True, torch.bool),
+        (1j, torch.complex128),
+        ([], torch.float32),
+        ([1, 2.5], torch.float32),
+        ([[1], [2]], torch.int32),
+        ((True, False), torch.bool),
+        (np.float64(1), torch.float64),
+        (np.ones(2), torch.float64),
+        (np.arange(3)[::-1], torch.int64),
+        ([np.ones(2), np.ones(2)], torch.float32),
+        ([np.float64(1), 2], torch.float32),
+        ([np.ones(2, np.uint8)], torch.uint8),
+        ([[torch.ones(2)], [[1, 2]]], torch.float32),
+        ([torch.ones(2, dtype=torch.float64), [1, 2]], torch.float64),
+        (torch.Size([2, 3]), torch.int32),
+    ],
+    ids=str,
+)
+def test_a_value_becomes_a_tensor_of_tensorflows_dtype(value: Any, dtype: torch.dtype):
+    assert tf.convert_to_tensor(value).dtype is dtype
+
+
+def test_tensors_inside_a_list_keep_their_gradients(x: Tensor):
+    x.requires_grad_()
+    tf.convert_to_tensor([[x[0, 0], 2.0], [3.0, x[1, 1]]]).sum().backward()
+    assert x.grad is not None
+    assert x.grad.sum() == 2
+
+
+def test_a_number_before_half_precision_takes_its_dtype(x: Tensor):
+    assert tf.subtract(1.0, x.bfloat16()).dtype is torch.bfloat16
+
+
+def test_under_autocast_two_float_dtypes_mix(x: Tensor):
+    with torch.autocast("cpu", torch.bfloat16):
+        product = tf.matmul(x, x, transpose_b=True)
+        assert tf.add(product, torch.zeros(3)).dtype is torch.float32
+
+
+@pytest.mark.parametrize("operation", [tf.sqrt, tf.rsqrt])
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # Dynamo's
+@pytest.mark.parametrize("compiled", [False, True])
+def test_where_no_gradient_comes_in_none_goes_out(operation: Any, compiled: bool):
+    x = torch.tensor([0.0, 4.0], requires_grad=True)
+
+    def masked(x: Tensor) -> Tensor:
+        return tf.where(x > 0, operation(x), x)
+
+    function = torch.compile(masked, fullgraph=True, backend="aot_eager") if compiled else masked
+    (gradient,) = torch.autograd.grad(function(x).sum(), x)
+    slope = {tf.sqrt: 0.25, tf.rsqrt: -0.0625}[operation]
+    torch.testing.assert_close(gradient, torch.tensor([1.0, slope]))
+
+
+def test_what_rounds_gives_none_back_and_has_a_gradient_of_its_own(x: Tensor):
+    x.requires_grad_()
+    rounded = tf.floor(x * 4)
+    gradients = torch.autograd.grad(rounded.square().sum(), [x, rounded], allow_unused=True)
+    assert gradients[0] is None
+    torch.testing.assert_close(gradients[1], 2 * rounded)
+
+
+def test_sizes_add_and_multiply_as_a_vector(x: Tensor):
+    sizes = tf.shape(x)
+    assert (sizes[1:] * 2, sizes + sizes, 2 * sizes, sizes // 2) == ((8,), (6, 8), (6, 8), (1, 2))
+    assert (10 - sizes, sizes - 1, sizes % 2) == ((7, 6), (2, 3), (1, 0))
+    torch.testing.assert_close(sizes * torch.tensor([2, 3]), torch.tensor([6, 12]))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_a_shape_put_together_as_a_tensor_is_known_to_compiled_code(dynamic: bool, x: Tensor):
+    def model(x: Tensor) -> Tensor:
+        rows = tf.reshape(x, tf.stack([tf.shape(x)[1], -1]))
+        tiled = tf.tile(rows, tf.concat([[1], [tf.shape(x)[0]]], 0))
+        return tf.add(tiled, tf.ones([tf.shape(tiled)[1]]))
+
+    torch._dynamo.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="eager", dynamic=dynamic)
+    torch.testing.assert_close(compiled(x), model(x))

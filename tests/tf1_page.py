@@ -49,7 +49,8 @@ def namespaces() -> dict[str, ModuleType]:
 
 
 def _below(prefix: str, module: ModuleType) -> Iterator[tuple[str, ModuleType]]:
-    for name, value in vars(module).items():
+    for name in getattr(module, "__all__", vars(module)):
+        value = getattr(module, name)
         # A namespace, unlike other modules, explains the names that it lacks.
         if isinstance(value, ModuleType) and _missing.__name__ == _explainer(value):
             yield f"{prefix}.{name}", value
@@ -68,20 +69,20 @@ def public_names(module: ModuleType) -> dict[str, Any]:
 
 
 def entries() -> dict[str, tuple[Any, list[str]]]:
-    """Each function and class by its first full name, with the other names that it has."""
-    first: dict[int, str] = {}
-    found: dict[str, tuple[Any, list[str]]] = {}
+    """Each function and class by its full name, with the other names that it has."""
+    names: dict[int, list[str]] = defaultdict(list)
+    values: dict[int, Any] = {}
     for namespace, module in namespaces().items():
         for name, value in public_names(module).items():
-            if not callable(value):
-                continue
-            full = f"{namespace}.{name}"
-            if id(value) in first:
-                found[first[id(value)]][1].append(full)
-            else:
-                first[id(value)] = full
-                found[full] = (value, [])
-    return found
+            if callable(value):
+                values[id(value)] = value
+                names[id(value)].append(f"{namespace}.{name}")
+    found: dict[str, tuple[Any, list[str]]] = {}
+    for key, value in values.items():
+        own = f"tf.{getattr(value, '__name__', None)}"
+        first, *others = sorted(names[key], key=lambda name, own=own: name != own)
+        found[first] = (value, others)
+    return dict(sorted(found.items(), key=lambda entry: entry[0].lower()))
 
 
 def docstring(value: Any) -> str:
@@ -95,8 +96,8 @@ def unwrapped(value: Any) -> Any:
 
 def summary(value: Any) -> str:
     """What it does: the first paragraph of its docstring."""
-    first = docstring(value).partition("\n\n")[0].partition("\nTorch: ")[0]
-    return " ".join(first.split())
+    first = " ".join(docstring(value).partition("\n\n")[0].split())
+    return first.partition(" Torch: ")[0]
 
 
 def in_torch(full_name: str, value: Any) -> str:
@@ -104,11 +105,11 @@ def in_torch(full_name: str, value: Any) -> str:
     value = unwrapped(value)
     if not value.__module__.startswith("torchscope.tf1"):
         return f"`{value.__module__.partition('.')[0]}.{value.__name__}`"
-    if told := re.search(r"^Torch: (.+?)(\n\n|\Z)", docstring(value), re.DOTALL | re.MULTILINE):
+    if told := re.search(r"(?:^|\s)Torch: (.+?)(\n\n|\Z)", docstring(value), re.DOTALL):
         return " ".join(told[1].split())
     if summary(value).startswith("Do nothing"):
         return "nothing"
-    name = full_name.rpartition(".")[2]
+    name = getattr(value, "__name__", full_name.rpartition(".")[2])
     places = {"torch": torch, "F": torch.nn.functional, "torch.linalg": torch.linalg}
     return next((f"`{place}.{name}`" for place in places if hasattr(places[place], name)), "")
 

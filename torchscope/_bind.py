@@ -1,6 +1,5 @@
 """bind: let a function run again, later and elsewhere, as it would have run here."""
 
-import copy
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -9,8 +8,8 @@ from typing import Any, TypeVar, overload
 from typing_extensions import ParamSpec
 
 from ._default import current_pass
-from ._pass import Open, Pass, run_in
-from ._scope import innermost
+from ._pass import Open, Pass, here
+from ._scope import innermost, scope_at
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,11 +45,17 @@ def bind(fn: Callable[..., Any] | None = None, /) -> Any:
 
     @functools.wraps(fn)
     def bound(*args: Any, **kwargs: Any) -> Any:
+        passes = here.passes
+        depth = len(passes)
         run = snapshot.begin()
-        try:
-            return run_in(run, fn, args, kwargs)
+        try:  # See `Pass.whole`.
+            passes.append(run)
+            result = fn(*args, **kwargs)
         finally:
+            left = passes[depth:]
+            del passes[depth:]
             snapshot.end(run)
+        return run.whole(result, left)
 
     return bound
 
@@ -95,7 +100,10 @@ class _Snapshot:
 
 def _copied(stack: list[Open]) -> list[Open]:
     """The open scopes, copied: what is set on one stays there."""
-    return [(copy.copy(scope), by, mark, task) for scope, by, mark, task in stack]
+    return [
+        (scope_at(scope.name, scope.mode, scope.defaults, scope.constraint), by, mark, task)
+        for scope, by, mark, task in stack
+    ]
 
 
 class _Again:

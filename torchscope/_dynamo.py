@@ -45,10 +45,15 @@ def never_compiled(message: str) -> Callable[[F], F]:
     return mark
 
 
-def passed_over(function: F) -> F:
-    """Called where Dynamo compiles whatever is called, it is not compiled, nor what it calls."""
-    skip = _frames._FrameAction.SKIP
-    _frames.set_code_exec_strategy(function.__code__, _frames._FrameExecStrategy(skip, skip))
+def only_inlined(function: F) -> F:
+    """Read as part of what calls it, but never compiled as a function of its own.
+
+    Where Dynamo has left a caller to Python it tries each function that is called next. One that
+    asks whether it is traced, or that Dynamo reads something else for, would then be compiled as
+    if its caller were.
+    """
+    skip, go_on = _frames._FrameAction.SKIP, _frames._FrameAction.DEFAULT
+    _frames.set_code_exec_strategy(function.__code__, _frames._FrameExecStrategy(skip, go_on))
     return function
 
 

@@ -17,6 +17,7 @@ from torch.compiler import is_dynamo_compiling
 
 from ._arguments import Constraint, DTypeLike, ShapeLike, parameters_of
 from ._declaration import Request
+from ._dynamo import only_inlined
 from ._errors import ScopeError
 from ._pass import Pass
 from ._reuse import AUTO_REUSE, Reuse, find_or_make, mode_of
@@ -117,6 +118,7 @@ def _true_getter(run: Pass, asked: Request, constraint_given: Constraint | None)
     return getter
 
 
+@only_inlined
 def takes_constraint(custom_getter: CustomGetter) -> bool:
     """Whether ``custom_getter`` has a parameter ``constraint``, or takes any keyword."""
     code = getattr(custom_getter, "__code__", None)

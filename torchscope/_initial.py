@@ -1,21 +1,23 @@
-"""The first value of a variable, and the random stream that it comes from; knows of no store.
+"""The first value of a variable; knows of no store.
 
 In: a `Request` and the store's seed. Out: a tensor on the CPU that nobody else holds, of the shape
 and dtype asked for; or an error that names the variable. Nothing is kept here.
 """
 
 import functools
-import hashlib
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from ._arguments import Shape, as_value, fits, parameters_of
 from ._declaration import Request
 from ._errors import ScopeError, VariableMismatchError, naming
-from .initializers import Initializer, glorot_uniform, ones, stream, zeros
+from ._stream import function_modes, in_lent_stream, in_own_stream, own_generator, plainly
+from .initializers import Initializer, glorot_uniform, ones, zeros
+
+_CPU = torch.device("cpu")
 
 # A copy in the order of its sizes, whatever the original's: safetensors takes no other.
 _DENSE: dict[str, Any] = {"memory_format": torch.contiguous_format}
@@ -25,9 +27,8 @@ def first_value(request: Request, seed: int) -> torch.Tensor:
     """The value that ``request``'s initializer gives it, in memory of its own, on the CPU.
 
     Computed on the CPU whatever the device, so that a seed gives the same values everywhere, and
-    from a random stream of the variable's own: the ambient one stays as it was, or activation
-    checkpointing would compute wrong gradients (dropout drawing other masks the second time).
-    On the meta device there are no values, and an initializer that is not needed is not called.
+    from a random stream of the variable's own, see `_stream`. On the meta device there are no
+    values, and an initializer that is not needed is not called.
 
     Raises:
         ScopeError: neither a shape nor an initializer that brings one.
@@ -59,8 +60,16 @@ def first_value(request: Request, seed: int) -> torch.Tensor:
         )
     if request.complete and request.device is not None and request.device.type == "meta":
         return torch.empty(_sizes(request), dtype=request.dtype, device="meta")
-    with own_random_stream(seed, request.name, initializer):
-        return _checked(request, _call(initializer, request))
+    work = functools.partial(_made, request, initializer)
+    if not _is_ours(initializer) and not _takes_generator(initializer):
+        return in_lent_stream(seed, request.name, work)
+    if getattr(initializer, "random", True):
+        return in_own_stream(seed, request.name, work)
+    return plainly(work)
+
+
+def _made(request: Request, initializer: Any) -> torch.Tensor:
+    return _checked(request, _call(initializer, request))
 
 
 def _default_initializer(request: Request) -> Initializer:
@@ -79,7 +88,8 @@ def _call(initializer: Any, request: Request) -> Any:
         return initializer()
     shape = _sizes(request)
     if _fills_in_place(initializer):
-        return initializer(torch.empty(shape, dtype=request.dtype))
+        given = {"generator": own_generator()} if _takes_generator(initializer) else {}
+        return initializer(torch.empty(shape, dtype=request.dtype), **given)
     arguments: dict[str, Any] = {"dtype": request.dtype}
     if not _is_ours(initializer) and _takes_partition_info(initializer):
         arguments["partition_info"] = None
@@ -129,6 +139,20 @@ def _fills_in_place(initializer: Any) -> bool:
     return getattr(initializer, "__module__", None) == "torch.nn.init"
 
 
+def _takes_generator(initializer: Any) -> bool:
+    """Whether it is one of those, draws, and was not given a generator."""
+    while isinstance(initializer, functools.partial):
+        if "generator" in initializer.keywords:
+            return False
+        initializer = initializer.func
+    return _fills_in_place(initializer) and "generator" in _names_of_parameters(initializer)
+
+
+@functools.cache
+def _names_of_parameters(function: Callable[..., Any]) -> set[str]:
+    return {*parameters_of(function)}
+
+
 def _takes_partition_info(initializer: Any) -> bool:
     plain = type(initializer) is FunctionType and not initializer.__dict__  # It wraps no other.
     if plain and "partition_info" not in initializer.__code__.co_varnames:
@@ -151,57 +175,3 @@ def _sizes(request: Request) -> Shape:
 
 def _last(full_name: str) -> str:
     return full_name.rpartition("/")[2]
-
-
-def default_device() -> torch.device:
-    """Torch's default device; nearly always nothing has set one, and asking takes long."""
-    return _CPU if function_modes() == 0 else torch.get_default_device()
-
-
-_CPU = torch.device("cpu")
-function_modes: Callable[[], int] = cast("Any", torch._C)._len_torch_function_stack
-
-
-class own_random_stream:  # noqa: N801  - reads as a function: with own_random_stream(...):
-    """Let random values come from a stream of ``full_name``'s own, and be made on the CPU.
-
-    The stream is seeded from the store's seed and the name, so values do not depend on the order
-    of creation, differ between variables and agree between processes that seed alike. Autocast,
-    which would change dtypes, is off.
-
-    An initializer of ours is handed the stream; for any other function torch's own stream on the
-    CPU, which all threads share, is exchanged for it meanwhile.
-    """
-
-    def __init__(self, seed: int, full_name: str, initializer: Any = None) -> None:
-        self._seed, self._full_name = seed, full_name
-        self._ours = initializer is not None and _is_ours(initializer)
-        self._draws = not self._ours or bool(getattr(initializer, "random", True))
-
-    def __enter__(self) -> None:
-        self._contexts: list[Any] = []
-        if default_device().type != "cpu":
-            self._contexts.append(torch.device("cpu"))
-        if torch.is_autocast_enabled("cpu"):
-            self._contexts.append(torch.autocast("cpu", enabled=False))
-        if self._draws:
-            key = f"{self._seed}/{self._full_name}".encode()
-            digest = hashlib.blake2b(key, digest_size=8).digest()
-            seed = int.from_bytes(digest, "little") >> 1
-            if self._ours:
-                self._outer, stream.generator = stream.generator, stream.own
-                stream.own.manual_seed(seed)
-            else:
-                self._outer, stream.generator = stream.generator, None
-                self._state = torch.default_generator.get_state()
-                torch.default_generator.manual_seed(seed)
-        for context in self._contexts:
-            context.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        for context in reversed(self._contexts):
-            context.__exit__(*error)
-        if self._draws:
-            stream.generator = self._outer
-            if not self._ours:
-                torch.default_generator.set_state(self._state)

@@ -27,10 +27,11 @@ from ._errors import (
     VariableExistsError,
     VariableMismatchError,
 )
-from ._initial import default_device, first_value, function_modes, own_random_stream
+from ._initial import first_value
 from ._loading import key_in
 from ._origin import Origin, warn
 from ._pass import here
+from ._stream import default_device, function_modes, in_lent_stream
 from ._table import VariableTable
 from ._unbuilt import Unbuilt
 
@@ -249,8 +250,9 @@ def make_module(
 def _from_factory(
     table: VariableTable, full_name: str, factory: Callable[[], nn.Module]
 ) -> nn.Module:
-    with own_random_stream(table._seed, full_name):
-        module = None if isinstance(factory, nn.Module) else factory()
+    module = None
+    if not isinstance(factory, nn.Module):
+        module = in_lent_stream(table._seed, full_name, factory)
     if isinstance(module, nn.Module):
         return module
     problem = f"gave {type(module).__name__}, not an nn.Module"
@@ -293,8 +295,8 @@ def _load_into(table: VariableTable, full_name: str, module: nn.Module) -> list[
 
 def reset_module(table: VariableTable, full_name: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Each tensor of a kept module but blocks', with the value that a first build gave it."""
-    with own_random_stream(table._seed, full_name):
-        fresh = table._made_modules[full_name].factory().state_dict()  # Blocks are stores, too.
+    factory = table._made_modules[full_name].factory
+    fresh = in_lent_stream(table._seed, full_name, factory).state_dict()  # Blocks are stores, too.
     kept = table._modules[_names.escape(full_name)]
     tensors = cast("nn.Module", kept).state_dict(keep_vars=True)
     gone = fresh.keys() - tensors.keys()

@@ -14,11 +14,11 @@ from torch.compiler import is_dynamo_compiling
 from typing_extensions import ParamSpec, Self
 
 from ._build import computing_nothing_on_meta, no_gradients_left, put_back
-from ._dynamo import passed_over
+from ._dynamo import only_inlined
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._origin import Origin, warn
-from ._pass import first_pass, run_pass
-from ._store import VariableStore
+from ._pass import Pass, here
+from ._store import VariableStore, first_pass
 from ._table import built_as
 from ._unbuilt import EmptyState, Unbuilt, note_reading
 from ._walk import variables
@@ -38,13 +38,24 @@ R = TypeVar("R")
 
 def _forward(self: Any, *args: Any, **kwargs: Any) -> Any:
     """Run the function as one pass over this store."""
-    return run_pass(self, self.fn, args, kwargs)
+    if is_dynamo_compiling() and not self._built:
+        return first_pass(self, self.fn, args, kwargs)
+    passes = here.passes
+    depth = len(passes)
+    try:  # See `Pass.whole`.
+        run = Pass(self)
+        passes.append(run)
+        result = self.fn(*args, **kwargs)
+    finally:
+        left = passes[depth:]
+        del passes[depth:]
+    return run.whole(result, left)
 
 
 class _Forward:
     """As a method ``forward``, of which each function has its own."""
 
-    @passed_over
+    @only_inlined
     def __get__(self, net: Any, owner: Any = None) -> Any:
         if net is None:
             return _forward
@@ -56,6 +67,7 @@ class _Forward:
 _forwards: dict[Any, Callable[..., Any]] = {}
 
 
+@only_inlined
 def _forward_of(fn: Any) -> Callable[..., Any]:
     """``_forward`` with a code object and a signature for ``fn``."""
     key = _code_of(fn)
@@ -70,6 +82,7 @@ def _forward_of(fn: Any) -> Callable[..., Any]:
     return own
 
 
+@only_inlined
 def _code_of(fn: Any) -> Any:
     """The code of a function or method, and what a partial one leaves to give; else its class."""
     if isinstance(fn, functools.partial):

@@ -20,7 +20,7 @@ from weakref import ref
 import torch
 from torch.compiler import is_dynamo_compiling
 
-from ._dynamo import never_compiled, reads_instead, uncompiled
+from ._dynamo import only_inlined, reads_instead
 from ._errors import NotBuiltError, ScopeOrderError
 from ._opened import Mark, Opened
 
@@ -36,6 +36,7 @@ def _tracing() -> int:
     return -2
 
 
+@only_inlined
 @reads_instead(_tracing)
 def graph_task() -> int:
     """The backward pass that runs in this thread, -1 for none."""
@@ -46,6 +47,7 @@ def _no_loop() -> bool:
     return False
 
 
+@only_inlined
 @reads_instead(_no_loop)
 def in_event_loop() -> bool:
     """Whether this thread runs an asyncio event loop, so that tasks may interleave."""
@@ -69,15 +71,17 @@ def is_by(by: Any, opening: Any) -> bool:
 
 
 def lost(by: Any) -> None:
-    """Leave a scope whose `with` is gone: an interrupt came just before it could leave it.
+    """Leave scopes whose `with` is gone: an interrupt came just before it could leave them.
 
-    Called when the object that opened the scope dies while the scope is open.
+    Called when an object that opened a scope dies while the scope is open.
     """
     for run in (*here.passes, here.endless):
-        for depth, open_ in enumerate(() if run is None else run.stack):
-            if open_[1] is by:
-                cast("Pass", run).unwind(depth)
-                return
+        while run is not None and len(run.stack) > run.begun and _is_gone(run.stack[-1][1]):
+            run.unwind(len(run.stack) - 1)
+
+
+def _is_gone(by: Any) -> bool:
+    return isinstance(by, ref) and by() is None
 
 
 class Pass:
@@ -94,6 +98,7 @@ class Pass:
     again = False  # whether it runs again what another pass has run
     endless = False  # whether it is the default store's, which no leaving ends
 
+    @only_inlined
     def __init__(self, store: Any) -> None:
         self.traced = is_dynamo_compiling()
         self.store = store
@@ -168,6 +173,28 @@ class Pass:
             if not self.endless and self not in passes:
                 self.end()
 
+    def whole(self, result: R, left: "list[Pass]") -> R:
+        """End the pass that gave ``result``; ``left`` are the passes that it has taken away.
+
+        Three functions run a pass, each by the same lines: `VariableStore.forward`, what
+        `ScopedModule` has instead, and what `bind` returns. To share them would put a second frame
+        of ours into every traceback. They do without `with`: between a block and the first line of
+        an `__exit__` an interrupt can slip in, and the pass would stay; into a `finally` it cannot.
+        """
+        if len(left) != 1 or left[0] is not self:
+            raise _left_open()
+        if isinstance(result, _LATER):
+            kind = type(result).__name__
+            if isinstance(result, types.CoroutineType):
+                result.close()  # Else Python complains that nobody awaited it.
+            raise ScopeOrderError(
+                None,
+                f"The function returned a {kind}, which would run after its pass has "
+                "ended, in another store. Write it without yield and await.",
+            )
+        self.end()
+        return result
+
     def end(self) -> None:
         """The pass has run to its end without an exception, and is no longer current."""
         if len(self.stack) > self.begun:
@@ -226,58 +253,6 @@ def _left_open() -> ScopeOrderError:
 
 
 _LATER: Any = types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType
-
-
-def whole(result: Any) -> Any:
-    """``result``, unless it has yet to run: after its pass, it would fill another store."""
-    if isinstance(result, _LATER):
-        kind = type(result).__name__
-        if isinstance(result, types.CoroutineType):
-            result.close()  # Else Python complains that nobody awaited it.
-        raise ScopeOrderError(
-            None,
-            f"The function returned a {kind}, which would run after its pass has "
-            "ended, in another store. Write it without yield and await.",
-        )
-    return result
-
-
-def run_pass(store: Any, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
-    """Run ``fn`` as one pass over ``store``."""
-    if is_dynamo_compiling() and not store._built:
-        return first_pass(store, fn, args, kwargs)
-    return _run(store, fn, args, kwargs)
-
-
-@never_compiled(
-    "Variables are made in the first pass, which cannot be compiled. "
-    "Build the module first: net.build(*example)."
-)
-def first_pass(store: Any, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
-    """Run a pass that may have to make variables: never compiled, nor what it calls."""
-    return uncompiled(_run)(store, fn, args, kwargs)
-
-
-def _run(store: Any, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
-    return run_in(Pass(store), fn, args, kwargs)
-
-
-def run_in(run: Pass, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
-    """Run ``fn`` as ``run``, which begins and ends with it."""
-    passes = here.passes
-    depth = len(passes)
-    # Not `with run:`. Between a block and the first line of an `__exit__` an interrupt can slip in,
-    # and the pass would stay; into a `finally` it cannot.
-    try:
-        passes.append(run)
-        result = whole(fn(*args, **kwargs))
-        in_order = len(passes) > depth and passes[-1] is run
-    finally:
-        del passes[depth:]
-    if not in_order:
-        raise _left_open()
-    run.end()
-    return result
 
 
 def entered(store: Any) -> Pass | None:

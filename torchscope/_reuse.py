@@ -23,7 +23,7 @@ from torch.compiler import is_dynamo_compiling
 
 from ._arguments import GraphKeys, fits
 from ._declaration import Request, Spec
-from ._dynamo import is_on, uncompiled
+from ._dynamo import is_on, only_inlined, uncompiled
 from ._errors import NotBuiltError, ScopeError, VariableExistsError, VariableMismatchError
 from ._make import make_module, make_variable, regularize
 from ._names import escape
@@ -121,6 +121,7 @@ def find_or_make_module(
     return cast("nn.Module", table._modules[escape(full_name)])
 
 
+@only_inlined
 def _made(
     run: Pass,
     name: str,
@@ -180,6 +181,7 @@ def _tell_given_up(table: VariableTable, name: str) -> None:
         )
 
 
+@only_inlined
 def _meet(run: Pass, name: str) -> None:
     if run.traced or not is_dynamo_compiling():
         run.met[name] = None

@@ -337,6 +337,9 @@ class Opening:
             if depth > 0:
                 run.unwind(depth)
         else:
+            for depth, (scope, by, mark, task) in enumerate(stack):
+                if is_by(by, self):  # It stays open, also when this object dies.
+                    stack[depth] = scope, self, mark, task
             inside = innermost(run).name
             raise ScopeOrderError(
                 inside,

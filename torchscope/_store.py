@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
+from torch.compiler import is_dynamo_compiling
 from torch.utils._python_dispatch import _disable_current_modes
 from typing_extensions import ParamSpec, Self
 
 from ._arguments import GraphKeys
+from ._dynamo import never_compiled, uncompiled
 from ._errors import ScopeOrderError, VariableMissingError
 from ._initial import first_value
 from ._loading import check_fits
 from ._make import reset_module
-from ._pass import Pass, WayOut, entered, run_pass
+from ._pass import Pass, WayOut, entered, here
 from ._sharded import back_in_parts, gathered, is_fully_sharded, like
 from ._table import VariableTable
 from ._unbuilt import Empty, note_reading
@@ -89,7 +91,18 @@ class VariableStore(VariableTable):
 
     def forward(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run ``fn(*args, **kwargs)`` as one pass over this store."""
-        return run_pass(self, fn, args, kwargs)
+        if is_dynamo_compiling() and not self._built:
+            return first_pass(self, fn, args, kwargs)
+        passes = here.passes
+        depth = len(passes)
+        try:  # See `Pass.whole`.
+            run = Pass(self)
+            passes.append(run)
+            result = fn(*args, **kwargs)
+        finally:
+            left = passes[depth:]
+            del passes[depth:]
+        return run.whole(result, left)
 
     def __enter__(self) -> Self:
         run = entered(self)
@@ -295,6 +308,15 @@ class VariableStore(VariableTable):
             lying = {tensor.device for tensor in self._parameters.values() if tensor is not None}
             if len(lying) == 1:
                 self._device = lying.pop()  # Assigned, they take later variables with them.
+
+
+@never_compiled(
+    "Variables are made in the first pass, which cannot be compiled. "
+    "Build the module first: net.build(*example)."
+)
+def first_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
+    """Run a pass that may have to make variables: never compiled, nor what it calls."""
+    return uncompiled(VariableStore.forward)(store, fn, *args, **kwargs)
 
 
 def _is_in(key: str, table: VariableTable, name: str, variable: torch.Tensor) -> bool:

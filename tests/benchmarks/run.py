@@ -26,6 +26,8 @@ import compiled
 import eager
 import many
 import peers
+import tf1
+import tf1_layers
 import torch
 from timing import FULL, QUICK, Measure, Settings, Spread
 
@@ -49,6 +51,8 @@ MEASURES: dict[str, Callable[[Settings], Measure | Iterable[Measure]]] = {
     "import": many.importing,
     "compiled": compiled.compiled,
     "compiled training": compiled.compiled_training,
+    "tf1 plain": tf1.plain_operations,
+    "tf1 layers": tf1_layers.layers,
     "peers": peers.peers,
 }
 

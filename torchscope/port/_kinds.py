@@ -23,7 +23,6 @@ class Kind(Enum):
     SIZE = auto()  # tf.Dimension; here an int
     NUMBER = auto()
     ARRAY = auto()  # numpy's
-    SCOPE = auto()
     SESSION = auto()
     OTHER = auto()  # a string, a list, a function, ...
     UNKNOWN = auto()
@@ -33,6 +32,7 @@ Kinds = frozenset[Kind]
 
 NOTHING: Kinds = frozenset()
 UNKNOWN: Kinds = frozenset({Kind.UNKNOWN})
+_OTHER: Kinds = frozenset({Kind.OTHER})
 TENSORS: Kinds = frozenset({Kind.TENSOR, Kind.VARIABLE})
 
 # What TensorFlow's functions return, by the last part of their names.
@@ -41,12 +41,11 @@ _RETURNS = [
     for pattern, kind in [
         (r"get_variable|get_local_variable|Variable|model_variable|local_variable", Kind.VARIABLE),
         (r"\w+_variables|get_variables\w*|get_collection\w*", Kind.VARIABLES),
-        (r"variable_scope|get_variable_scope", Kind.SCOPE),
         (r"(Interactive)?Session|get_default_session", Kind.SESSION),
         (r"TensorShape", Kind.SHAPE),
         (r"size|rank", Kind.NUMBER),
         (r"(Sparse)?Tensor", Kind.TENSOR),
-        (r"shape|name_scope|make_template|as_dtype|arg_scope|\w+_initializer|\w+_regularizer"
+        (r"shape|(get_)?variable_scope|name_scope|make_template|as_dtype|arg_scope|\w+_initializer|\w+_regularizer"
          r"|device|control_dependencies|get_default_graph|name_of|op_name|[A-Z]\w*", Kind.OTHER),
         (r"\w+", Kind.TENSOR),
     ]
@@ -60,13 +59,7 @@ _ARRAYS = re.compile(
 _ONE_NUMBER = re.compile(r"prod|sum|mean|a?max|a?min|std|var|size|ndim|(float|int|uint)\d+")
 
 # Methods of shapes that give another shape.
-SHAPE_METHODS = (
-    "with_rank",
-    "with_rank_at_least",
-    "with_rank_at_most",
-    "merge_with",
-    "concatenate",
-)
+_SHAPE_METHODS = re.compile(r"with_rank(_at_\w+)?|merge_with|concatenate")
 
 _SAME_ELEMENTS = ("list", "tuple", "sorted", "reversed", "set")
 _NUMBERS = ("int", "float", "len", "bool", "round", "hash", "id", "ord")
@@ -114,10 +107,10 @@ class Reader:
                 return frozenset({Kind.NUMBER})
             case cst.Name(value="True" | "False"):
                 return frozenset({Kind.NUMBER})
+            case cst.Name() if self._names.path(node) is not None:
+                return _OTHER
             case cst.Name():
-                return (
-                    self._any(self._names.bound(node)) if self._names.path(node) is None else _OTHER
-                )
+                return self._any(self._names.bound(node))
             case cst.Attribute():
                 return self._attribute(node)
             case cst.Call():
@@ -225,7 +218,9 @@ class Reader:
 
     def _method(self, method: cst.Attribute) -> Kinds:
         name = method.attr.value
-        if name == "get_shape" or (name in SHAPE_METHODS and self.may_be(method.value, Kind.SHAPE)):
+        if name == "get_shape":
+            return frozenset({Kind.SHAPE})
+        if _SHAPE_METHODS.fullmatch(name) and self.may_be(method.value, Kind.SHAPE):
             return frozenset({Kind.SHAPE})
         if self.is_only(method.value, Kind.ARRAY):
             return frozenset({Kind.ARRAY})
@@ -235,9 +230,6 @@ class Reader:
         if any(isinstance(one.slice, cst.Slice) for one in node.slice):
             return self.kinds(node.value)
         return self.elements(node.value)
-
-
-_OTHER: Kinds = frozenset({Kind.OTHER})
 
 
 def _element(kind: Kind) -> Kind:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import libcst as cst
 from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
 
+from ._deferred import is_left_to_a_session
 from ._kinds import TENSORS, Kind, Reader
 from ._names import HOME, Import, Names, imported, path_of
 from ._there import advice
@@ -170,9 +171,9 @@ class _Finder(cst.CSTVisitor):
     def _method(self, node: cst.Call, method: cst.Attribute) -> None:
         name, receiver = method.attr.value, method.value
         if name in ("minimize", "apply_gradients", "compute_gradients"):
-            self._tell(
-                method.attr, f".{name}" if isinstance(receiver, cst.Call) else method, _TRAINING
-            )
+            made_here = isinstance(receiver, cst.Call) and self._names.path(receiver.func)
+            if not made_here:  # else the optimizer was told of
+                self._tell(node, method, _TRAINING)
         elif self._runs_a_session(method):
             self._tell(node, method, _SESSION)
         elif name == "apply" and self._is_average(receiver) and self._is_left_to_a_session(node):
@@ -192,28 +193,8 @@ class _Finder(cst.CSTVisitor):
         made = [one.value for one in self._names.bound(node) if isinstance(one.value, cst.Call)]
         return any((self._names.path(one.func) or "").endswith("MovingAverage") for one in made)
 
-    def _is_left_to_a_session(self, node: cst.CSTNode) -> bool:
-        """Whether nothing in the function takes the value: TensorFlow then ran it when asked."""
-        parent = self._parents[node]
-        match parent:
-            case cst.Element() | cst.List() | cst.Tuple() | cst.ListComp() | cst.StarredElement():
-                return self._is_left_to_a_session(parent)
-            case cst.Dict() | cst.DictElement() | cst.IfExp() | cst.Arg():
-                return self._is_left_to_a_session(parent)
-            case cst.Return() | cst.Expr():
-                return True
-            case cst.Call(func=func):
-                path = self._names.path(func)
-                last = (path or "").rpartition(".")[2]
-                if last == "group":
-                    return False  # the group itself is told of
-                return path is None or last in ("add_to_collection", "tuple")
-            case cst.Assign(targets=[cst.AssignTarget(target=target)]):
-                if not isinstance(target, cst.Name):
-                    return True
-                return all(map(self._is_left_to_a_session, self._names.reads(target)))
-            case _:
-                return False
+    def _is_left_to_a_session(self, node: cst.Call) -> bool:
+        return is_left_to_a_session(node, self._names, self._parents)
 
     # ---- counters --------------------------------------------------------------------------------
 
@@ -281,7 +262,7 @@ class _Finder(cst.CSTVisitor):
         self, node: cst.Comparison, left: cst.BaseExpression, right: cst.BaseExpression
     ) -> None:
         shapes = [self._reader.is_only(one, Kind.SHAPE) for one in (left, right)]
-        if shapes.count(True) == 1 and self._is_in_tensorflow(node):
+        if shapes.count(True) == 1 and self._is_in_tensorflow():
             other = right if shapes[0] else left
             is_tuple = isinstance(other, cst.Tuple) or (
                 isinstance(other, cst.Call) and self._names.is_builtin(other.func, "tuple")
@@ -307,11 +288,11 @@ class _Finder(cst.CSTVisitor):
     def _may_be_tensor(self, node: cst.BaseExpression) -> bool:
         """Whether it is seen to be one, or nothing is known and the function is of TensorFlow."""
         return self._reader.may_be(node, *TENSORS) or (
-            self._reader.may_be(node, Kind.UNKNOWN) and self._is_in_tensorflow(node)
+            self._reader.may_be(node, Kind.UNKNOWN) and self._is_in_tensorflow()
         )
 
-    def _is_in_tensorflow(self, node: cst.CSTNode) -> bool:
-        """Whether the function around it calls TensorFlow at all: many prepare data in numpy."""
+    def _is_in_tensorflow(self) -> bool:
+        """Whether the function around it calls TensorFlow at all: others prepare data in numpy."""
         around = self._functions[0] if self._functions else self._module
         if around not in self._in_tensorflow:
             search = _Search(lambda one: self._names.path(one) is not None)

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 
 import libcst as cst
 from libcst.helpers import get_full_name_for_node, get_full_name_for_node_or_raise
-from libcst.metadata import Assignment, ImportAssignment, MetadataWrapper, ScopeProvider
+from libcst.metadata import (
+    Assignment,
+    ExpressionContext,
+    ExpressionContextProvider,
+    ImportAssignment,
+    MetadataWrapper,
+    ScopeProvider,
+)
 
 HOME = "torchscope.tf1"
 
@@ -99,6 +106,7 @@ class Names:
     def __init__(self, wrapper: MetadataWrapper) -> None:
         self.module = wrapper.module
         self._scopes = wrapper.resolve(ScopeProvider)
+        self._contexts = wrapper.resolve(ExpressionContextProvider)
         bindings = _Bindings()
         wrapper.module.visit(bindings)
         self._bound = bindings.names
@@ -156,6 +164,15 @@ class Names:
     def has_tensorflow(self) -> bool:
         """Whether anything of TensorFlow is imported, anywhere in the file."""
         return any(path_of(module) is not None for module in self._modules)
+
+    def paths(self) -> set[str]:
+        """Where `torchscope.tf1` would have what the file calls by an attribute."""
+        found = (self.path(node) for node in self._scopes if isinstance(node, cst.Attribute))
+        return {path for path in found if path is not None}
+
+    def is_read(self, node: cst.CSTNode) -> bool:
+        """Whether an expression is read, and not assigned to or deleted."""
+        return self._contexts.get(node) is ExpressionContext.LOAD
 
     def is_builtin(self, node: cst.CSTNode, *names: str) -> bool:
         """Whether an expression is one of Python's own functions of that name."""

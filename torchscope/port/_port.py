@@ -21,6 +21,13 @@ _PYTHON_2 = re.compile(
     re.MULTILINE,
 )
 
+# What is of TensorFlow 2, and what is of TensorFlow 1, by the first part of the name.
+_TENSORFLOW_2 = {"GradientTape", "function"}
+_TENSORFLOW_1 = {
+    *("Session", "app", "contrib", "get_collection", "get_variable", "layers", "placeholder"),
+    *("train", "trainable_variables", "variable_scope"),
+}
+
 
 @dataclass(frozen=True)
 class Ported:
@@ -46,14 +53,13 @@ def port(source: bytes, name: str = "the program") -> Ported:
         name: what errors call it.
 
     Raises:
-        PortError: it is not Python 3, or does not import TensorFlow.
+        PortError: it is not Python 3, or not TensorFlow 1.
     """
     try:
         while True:  # what was rewritten may tell more of what is what
             wrapper = _read(source, name)
             names = Names(wrapper)
-            if not names.has_tensorflow():
-                raise PortError(f"{name} is not TensorFlow 1 code: it imports no tensorflow.")
+            _check_that_it_is_tensorflow_1(names, name)
             reader = Reader(names)
             new = wrapper.module.visit(Rewriter(names, reader)).bytes
             if new == source:
@@ -61,6 +67,14 @@ def port(source: bytes, name: str = "the program") -> Ported:
             source = new
     except (RecursionError, MemoryError):
         raise PortError(f"{name} is nested too deeply to be read.") from None
+
+
+def _check_that_it_is_tensorflow_1(names: Names, name: str) -> None:
+    if not names.has_tensorflow():
+        raise PortError(f"{name} is not TensorFlow 1 code: it imports no tensorflow.")
+    used = {path.partition(".")[0] for path in names.paths()}
+    if used & _TENSORFLOW_2 and not used & _TENSORFLOW_1:
+        raise PortError(f"{name} is not TensorFlow 1 code: it is TensorFlow 2's.")
 
 
 def _read(source: bytes, name: str) -> MetadataWrapper:

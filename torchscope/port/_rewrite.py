@@ -15,13 +15,17 @@ import libcst as cst
 from . import _imports
 from ._kinds import TENSORS, Kind, Reader
 from ._names import HOME, Names, imported
+from ._syntax import call, instead, right_side, shape_of
 
 # Calls that say how TensorFlow itself should behave; nothing is left of such a line.
 _SWITCHES = re.compile(r"(dis|en)able_(v2_\w+|eager_execution|resource_variables|control_flow_v2)")
 _NOTHING = cst.Pass()  # in place of such a line, until its comments have another place
 
 # What people call a variable or a tensor, where nothing else tells what `v.name` is the name of.
-_VARIABLES = re.compile(r"[gptvwx]|grad|param|tensor|t?var|variable|weights?")
+_VARIABLES = re.compile(
+    r"[glptvwxyz]|grad(ient)?|param(eter)?|(\w+_)?(tensor|var)|tvar|variable|weights?|bias"
+    r"|inp|inputs?_?|outputs?|logits|loss|activation"
+)
 
 # Checks of a shape -> whether the argument is a rank, and whether they give the shape back.
 _CHECKS = {
@@ -44,9 +48,6 @@ _OPERATORS: dict[type, type[cst.BaseBinaryOp]] = {
     cst.PowerAssign: cst.Power,
     cst.SubtractAssign: cst.Subtract,
 }
-_BINDS_TIGHTER = (cst.Name, cst.Attribute, cst.Call, cst.Subscript, cst.BaseNumber, cst.BaseString,
-                  cst.List, cst.Dict, cst.Await)  # fmt: skip
-_PRODUCTS = (cst.Multiply, cst.Divide, cst.FloorDivide, cst.Modulo, cst.MatrixMultiply, cst.Power)
 
 
 class Rewriter(cst.CSTTransformer):
@@ -102,35 +103,35 @@ class Rewriter(cst.CSTTransformer):
             lines.insert(place, cst.parse_statement(f"import {HOME} as tf"))
         return updated_node.with_changes(body=lines, footer=[*comments, *updated_node.footer])
 
-    def leave_AssignTarget(
-        self, original_node: cst.AssignTarget, updated_node: cst.AssignTarget
-    ) -> cst.AssignTarget:
-        return original_node if isinstance(original_node.target, cst.Attribute) else updated_node
-
     def leave_Attribute(
         self, original_node: cst.Attribute, updated_node: cst.Attribute
     ) -> cst.BaseExpression:
-        inner, name, new = original_node.value, original_node.attr.value, updated_node.value
+        if not self._names.is_read(original_node):
+            return updated_node
         if self._names.dotted(original_node) is not None:
-            return self._moved(original_node) or updated_node
+            return instead(updated_node, self._moved(original_node) or updated_node)
+        return instead(updated_node, self._attribute(original_node, updated_node))
+
+    def _attribute(self, old: cst.Attribute, updated: cst.Attribute) -> cst.BaseExpression:
+        inner, name, new = old.value, old.attr.value, updated.value
         match name:
             case "ndims" | "rank" if self._is_shape(inner):
-                of = _shape_of(new)
-                return cst.Attribute(of, cst.Name("ndim")) if of else _call("len", new)
+                of = shape_of(new)
+                return cst.Attribute(of, cst.Name("ndim")) if of else call("len", new)
             case "dims" if self._is_shape(inner):
-                return new
+                return call("list", new)
             case "value" if self._reader.may_be(inner, Kind.SIZE):
                 return new
             case "base_dtype":
                 return new
             case "is_floating" if isinstance(inner, cst.Attribute) and inner.attr.value == "dtype":
-                return updated_node.with_changes(attr=cst.Name("is_floating_point"))
+                return updated.with_changes(attr=cst.Name("is_floating_point"))
             case "name" if isinstance(new, cst.Attribute) and new.attr.value == "op":
-                return _call(self._tf("op_name"), new.value)
+                return call(self._tf("op_name"), new.value)
             case "name" if self._is_variable(inner):
-                return _call(self._tf("name_of"), new)
+                return call(self._tf("name_of"), new)
             case _:
-                return updated_node
+                return updated
 
     def _moved(self, node: cst.Attribute) -> cst.BaseExpression | None:
         """The expression for a name that has another place here; None if its place is the same."""
@@ -144,51 +145,54 @@ class Rewriter(cst.CSTTransformer):
     # ---- methods ---------------------------------------------------------------------------------
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
-        func, args = original_node.func, updated_node.args
-        if (
-            self._names.is_builtin(func, "len")
-            and args
-            and _is_as_list(original_node.args[0].value)
-        ):
-            return _call("len", _listed(args[0].value))
-        if not isinstance(func, cst.Attribute) or self._names.dotted(func) is not None:
+        if self._names.dotted(original_node.func) is not None:
             return updated_node
-        assert isinstance(updated_node.func, cst.Attribute)
-        inner, name, new = func.value, func.attr.value, updated_node.func.value
+        if isinstance(original_node.func, cst.Attribute):
+            new = self._method(original_node.func, updated_node)
+            return instead(updated_node, new)
+        if self._names.is_builtin(original_node.func, "len") and len(updated_node.args) == 1:
+            arg = updated_node.args[0]
+            if self._was_listed(original_node.args[0].value, arg.value):
+                return updated_node.with_changes(args=[arg.with_changes(value=_listed(arg.value))])
+        return updated_node
+
+    def _method(self, method: cst.Attribute, updated: cst.Call) -> cst.BaseExpression:
+        assert isinstance(updated.func, cst.Attribute)
+        inner, name = method.value, method.attr.value
+        new, args = updated.func.value, updated.args
         match name, len(args):
             case "get_shape", 0:
-                return cst.Attribute(new, cst.Name("shape"))
+                return updated.func.with_changes(attr=cst.Name("shape"))
             case "as_list", 0:
-                return _call("list", new)
+                return call("list", new)
             case "with_rank_at_least", 1 if self._is_shape(inner):
                 return new
-            case (
-                ("with_rank" | "merge_with" | "assert_has_rank" | "assert_is_compatible_with"),
-                1,
-            ):
-                of = _shape_of(new) if self._is_shape(inner) else None
-                return self._checked(of, name, args[0]) if of else updated_node
+            case _, 1 if name in _CHECKS and self._is_shape(inner):
+                of = shape_of(new)
+                return self._checked(of, name, args[0].value) if of else updated
+            case "is_fully_defined", 0 if self._is_shape(inner):
+                return cst.Name("True")
             case "num_elements", 0 if self._is_shape(inner):
-                return _call(cst.Attribute(new, cst.Name("numel")))
+                return updated.with_changes(func=updated.func.with_changes(attr=cst.Name("numel")))
             case "set_shape", 1:
-                return self._called("ensure_shape", updated_node, new)
-            case "assign" | "assign_add" | "assign_sub", 1 | 2 | 3 | 4 if _gives_value(args):
-                return self._called(name, updated_node, new)
+                return self._called("ensure_shape", updated, new)
+            case "assign" | "assign_add" | "assign_sub", _ if _gives_value(args):
+                return self._called(name, updated, new)
             case "initialized_value" | "read_value", 0:
                 return new
             case "value", 0 if self._reader.may_be(inner, Kind.VARIABLE):
                 return new
             case _:
-                return updated_node
+                return updated
 
     def leave_Subscript(
         self, original_node: cst.Subscript, updated_node: cst.Subscript
     ) -> cst.BaseExpression:
-        if not _is_as_list(original_node.value):
+        if not self._was_listed(original_node.value, updated_node.value):
             return updated_node
         of = updated_node.with_changes(value=_listed(updated_node.value))
         is_slice = isinstance(original_node.slice[0].slice, cst.Slice)
-        return _call("list", of) if is_slice else of
+        return instead(updated_node, call("list", of) if is_slice else of)
 
     def _called(self, function: str, call: cst.Call, first: cst.BaseExpression) -> cst.Call:
         """``first.method(...)`` as ``tf.function(first, ...)``."""
@@ -196,15 +200,16 @@ class Rewriter(cst.CSTTransformer):
         args = [cst.Arg(first, comma=comma), *call.args]
         return call.with_changes(func=self._tf(function), args=args)
 
-    def _checked(self, tensor: cst.BaseExpression, check: str, arg: cst.Arg) -> cst.BaseExpression:
+    def _checked(
+        self, tensor: cst.BaseExpression, check: str, arg: cst.BaseExpression
+    ) -> cst.BaseExpression:
         """A check of a tensor's shape, as one of the tensor."""
         is_rank, gives_shape = _CHECKS[check]
-        shape = arg.value
         if is_rank:
-            nones = cst.List([cst.Element(cst.Name("None"))])
-            shape = cst.BinaryOperation(nones, cst.Multiply(), _bracketed(shape, tight=True))
-        call = _call(self._tf("ensure_shape"), tensor, shape)
-        return cst.Attribute(call, cst.Name("shape")) if gives_shape else call
+            nones, times = cst.List([cst.Element(cst.Name("None"))]), cst.Multiply()
+            arg = cst.BinaryOperation(nones, times, right_side(arg, times))
+        new = call(self._tf("ensure_shape"), tensor, arg)
+        return cst.Attribute(new, cst.Name("shape")) if gives_shape else new
 
     # ---- x += y ----------------------------------------------------------------------------------
 
@@ -212,22 +217,15 @@ class Rewriter(cst.CSTTransformer):
         self, original_node: cst.AugAssign, updated_node: cst.AugAssign
     ) -> cst.BaseSmallStatement:
         """On a tensor, torch's ``+=`` changes what others hold, too; TensorFlow's never did."""
-        sign: Any = updated_node.operator
         operator = _OPERATORS.get(type(updated_node.operator))
         if operator is None or not self._may_change(original_node):
             return updated_node
-        right = _bracketed(updated_node.value, tight=not isinstance(sign, cst.AddAssign))
+        sign: Any = updated_node.operator
+        target: Any = updated_node.target
+        right = right_side(updated_node.value, operator())
         return cst.Assign(
-            [
-                cst.AssignTarget(
-                    updated_node.target,
-                    whitespace_before_equal=sign.whitespace_before,
-                    whitespace_after_equal=sign.whitespace_after,
-                )
-            ],
-            cst.BinaryOperation(
-                cst.ensure_type(updated_node.target, cst.BaseExpression), operator(), right
-            ),
+            [cst.AssignTarget(target, sign.whitespace_before, sign.whitespace_after)],
+            cst.BinaryOperation(target, operator(), right),
         )
 
     def _may_change(self, node: cst.AugAssign) -> bool:
@@ -241,6 +239,16 @@ class Rewriter(cst.CSTTransformer):
 
     # ---- what is what ----------------------------------------------------------------------------
 
+    def _was_listed(self, node: cst.BaseExpression, new: cst.BaseExpression) -> bool:
+        """Whether ``list(s)`` was written for a shape's ``s.as_list()`` or ``s.dims``."""
+        method = node.func if isinstance(node, cst.Call) else node
+        return (
+            isinstance(method, cst.Attribute)
+            and method.attr.value in ("as_list", "dims")
+            and isinstance(new, cst.Call)
+            and isinstance(new.func, cst.Name)  # list
+        )
+
     def _is_shape(self, node: cst.BaseExpression) -> bool:
         return self._reader.may_be(node, Kind.SHAPE)
 
@@ -252,28 +260,6 @@ class Rewriter(cst.CSTTransformer):
         return unknown and isinstance(node, cst.Name) and bool(_VARIABLES.fullmatch(node.value))
 
 
-def _call(function: str | cst.BaseExpression, *args: cst.BaseExpression) -> cst.Call:
-    if isinstance(function, str):
-        function = cst.Name(function)
-    return cst.Call(function, [cst.Arg(arg) for arg in args])
-
-
-def _shape_of(shape: cst.BaseExpression) -> cst.BaseExpression | None:
-    """The ``x`` of ``x.shape``."""
-    if isinstance(shape, cst.Attribute) and shape.attr.value == "shape":
-        return shape.value
-    return None
-
-
-def _is_as_list(node: cst.BaseExpression) -> bool:
-    return (
-        isinstance(node, cst.Call)
-        and isinstance(node.func, cst.Attribute)
-        and node.func.attr.value == "as_list"
-        and not node.args
-    )
-
-
 def _listed(node: cst.BaseExpression) -> cst.BaseExpression:
     """The ``s`` of the ``list(s)`` that was written for ``s.as_list()``."""
     return cst.ensure_type(node, cst.Call).args[0].value
@@ -281,17 +267,10 @@ def _listed(node: cst.BaseExpression) -> cst.BaseExpression:
 
 def _gives_value(args: Sequence[cst.Arg]) -> bool:
     """Whether a call of ``assign`` is a variable's: pandas' has nothing but names of columns."""
+    if not args or args[0].star:
+        return False
     first = args[0]
-    return not first.star and (first.keyword is None or first.keyword.value in ("value", "delta"))
-
-
-def _bracketed(node: cst.BaseExpression, *, tight: bool) -> cst.BaseExpression:
-    """The right side of an operator, in brackets if it needs them."""
-    if node.lpar or isinstance(node, _BINDS_TIGHTER):
-        return node
-    if not tight and isinstance(node, cst.BinaryOperation) and isinstance(node.operator, _PRODUCTS):
-        return node
-    return node.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
+    return first.keyword is None or first.keyword.value in ("value", "delta")
 
 
 def _without_nothing(

@@ -56,9 +56,10 @@ def one_axis(axis: Any, rank: int, function: str, argument: str = "axis") -> int
     if type(axis) is not int:
         axis = one_int(axis, function, argument)
     if not -rank <= axis < rank:
-        raise ValueError(
-            f"{function}(): {argument}={axis} is out of range for a tensor of rank {rank}."
+        allowed = (
+            f"has to be from {-rank} to {rank - 1}" if rank else "for a scalar, which has no axes"
         )
+        raise ValueError(f"{function}(): {argument}={axis} {allowed}.")
     return axis % rank
 
 

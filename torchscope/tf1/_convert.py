@@ -20,6 +20,7 @@ A tensor that is one already costs a look at its type, so call these without ask
 """
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import Any, cast
 
 import torch
@@ -108,7 +109,12 @@ def integers(value: Operand, function: str, argument: str, device: Any = None) -
 
 
 def operands(
-    x: Operand, y: Operand, function: str, *, bools: bool = False
+    x: Operand,
+    y: Operand,
+    function: str,
+    names: tuple[str, str] = ("x", "y"),
+    *,
+    bools: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Two operands of one dtype whose shapes broadcast, for Python's operators.
 
@@ -119,38 +125,44 @@ def operands(
         x: left; converted by itself.
         y: right; takes the dtype of ``x``.
         function: named in errors.
+        names: of the two arguments, for errors.
         bools: whether booleans are allowed.
 
     Raises:
         TypeError: two dtypes, a number that does not fit, or booleans.
         ValueError: shapes that do not broadcast.
     """
-    if not (type(x) in _TENSORS and type(y) in _TENSORS and x.dtype is y.dtype):
-        x, y = _fitted(x, y, function)
-        if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
-            one = x if isinstance(x, Tensor) else y
-            if one.dtype is torch.bool and not bools:
-                raise _not_numeric(function, "x")
-            return x, y
-    if x.dtype is torch.bool and not bools:
-        raise _not_numeric(function, "x")
-    if x.shape != y.shape:
+    if type(x) in _TENSORS and type(y) in _TENSORS and x.dtype is y.dtype:
+        one = x
+    else:
+        x, y = _fitted(x, y, function, names)
+        one = x if isinstance(x, Tensor) else y
+    if one.dtype is torch.bool and not bools:
+        raise _not_numeric(function, names[0])
+    if isinstance(x, Tensor) and isinstance(y, Tensor) and x.shape != y.shape:
         check_broadcast(x.shape, y.shape, function)
     return x, y
 
 
 def tensor_operands(
-    x: Operand, y: Operand, function: str, *, bools: bool = False
+    x: Operand,
+    y: Operand,
+    function: str,
+    names: tuple[str, str] = ("x", "y"),
+    *,
+    bools: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Like ``operands``, as two tensors."""
-    return _both(*operands(x, y, function, bools=bools))
+    return _both(*operands(x, y, function, names, bools=bools))
 
 
-def pair(x: Operand, y: Operand, function: str) -> tuple[Tensor, Tensor]:
+def pair(
+    x: Operand, y: Operand, function: str, names: tuple[str, str] = ("x", "y")
+) -> tuple[Tensor, Tensor]:
     """Two tensors of one dtype, by the same rule; their shapes are the caller's to check."""
     if type(x) in _TENSORS and type(y) in _TENSORS and x.dtype is y.dtype:
         return x, y
-    return _both(*_fitted(x, y, function))
+    return _both(*_fitted(x, y, function, names))
 
 
 def same_dtype(values: Iterable[Operand], function: str, argument: str = "values") -> list[Tensor]:
@@ -187,8 +199,8 @@ def check_broadcast(one: Sequence[int], two: Sequence[int], function: str) -> No
             raise ValueError(f"{function}(): shapes {list(one)} and {list(two)} do not broadcast.")
 
 
-def remember(made: Tensor, numbers: tuple[int, ...]) -> None:
-    """Keep the ints that a vector was made of, while torch.compile traces or on meta.
+def remember(made: Tensor, numbers: list[Any]) -> None:
+    """Keep the ints that a tensor was made of, while torch.compile traces or on meta.
 
     There they cannot be read back from the tensor, and a shape is often put together as one:
     ``tf.reshape(x, tf.stack([tf.shape(x)[0], 8]))``.
@@ -196,8 +208,8 @@ def remember(made: Tensor, numbers: tuple[int, ...]) -> None:
     made._tf1_ints = numbers  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def remembered(value: Any) -> tuple[int, ...] | None:
-    """The ints that a vector was made of, where they are known without reading it."""
+def remembered(value: Any) -> list[Any] | None:
+    """The ints that a tensor was made of, where they are known without reading it."""
     return getattr(value, "_tf1_ints", None)
 
 
@@ -218,13 +230,14 @@ def _not_numeric(function: str, argument: str) -> TypeError:
     )
 
 
-def _fitted(x: Operand, y: Operand, function: str) -> tuple[Any, Any]:
+def _fitted(x: Operand, y: Operand, function: str, names: tuple[str, str]) -> tuple[Any, Any]:
     """The operands in one dtype; Python numbers that fit a tensor's dtype stay numbers."""
+    left, right = names
     if isinstance(x, Tensor):
         if not isinstance(y, Tensor):
             if type(y) in _NUMBERS and _fits(y, x.dtype):
                 return x, y
-            return x, tensor(y, x.dtype, device=x.device, function=function, argument="y")
+            return x, tensor(y, x.dtype, device=x.device, function=function, argument=right)
     elif isinstance(y, Tensor):
         # TensorFlow refuses a float before a half too, but `net.to(torch.bfloat16)` must run.
         if type(x) in _NUMBERS and (
@@ -232,14 +245,15 @@ def _fitted(x: Operand, y: Operand, function: str) -> tuple[Any, Any]:
             or (type(x) is float and y.dtype in _HALVES)
         ):
             return x, y
-        x = tensor(x, device=y.device, function=function, argument="x")
+        x = tensor(x, device=y.device, function=function, argument=left)
     else:
-        x = tensor(x, function=function, argument="x")
-        return x, tensor(y, x.dtype, function=function, argument="y")
+        x = tensor(x, function=function, argument=left)
+        return x, tensor(y, x.dtype, function=function, argument=right)
     if x.dtype is not y.dtype and not _mixing(x, y):
         raise TypeError(
-            f"{function}(): x is {name_of(x.dtype)} and y {name_of(y.dtype)}; TensorFlow does not"
-            f" promote: tf.cast one of them (a number takes the tensor's dtype if it comes second)."
+            f"{function}(): {left} is {name_of(x.dtype)} and {right} {name_of(y.dtype)};"
+            " TensorFlow does not promote: tf.cast one of them (a number takes the tensor's dtype"
+            " if it comes second)."
         )
     return x, y
 
@@ -294,25 +308,30 @@ def _from_list(values: Sequence[Any], dtype: Any, device: Any, where: str) -> Te
         return _stacked(values, dtype or _dtype_of(leaves), device, where)
     for leaf in leaves:
         _check_number(leaf, dtype, where)
-    made = torch.tensor(list(values), dtype=dtype or _dtype_of(leaves), device=device)
+    try:
+        made = torch.tensor(list(values), dtype=dtype or _dtype_of(leaves), device=device)
+    except (TypeError, ValueError):
+        raise ValueError(f"{where} is ragged: {values}.") from None
     unreadable = torch.compiler.is_compiling() or made.is_meta
-    if unreadable and all(type(value) is int for value in values):
-        remember(made, tuple(values))
+    if unreadable and all(type(leaf) in (int, torch.SymInt) for leaf in leaves):
+        remember(made, list(values))
     return made
 
 
-def _stacked(value: Any, dtype: torch.dtype, device: Any, where: str) -> Tensor:
-    if isinstance(value, Tensor):
-        if value.dtype is not dtype:
-            names = f"{name_of(dtype)} and {name_of(value.dtype)}"
+def _stacked(values: Sequence[Any], dtype: torch.dtype, device: Any, where: str) -> Tensor:
+    """A list with tensors or arrays in it, at any depth."""
+    parts: list[Tensor] = []
+    for value in values:
+        part = value if isinstance(value, Tensor) else _made(value, dtype, device, where)
+        if part.dtype is not dtype:
+            names = f"{name_of(dtype)} and {name_of(part.dtype)}"
             raise TypeError(f"{where} has {names} tensors in one list; tf.cast one of them.")
-        return value
-    if not isinstance(value, (list, tuple)):
-        return _made(value, dtype, device, where)
-    parts = [_stacked(part, dtype, device, where) for part in cast("list[Any]", value)]
-    if any(part.shape != parts[0].shape for part in parts):
-        raise ValueError(f"{where} is ragged: it has {[list(part.shape) for part in parts]}.")
-    return torch.stack(parts)
+        parts.append(part)
+    try:
+        return torch.stack(parts)
+    except RuntimeError:
+        shapes = [list(part.shape) for part in parts]
+        raise ValueError(f"{where} is ragged: it has shapes {shapes}.") from None
 
 
 def _leaves(values: Any) -> list[Any]:
@@ -342,10 +361,7 @@ def _check_number(leaf: Any, dtype: torch.dtype | None, where: str) -> None:
 def _dtype_of(leaves: Sequence[Any]) -> torch.dtype:
     """The dtype of numbers in a list, where numpy's dtypes shrink to 32 bits like Python's."""
     kinds = {_kind(leaf) for leaf in leaves}
-    for kind in (torch.complex128, torch.float32, torch.int64, torch.int32):
-        if kind in kinds:
-            return kind
-    return torch.bool if kinds else torch.float32
+    return reduce(torch.promote_types, kinds) if kinds else torch.float32
 
 
 def _kind(leaf: Any) -> torch.dtype:

@@ -48,7 +48,7 @@ ADVICE: dict[str, str] = {
     """,
     "Training is a loop in Python: call the net, loss.backward(), optimizer.step().": """
         contrib.learn contrib.metrics contrib.slim.evaluation contrib.slim.learning
-        contrib.slim.metrics contrib.tfprof estimator metrics profiler
+        contrib.slim.metrics contrib.slim.optimize_loss contrib.tfprof estimator metrics profiler
         train.CheckpointSaverHook train.CheckpointSaverListener train.ChiefSessionCreator
         train.FeedFnHook train.FinalOpsHook train.GlobalStepWaiterHook
         train.LoggingTensorHook train.LooperThread train.MonitoredSession
@@ -129,6 +129,9 @@ ADVICE: dict[str, str] = {
         linalg.LinearOperatorKronecker linalg.LinearOperatorLowRankUpdate
         linalg.LinearOperatorScaledIdentity linalg.LinearOperatorZeros
     """,
+    "Its nets are programs as others are: copy the file, and torchscope port it.": """
+        contrib.slim.nets contrib.slim.python
+    """,
     "The package pytorch-crf has it: CRF(num_tags, batch_first=True).": "contrib.crf",
     "Write the loop over the steps in Python, and call the cell in it.": """
         contrib.legacy_seq2seq contrib.seq2seq nn.seq2seq
@@ -136,11 +139,8 @@ ADVICE: dict[str, str] = {
     "tf.nn.dynamic_rnn with a BasicLSTMCell goes to torch's fused LSTM by itself.": """
         contrib.cudnn_rnn
     """,
-    "Take the cross entropy over all classes, which GPUs do fast enough for most vocabularies.": """
-        nn.all_candidate_sampler nn.compute_accidental_hits
-        nn.fixed_unigram_candidate_sampler nn.learned_unigram_candidate_sampler
-        nn.log_uniform_candidate_sampler nn.nce_loss nn.sampled_softmax_loss
-        nn.uniform_candidate_sampler
+    "tf.nn.sampled_softmax_loss and nce_loss draw their candidates themselves.": """
+        nn.all_candidate_sampler nn.compute_accidental_hits nn.learned_unigram_candidate_sampler
     """,
     "torch.nn.functional.ctc_loss has the loss; its blank is class 0, TensorFlow's the last.": """
         nn.collapse_repeated nn.ctc_beam_search_decoder nn.ctc_beam_search_decoder_v2

@@ -7,6 +7,7 @@ were it not that ``tf.Variable`` and some of an optimizer's variables are named 
 and that a checkpoint has these names.  A pass counts them as a graph did.
 """
 
+import re
 import threading
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ from typing import Any, TypeAlias
 import torchscope as ts
 
 _KEY = "torchscope.tf1: names of operations"
+_VALID = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.\\/>-]*$")
 
 
 class Names:
@@ -91,10 +93,17 @@ class name_scope:  # noqa: N801  # TensorFlow's name
             is the root.
         default_name: taken where ``name`` is None.
         values: accepted, as TensorFlow's.
+
+    Raises:
+        ValueError: a name that TensorFlow does not accept.
     """
+
+    __slots__ = ("_name",)
 
     def __init__(self, name: str | None, default_name: str | None = None, values: Any = None):
         self._name = default_name if name is None else name
+        if self._name and not _VALID.match(self._name):
+            raise ValueError(f"name_scope(): {self._name!r} has to be of letters, digits and ._-/.")
 
     def __enter__(self) -> str:
         """Open it; gives the full name with a slash behind it, ``""`` for the root."""
@@ -130,6 +139,8 @@ class variable_scope:  # noqa: N801  # TensorFlow's name
         auxiliary_name_scope: False to leave the name scope as it is.
         **named: likewise.
     """
+
+    __slots__ = ("_name", "_opening")
 
     def __init__(
         self,

@@ -44,16 +44,26 @@ def padding_of(
     """Zeros before and after each spatial axis; VALID pads none, SAME the smaller half before.
 
     SAME gives ``ceil(size / stride)`` outputs, so what it pads depends on the size.
+
+    Raises:
+        ValueError: another padding, or a window that does not fit into the image.
     """
-    if padding.upper() == "VALID":
-        return [(0, 0)] * len(sizes)
-    if padding.upper() != "SAME":
+    same = padding in ("SAME", "same")
+    if not same and padding not in ("VALID", "valid"):
         raise ValueError(f"{function}(): padding={padding!r}; give 'SAME' or 'VALID'.")
     pads: list[tuple[int, int]] = []
     for size, k, s, d in zip(sizes, kernel, strides, dilations, strict=True):
-        total = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
+        span = (k - 1) * d + 1
+        total = max((-(-size // s) - 1) * s + span - size, 0) if same else 0
+        check_fits(span, size + total, function)
         pads.append((total // 2, total - total // 2))
     return pads
+
+
+def check_fits(span: int, size: int, function: str) -> None:
+    """ValueError if a window of so many pixels is larger than the padded image."""
+    if span > size:
+        raise ValueError(f"{function}(): a window of {span} does not fit into {size} pixels.")
 
 
 def torch_pads(pads: Sequence[tuple[int, int]]) -> list[int]:

@@ -9,14 +9,15 @@ for: ``as_rows(parameters)``, which TensorFlow's optimizers call for theirs.
 
 from collections.abc import Iterable
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # as torch's documentation writes it
 
 
 def as_rows(parameters: Iterable[Tensor]) -> None:
     """Give these parameters, from the next forward on, the gradients of looked-up rows as rows.
 
-    A parameter that is also used otherwise in the same step gets a dense gradient all the same.
+    A parameter that is also used otherwise in the same step gets a dense gradient all the same; so
+    do all inside DistributedDataParallel, which takes rows from ``nn.Embedding`` alone.
     """
     for parameter in parameters:
         # On the parameter itself: a table of parameters would go stale when one is exchanged.
@@ -31,7 +32,10 @@ def take(table: Tensor, ids: Tensor, function: str) -> Tensor:
     """
     try:
         if table.ndim == 2 and table.is_floating_point():
-            return F.embedding(ids, table, sparse=getattr(table, "_tf1_rows", False))
+            rows = getattr(table, "_tf1_rows", False)
+            if rows and nn.parallel.DistributedDataParallel._get_active_ddp_module() is not None:
+                rows = False
+            return F.embedding(ids, table, sparse=rows)
         return table.index_select(0, ids.reshape(-1)).reshape(*ids.shape, *table.shape[1:])
     except (IndexError, RuntimeError) as error:
         if "out of range" not in str(error):

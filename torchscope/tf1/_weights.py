@@ -1,13 +1,13 @@
 """The variables of layers and cells: their dtype follows the inputs'; knows no layer."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import torchscope as ts
-
-_WIDE = (torch.float32, torch.float64)
+from torchscope.tf1.keras import initializers
 
 
 def weight(
@@ -29,27 +29,69 @@ def weight(
         shape: sizes.
         dtype: that of the layer's input. Halves get a variable of float32 (or what the store was
             moved to), converted: that is how torch trains in bfloat16.
-        initializer: None for the scope's.
+        initializer: as for ``get_variable``, or the name of one; None for the scope's.
         regularizer: of the layer; None for the scope's alone.
         constraint: None for the scope's.
         trainable: False for ``requires_grad=False``.
         collections: as for ``get_variable``.
         alone: whether the layer's regularizer takes the place of the scope's.
     """
+    if type(initializer) is str:
+        initializer = initializers.get(initializer)
     if regularizer is not None and not alone:
         scopes = ts.get_variable_scope().regularizer
         regularizer = regularizer if scopes is None else _Both(scopes, regularizer)
+    if dtype is torch.float32:  # Nearly always; written out, it takes less time.
+        return ts.get_variable(
+            name,
+            shape,
+            dtype,
+            initializer,
+            regularizer,
+            trainable,
+            collections,
+            constraint=constraint,
+        )
     settings = initializer, regularizer, trainable, collections
-    wanted = dtype if dtype in _WIDE else torch.float32
+    return _converted(ts.get_variable, name, shape, dtype, *settings, constraint=constraint)
+
+
+def buffer(
+    name: str, shape: Sequence[int], dtype: torch.dtype, initializer: Any, collections: Any = None
+) -> Tensor:
+    """A buffer of the current scope; its regularizer and custom getters see it, as TensorFlow's.
+
+    The dtype is float32 or float64.
+    """
+    scope = ts.get_variable_scope()
+    settings: dict[str, Any] = {
+        "regularizer": scope.regularizer,
+        "collections": collections,
+        "custom_getter": scope.custom_getter,
+    }
+    if dtype is torch.float32:
+        return ts.get_buffer(name, shape, dtype, initializer, **settings)
+    return _converted(ts.get_buffer, name, shape, dtype, initializer, **settings)
+
+
+def _converted(
+    get: Callable[..., Tensor],
+    name: str,
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    *settings: Any,
+    **others: Any,
+) -> Tensor:
+    """What ``get`` gives, in a dtype that is not float32."""
+    if dtype is not torch.float64:
+        return get(name, shape, torch.float32, *settings, **others).to(dtype)
     try:
-        found = ts.get_variable(name, shape, wanted, *settings, constraint=constraint)
-    except ts.VariableMismatchError:  # ``.double()`` may have changed what was float32.
-        if wanted is torch.float32:
-            raise
-        found = ts.get_variable(name, shape, torch.float32, *settings, constraint=constraint)
-        if found.dtype is not wanted:
-            raise
-    return found if wanted is dtype else found.to(dtype)
+        return get(name, shape, dtype, *settings, **others)
+    except ts.VariableMismatchError:
+        found = get(name, shape, torch.float32, *settings, **others)
+        if found.dtype is dtype:  # ``.double()`` made it so.
+            return found
+        raise
 
 
 class _Both:

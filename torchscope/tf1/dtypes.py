@@ -54,6 +54,8 @@ _PYTHON: dict[Any, torch.dtype] = {float: float32, int: int32, builtins.bool: bo
 def as_dtype(type_value: Any) -> torch.dtype:
     """The dtype that a dtype, its name, a numpy type or a Python type stands for.
 
+    Torch: ``getattr(torch, name)``.
+
     >>> as_dtype("float32"), as_dtype(float)
     (torch.float32, torch.float32)
 

@@ -49,6 +49,8 @@ LOSSES = ts.GraphKeys.LOSSES
 class Reduction:
     """How losses become one number.
 
+    Torch: the ``reduction`` of torch's losses: ``"none"``, ``"sum"``, ``"mean"``.
+
     NONE leaves the weighted losses as they are, SUM adds them up; then SUM_OVER_BATCH_SIZE divides
     by their number, MEAN by the sum of the weights, and SUM_BY_NONZERO_WEIGHTS, the default, by the
     number of weights that are not 0.

@@ -60,6 +60,8 @@ def pack_sequence_as(structure: Any, flat_sequence: Any) -> Any:
     if not isinstance(flat_sequence, (list, tuple)):
         raise TypeError(f"pack_sequence_as(): flat_sequence is a list, not {flat_sequence!r}.")
     leaves = list(cast("list[Any]", flat_sequence))
+    if len(leaves) == 1 and not is_nested(structure):
+        return leaves[0]
     if len(leaves) != len(wanted := flatten(structure)):
         raise ValueError(
             f"pack_sequence_as(): the structure has {len(wanted)} leaves, flat_sequence"

@@ -5,6 +5,7 @@ from torchscope.tf1 import keras as keras
 from torchscope.tf1 import rnn as rnn
 from torchscope.tf1 import slim as layers
 from torchscope.tf1 import slim as slim
+from torchscope.tf1.slim import losses as losses
 
 from . import framework as framework
 from . import learn as learn
@@ -18,6 +19,7 @@ __all__ = [
     "layers",
     "learn",
     "legacy_seq2seq",
+    "losses",
     "rnn",
     "seq2seq",
     "slim",

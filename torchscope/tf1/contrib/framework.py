@@ -22,16 +22,24 @@ from torchscope.tf1.slim import (
     model_variable,
     variable,
 )
+from torchscope.tf1.train import (
+    create_global_step,
+    get_global_step,
+    get_or_create_global_step,
+)
 
 __all__ = [
     "add_arg_scope",
     "add_model_variable",
     "arg_scope",
     "arg_scoped_arguments",
+    "create_global_step",
     "current_arg_scope",
     "filter_variables",
+    "get_global_step",
     "get_local_variables",
     "get_model_variables",
+    "get_or_create_global_step",
     "get_trainable_variables",
     "get_unique_variable",
     "get_variable_full_name",

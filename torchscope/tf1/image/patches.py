@@ -9,7 +9,7 @@ from torch.nn import functional as F  # noqa: N812  # as torch's documentation w
 from torchscope.tf1._arguments import ints, renamed
 from torchscope.tf1._convert import Operand, integers, numeric, tensor
 from torchscope.tf1._padding import padding_of
-from torchscope.tf1.nn._convolve import check_fits, check_rank, spatial
+from torchscope.tf1.nn._convolve import check_rank, spatial
 
 __all__ = ["crop_and_resize", "extract_image_patches"]
 
@@ -46,7 +46,6 @@ def extract_image_patches(
     steps = spatial(strides, 2, None, function, "strides")
     apart = spatial(rates, 2, None, function, "rates")
     pads = padding_of(str(padding), x.shape[1:3], window, steps, apart, function)
-    check_fits(x.shape[1:3], window, apart, pads, function)
     x = F.pad(x, [0, 0, *pads[1], *pads[0]])
     for axis, k, step, rate in zip((1, 3), window, steps, apart, strict=True):
         starts = torch.arange(0, x.shape[axis] - (k - 1) * rate, step, device=x.device)

@@ -34,7 +34,10 @@ _STEPS = 1024  # TensorFlow takes the weights of bicubic from a table of so many
 
 
 class ResizeMethod:
-    """How ``tf.image.resize_images`` interpolates."""
+    """How ``tf.image.resize_images`` interpolates.
+
+    Torch: the ``mode`` of ``F.interpolate``.
+    """
 
     BILINEAR = 0
     NEAREST_NEIGHBOR = 1

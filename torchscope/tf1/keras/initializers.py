@@ -1,5 +1,8 @@
 """tf.keras.initializers: those that are no others than TensorFlow's; a namespace."""
 
+from typing import Any
+
+from torchscope.initializers import Initializer
 from torchscope.tf1 import _missing
 from torchscope.tf1.initializers import (
     constant,
@@ -12,6 +15,9 @@ from torchscope.tf1.initializers import (
     lecun_uniform,
     ones,
     orthogonal,
+    random_normal,
+    random_uniform,
+    truncated_normal,
     variance_scaling,
     zeros,
 )
@@ -27,9 +33,13 @@ __all__ = [
     "Identity",
     "Ones",
     "Orthogonal",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
     "VarianceScaling",
     "Zeros",
     "constant",
+    "get",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
@@ -44,3 +54,58 @@ __all__ = [
 ]
 
 __getattr__ = _missing.of("tf.keras.initializers")
+
+
+def RandomNormal(  # noqa: N802
+    mean: float = 0.0, stddev: float = 0.05, seed: int | None = None, dtype: Any = None
+) -> Initializer:
+    """Normal values with a standard deviation of 0.05.
+
+    Torch: ``ts.random_normal_initializer(stddev=0.05)``.
+    """
+    return random_normal(mean, stddev, seed, dtype)
+
+
+def TruncatedNormal(  # noqa: N802
+    mean: float = 0.0, stddev: float = 0.05, seed: int | None = None, dtype: Any = None
+) -> Initializer:
+    """Normal values with a standard deviation of 0.05, cut at two of them.
+
+    Torch: ``ts.truncated_normal_initializer(stddev=0.05)``.
+    """
+    return truncated_normal(mean, stddev, seed, dtype)
+
+
+def RandomUniform(  # noqa: N802
+    minval: float = -0.05, maxval: float = 0.05, seed: int | None = None, dtype: Any = None
+) -> Initializer:
+    """Uniform values between -0.05 and 0.05.
+
+    Torch: ``ts.random_uniform_initializer(-0.05, 0.05)``.
+    """
+    return random_uniform(minval, maxval, seed, dtype)
+
+
+_NAMED: dict[str, Any] = {
+    **{name: globals()[name] for name in __all__ if name != "get"},
+    "normal": RandomNormal,
+    "random_normal": RandomNormal,
+    "truncated_normal": TruncatedNormal,
+    "uniform": RandomUniform,
+    "random_uniform": RandomUniform,
+}
+
+
+def get(identifier: Any) -> Any:
+    """The initializer of a name, such as ``"he_normal"``; anything else is given back.
+
+    Torch: ``getattr(torch.nn.init, name)``.
+
+    Raises:
+        ValueError: no initializer has that name.
+    """
+    if not isinstance(identifier, str):
+        return identifier
+    if identifier not in _NAMED:
+        raise ValueError(f"{identifier!r} is no initializer; these are: {', '.join(_NAMED)}.")
+    return _NAMED[identifier]()

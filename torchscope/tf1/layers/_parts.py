@@ -77,7 +77,7 @@ def layer_input(inputs: Operand, function: str, rank: int, *, at_least: bool = F
 
 def activated(y: Tensor, activation: Activation, activity_regularizer: Any) -> Tensor:
     """The result of a layer; its loss, a mean over the batch, goes into REGULARIZATION_LOSSES."""
-    if activation is not None:
+    if activation is not None and activation != "linear":  # Keras's name for none
         function: Any = getattr(nn, activation) if isinstance(activation, str) else activation
         y = function(y)
     if activity_regularizer is not None and (loss := activity_regularizer(y)) is not None:
@@ -92,6 +92,12 @@ def is_last(data_format: str, function: str) -> bool:
             f"{function}(): data_format={data_format!r}; give 'channels_last' or 'channels_first'."
         )
     return data_format == "channels_last"
+
+
+def check_padding(function: str, padding: str) -> None:
+    """ValueError unless the padding is ``valid`` or ``same``."""
+    if padding.upper() not in ("VALID", "SAME"):
+        raise ValueError(f"{function}(): padding={padding!r}; give 'valid' or 'same'.")
 
 
 def per_axis(value: Any, rank: int, function: str, argument: str) -> tuple[int, ...]:

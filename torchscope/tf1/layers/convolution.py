@@ -10,7 +10,16 @@ from torchscope.tf1._convert import Operand
 from torchscope.tf1._weights import weight
 from torchscope.tf1.nn._convolve import convolve, convolve_transposed
 
-from ._parts import Activation, activated, documented, is_last, layer_input, layer_scope, window_of
+from ._parts import (
+    Activation,
+    activated,
+    check_padding,
+    documented,
+    is_last,
+    layer_input,
+    layer_scope,
+    window_of,
+)
 
 __all__ = [
     "conv1d",
@@ -73,6 +82,7 @@ def _convolution(rank: int) -> Callable[..., Tensor]:
         reuse: Any = None,
     ) -> Tensor:
         window, steps, rates = window_of(base, rank, kernel_size, strides, dilation_rate)
+        pads = _pads(base, padding, window, rates)
         with layer_scope(name, base, reuse):
             x, first = layer_input(inputs, base, rank + 2), not is_last(data_format, base)
             dtype = x.dtype
@@ -87,7 +97,7 @@ def _convolution(rank: int) -> Callable[..., Tensor]:
             y = convolve(
                 *(x, kernel, bias),
                 strides=steps,
-                padding=_pads(base, padding, window, rates),
+                padding=pads,
                 dilations=rates,
                 first=first,
                 function=base,
@@ -142,6 +152,7 @@ def _transposed(rank: int) -> Callable[..., Tensor]:
         reuse: Any = None,
     ) -> Tensor:
         window, steps, _ = window_of(base, rank, kernel_size, strides, 1)
+        check_padding(base, padding)
         with layer_scope(name, base, reuse):
             x, first = layer_input(inputs, base, rank + 2), not is_last(data_format, base)
             dtype = x.dtype
@@ -223,6 +234,7 @@ def _separable(rank: int) -> Callable[..., Tensor]:
         reuse: Any = None,
     ) -> Tensor:
         window, steps, rates = window_of(base, rank, kernel_size, strides, dilation_rate)
+        pads = _pads(base, padding, window, rates)
         with layer_scope(name, base, reuse):
             x, first = layer_input(inputs, base, rank + 2), not is_last(data_format, base)
             channels, dtype = x.shape[1 if first else -1], x.dtype
@@ -243,7 +255,7 @@ def _separable(rank: int) -> Callable[..., Tensor]:
             y = convolve(
                 *(x, depthwise.reshape(*window, 1, inner)),
                 strides=steps,
-                padding=_pads(base, padding, window, rates),
+                padding=pads,
                 dilations=rates,
                 first=first,
                 groups=channels,
@@ -268,12 +280,13 @@ def sizes_transposed(
 
 
 def _pads(
-    function: str, padding: str, window: tuple[int, ...], rates: tuple[int, ...]
+    function: str, padding: str, window: Sequence[int], rates: Sequence[int]
 ) -> str | list[tuple[int, int]]:
     """The padding as ``convolve`` takes it; causal is all before, in one dimension."""
-    if padding.lower() != "causal" or len(window) != 1:
-        return padding
-    return [((window[0] - 1) * rates[0], 0)]
+    if padding.lower() == "causal" and len(window) == 1:
+        return [((window[0] - 1) * rates[0], 0)]
+    check_padding(function, padding)
+    return padding
 
 
 conv1d, conv2d, conv3d = map(_convolution, (1, 2, 3))

@@ -1,4 +1,4 @@
-"""Layers of no space: dense, flatten, dropout; knows no images."""
+"""dense, flatten and dropout: layers without an extent in space."""
 
 from typing import Any
 
@@ -69,14 +69,24 @@ def dense(
         x = layer_input(inputs, "dense", 2, at_least=True)
         size, dtype = x.shape[-1], x.dtype
         kernel = weight(
-            *("kernel", [size, units], dtype, kernel_initializer),
-            *(kernel_regularizer, kernel_constraint, trainable),
+            "kernel",
+            [size, units],
+            dtype,
+            kernel_initializer,
+            kernel_regularizer,
+            kernel_constraint,
+            trainable,
         )
         bias = None
         if use_bias:
             bias = weight(
-                *("bias", [units], dtype, bias_initializer),
-                *(bias_regularizer, bias_constraint, trainable),
+                "bias",
+                [units],
+                dtype,
+                bias_initializer,
+                bias_regularizer,
+                bias_constraint,
+                trainable,
             )
         return activated(affine(x, kernel, bias), activation, activity_regularizer)
 

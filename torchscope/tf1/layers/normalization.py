@@ -1,6 +1,5 @@
 """Batch normalization, and the averages that it keeps; knows no collection of updates."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,7 @@ import torchscope as ts
 from torchscope.tf1 import nn
 from torchscope.tf1._arguments import axes as axes_of
 from torchscope.tf1._convert import Operand, tensor
-from torchscope.tf1._weights import weight
+from torchscope.tf1._weights import buffer, weight
 from torchscope.tf1.nn.normalization import normalize, normalize_batch
 from torchscope.tf1.updates import apply_or_collect
 
@@ -107,8 +106,8 @@ def batch_normalization(
         if center:
             settings = beta_initializer, beta_regularizer, beta_constraint
             beta = weight("beta", shape, dtype, *settings, trainable)
-        mean = moving_average("moving_mean", shape, dtype, moving_mean_initializer)
-        variance = moving_average("moving_variance", shape, dtype, moving_variance_initializer)
+        mean = buffer("moving_mean", shape, dtype, moving_mean_initializer)
+        variance = buffer("moving_variance", shape, dtype, moving_variance_initializer)
         y, moments = normalized(
             *(x, gamma, beta, mean, variance),
             axes=axes,
@@ -207,23 +206,6 @@ def _spread(part: Any, x: Tensor, axes: tuple[int, ...]) -> Any:
     if part is None:
         return None
     return part.reshape([size if axis in axes else 1 for axis, size in enumerate(x.shape)])
-
-
-def moving_average(
-    name: str,
-    shape: Sequence[int],
-    dtype: torch.dtype,
-    initializer: Any,
-    collections: Any = None,
-) -> Tensor:
-    """A buffer of the current scope; its regularizer and custom getters see it, as TensorFlow's."""
-    scope = ts.get_variable_scope()
-    return ts.get_buffer(
-        *(name, shape, dtype, initializer),
-        regularizer=scope.regularizer,
-        collections=collections,
-        custom_getter=scope.custom_getter,
-    )
 
 
 def move(

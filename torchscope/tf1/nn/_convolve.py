@@ -22,6 +22,7 @@ from torchscope.tf1._arguments import ints
 from torchscope.tf1._padding import (
     channels_first,
     channels_last,
+    check_fits,
     is_channels_last,
     kernel_first,
     padding_of,
@@ -74,21 +75,23 @@ def convolve(
             f" input {list(x.shape)} is channels {'first' if first else 'last'})."
         )
     sizes, window = images.shape[2:], kernel.shape[:rank]
-    pads = (
-        padding_of(padding, sizes, window, strides, dilations, function)
-        if isinstance(padding, str)
-        else padding
-    )
-    check_fits(sizes, window, dilations, pads, function)
+    if isinstance(padding, str):
+        pads = padding_of(padding, sizes, window, strides, dilations, function)
+    else:
+        pads = padding
+        for size, k, d, pad in zip(sizes, window, dilations, pads, strict=True):
+            check_fits((k - 1) * d + 1, size + sum(pad), function)
     if images.shape[1] == 1 and strides[-1] > 1:  # see above
         span, before = (window[-1] - 1) * dilations[-1] + 1, pads[-1][0]
         if sizes[-1] + sum(pads[-1]) < span + strides[-1]:  # the output's width is 1
             pads = [*pads[:-1], (before, span - before - sizes[-1])]
             strides = (*strides[:-1], 1)
-    if all(before == after for before, after in pads):
-        zeros = [before for before, _ in pads]
-    else:
-        images, zeros = F.pad(images, torch_pads(pads)), 0
+    zeros: list[int] = []
+    for before, after in pads:
+        if before != after:
+            images, zeros = F.pad(images, torch_pads(pads)), [0] * rank
+            break
+        zeros.append(before)
     y = _CONVOLUTIONS[rank](images, _weight(kernel, first), bias, strides, zeros, dilations, groups)
     return y if first else channels_last(y)
 
@@ -193,18 +196,6 @@ def check_rank(x: Tensor, rank: int, function: str, argument: str = "input") -> 
             f"{function}(): {argument} has to be of rank {rank}, not {x.ndim}:"
             f" its shape is {list(x.shape)}."
         )
-
-
-def check_fits(
-    sizes: Sequence[int], window: Sequence[int], dilations: Sequence[int], pads: Pads, function: str
-) -> None:
-    """ValueError if the window is larger than the padded image."""
-    for size, k, d, (before, after) in zip(sizes, window, dilations, pads, strict=True):
-        if size + before + after < (k - 1) * d + 1:
-            raise ValueError(
-                f"{function}(): a window of {(k - 1) * d + 1} does not fit into {size} pixels"
-                f" padded by {before} and {after}; the image is {list(sizes)}."
-            )
 
 
 def _weight(kernel: Tensor, first: bool) -> Tensor:

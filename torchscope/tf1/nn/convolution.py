@@ -66,6 +66,7 @@ def conv2d(
 
     Torch: ``F.conv2d``; NHWC and HWIO, and SAME at any stride pads more at the bottom and right.
 
+    >>> import torch
     >>> conv2d(torch.ones(1, 4, 4, 2), torch.ones(3, 3, 2, 8), [1, 2, 2, 1], "SAME").shape
     torch.Size([1, 2, 2, 8])
 
@@ -84,7 +85,8 @@ def conv2d(
         ValueError: ranks, channels or sizes that do not fit.
         TypeError: integers, or two dtypes.
     """
-    filter = renamed("conv2d", filter=filter, filters=filters)
+    if filters is not None:
+        filter = renamed("conv2d", filter=filter, filters=filters)
     return _convolved(input, filter, strides, padding, dilations, data_format, 2, "conv2d")
 
 

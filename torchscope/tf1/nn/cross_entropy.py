@@ -103,12 +103,13 @@ def sparse_softmax_cross_entropy_with_logits(
             f"{function}(): labels of shape {list(labels.shape)} for logits of shape"
             f" {list(logits.shape)}; the logits have to have one axis more, the classes."
         )
-    rows = (logits.float() if logits.dtype in _HALVES else logits).reshape(-1, logits.shape[-1])
-    # torch ignores one class by default, -100, where TensorFlow raises.
-    losses = F.cross_entropy(
-        rows, labels.reshape(-1).long(), ignore_index=-(2**31), reduction="none"
-    )
-    return losses.reshape(labels.shape).to(logits.dtype)
+    if logits.dtype in _HALVES:
+        wide = sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits.float())
+        return wide.to(logits.dtype)
+    if logits.ndim == 2:
+        return _of_rows(logits, labels)
+    rows = logits.reshape(-1, logits.shape[-1])
+    return _of_rows(rows, labels.reshape(-1)).reshape(labels.shape)
 
 
 def sigmoid_cross_entropy_with_logits(
@@ -178,6 +179,11 @@ def log_poisson_loss(
     safe = torch.where(inside, 2.0, targets)
     stirling = safe * torch.log(safe) - safe + 0.5 * torch.log(2 * torch.pi * safe)
     return losses + torch.where(inside, 0.0, stirling)
+
+
+def _of_rows(logits: Tensor, labels: Tensor) -> Tensor:
+    # torch ignores one class by default, -100, where TensorFlow raises.
+    return F.cross_entropy(logits, labels.long(), ignore_index=-(2**31), reduction="none")
 
 
 def _softmax_cross_entropy(labels: Tensor, logits: Tensor, dim: int) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # as torch's documentation writes it
 
 from torchscope.tf1._arguments import ints
-from torchscope.tf1._convert import Operand, check_broadcast, floating
+from torchscope.tf1._convert import Operand, floating
 
 __all__ = ["dropout"]
 
@@ -66,5 +66,9 @@ def _noise_shape(x: Tensor, noise_shape: Any) -> tuple[int, ...]:
     wanted = ints(noise_shape, "dropout", "noise_shape")
     if len(wanted) == x.ndim:
         wanted = tuple(s if w < 0 else w for w, s in zip(wanted, x.shape, strict=True))
-    check_broadcast(x.shape, wanted, "dropout")
+    ends = zip(reversed(wanted), reversed(x.shape), strict=False)
+    if len(wanted) > x.ndim or any(w not in (1, size) for w, size in ends):
+        raise ValueError(
+            f"dropout(): noise_shape={list(wanted)} does not broadcast to x, {list(x.shape)}."
+        )
     return wanted

@@ -57,10 +57,12 @@ def moments(
     dims = axes_of(axes, x.ndim, "moments", "axes")
     if not dims:  # torch would take all axes
         return x, torch.zeros_like(x)
-    wide = x.float() if x.dtype in _HALVES else x
-    mean = wide.mean(dims, keepdim=True)
-    variance = (wide - mean.detach()).square().mean(dims, keepdim=keep)
-    return (mean if keep else mean.squeeze(dims)).to(x.dtype), variance.to(x.dtype)
+    if x.dtype in _HALVES:
+        mean, variance = moments(x.float(), dims, keep_dims=keep)
+        return mean.to(x.dtype), variance.to(x.dtype)
+    mean = x.mean(dims, keepdim=True)
+    variance = (x - mean.detach()).square().mean(dims, keepdim=keep)
+    return mean if keep else mean.squeeze(dims), variance
 
 
 def weighted_moments(
@@ -195,26 +197,24 @@ def fused_batch_norm(
     x = floating(x, function)
     check_rank(x, 4, function, "x")
     first = not is_channels_last(data_format, function)
-    wide = torch.float32 if x.dtype in _HALVES else x.dtype  # of all that is [C]
-    scale = tensor(scale, wide, function=function, argument="scale")
-    offset = tensor(offset, wide, function=function, argument="offset")
+    channels = x.shape[1 if first else -1]
+    scale = _of_channels(scale, "scale", x.dtype, channels)
+    offset = _of_channels(offset, "offset", x.dtype, channels)
     if is_training:
         y, batch_mean, batch_variance = normalize_batch(x, scale, offset, epsilon, first=first)
-        count = x.numel() // max(batch_mean.numel(), 1)
+        count = x.numel() // max(channels, 1)
         batch_variance = batch_variance * (count / max(count - 1, 1))
-        if exponential_avg_factor == 1.0:
-            return y, batch_mean, batch_variance
-        rate = exponential_avg_factor
-        return (
-            y,
-            torch.lerp(tensor(mean, wide), batch_mean, rate),
-            torch.lerp(tensor(variance, wide), batch_variance, rate),
-        )
+        if exponential_avg_factor != 1.0:
+            share = exponential_avg_factor
+            batch_mean = _of_channels(mean, "mean", x.dtype, channels).lerp(batch_mean, share)
+            average = _of_channels(variance, "variance", x.dtype, channels)
+            batch_variance = average.lerp(batch_variance, share)
+        return y, batch_mean, batch_variance
     if mean is None or variance is None:
         raise ValueError(f"{function}(): give mean and variance, or is_training=True.")
-    mean, variance = tensor(mean, wide), tensor(variance, wide)
-    y = normalize(x, mean, variance, scale, offset, epsilon, first=first)
-    return y, mean, variance
+    mean = _of_channels(mean, "mean", x.dtype, channels)
+    variance = _of_channels(variance, "variance", x.dtype, channels)
+    return normalize(x, mean, variance, scale, offset, epsilon, first=first), mean, variance
 
 
 def normalize_batch(
@@ -313,3 +313,17 @@ def local_response_normalization(
 
 
 lrn = local_response_normalization
+
+
+def _of_channels(value: Operand, argument: str, dtype: torch.dtype, channels: int) -> Tensor:
+    """One number for each channel of a batch of this dtype; in float32 for halves."""
+    found = tensor(value, function="fused_batch_norm", argument=argument)
+    wide = torch.float32 if dtype in _HALVES else dtype
+    if found.dtype is dtype:  # a whole net in bfloat16
+        found = found.to(wide)
+    if found.shape != (channels,):
+        raise ValueError(
+            f"fused_batch_norm(): {argument} has to be [{channels}], one for each channel, not"
+            f" {list(found.shape)}."
+        )
+    return tensor(found, wide, function="fused_batch_norm", argument=argument)

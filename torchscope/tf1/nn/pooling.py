@@ -1,5 +1,6 @@
 """tf.nn's pools: SAME pads max pools with -inf, and no average counts what is padded."""
 
+import operator
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torchscope.tf1._padding import (
     torch_pads,
 )
 
-from ._convolve import check_fits, check_rank, convolve, spatial
+from ._convolve import check_rank, convolve, spatial
 
 __all__ = [
     "avg_pool",
@@ -30,6 +31,7 @@ __all__ = [
     "pool",
 ]
 
+_HALVES = (torch.float16, torch.bfloat16)
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
@@ -255,22 +257,29 @@ def pooled(
     sizes = images.shape[2:]
     ones = (1,) * rank
     pads = padding_of(padding, sizes, window, strides, ones, function)
-    check_fits(sizes, window, ones, pads, function)
-    drop = [s == 1 and before < after for s, (before, after) in zip(strides, pads, strict=True)]
-    zeros = [pad[more] for more, pad in zip(drop, pads, strict=True)]
-    hang = any(before < after for before, after in pads)
+    zeros: list[int] = []
+    drop: list[slice] = []
+    hang = cut = False
+    for stride, (before, after) in zip(strides, pads, strict=True):
+        more = 0
+        if before < after:  # Asked by if, or compiled code would hand a SymBool on to torch.
+            hang, more = True, int(stride == 1)
+        zeros.append(after if more else before)
+        drop.append(slice(more, None))
+        cut = cut or more == 1
     if pooling_type == "MAX":
         y = _MAX[rank](images, window, strides, zeros, ceil_mode=hang)
-    elif rank == 3 and any(k > size for k, size in zip(window, sizes, strict=True)):
-        # torch refuses these; the average of ones is the share of the window that is not padding.
-        share = F.avg_pool3d(
-            F.pad(images.new_ones(1, 1, *sizes), torch_pads(pads)), window, strides
-        )
-        y, drop = F.avg_pool3d(F.pad(images, torch_pads(pads)), window, strides) / share, []
+    elif rank == 3 and (images.dtype in _HALVES or any(map(operator.gt, window, sizes))):
+        # torch refuses these.  The average of ones is the share of a window that is not padding.
+        wide = images.float() if images.dtype in _HALVES else images
+        ones = F.pad(wide.new_ones(1, 1, *sizes), torch_pads(pads))
+        share = F.avg_pool3d(ones, window, strides)
+        y = F.avg_pool3d(F.pad(wide, torch_pads(pads)), window, strides) / share
+        y, cut = y.to(images.dtype), False
     else:
         y = _AVERAGE[rank](images, window, strides, zeros, hang, count_include_pad=False)
-    if True in drop:
-        y = y[(..., *(slice(int(more), None) for more in drop))]
+    if cut:
+        y = y[(..., *drop)]
     return y if first else channels_last(y)
 
 
@@ -301,7 +310,6 @@ def _dilated(
     images = x if first else channels_first(x)
     sizes = images.shape[2:]
     pads = padding_of(padding, sizes, window, (1,) * rank, rates, "pool")
-    check_fits(sizes, window, rates, pads, "pool")
     y = _MAX[rank](F.pad(images, torch_pads(pads)), window, 1, 0, rates)
     return y if first else channels_last(y)
 

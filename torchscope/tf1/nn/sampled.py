@@ -1,9 +1,10 @@
 """Losses over very many classes that look at a few of them, and the samplers that draw these.
 
 A sampler gives integers and how often it expects each to have been drawn.  ``unique=True`` draws
-until enough are different.  Here each class waits for an exponential time, and the first ones to
-come are the sample: that is the same distribution, of a fixed size, so it compiles; the expected
-counts follow from the time of the last one.
+until enough are different, and the expected counts follow from how many draws it took.  Here each
+class comes for the first time after an exponential time, the first ones are the sample, and the
+draws of a class that is there already are Poisson distributed: the same law, in tensors of a fixed
+size, so that it compiles.
 """
 
 from collections.abc import Sequence
@@ -283,7 +284,7 @@ def _drawn(weights: Tensor, classes: Tensor, num_sampled: Any, unique: bool) -> 
             )
         # -log1p(-u) is exponential; a class without a share never comes.
         times, order = (-torch.log1p(-torch.rand_like(shares)) / shares).sort()
-        drawn = order[:count]
-        # Between the last that came and the first that did not, as many draws as the time says.
-        expected = -torch.expm1(-shares * times[count - 1]) if count else shares
+        drawn, waited = order[:count], times[:count]
+        again = torch.poisson((shares[drawn] * (waited[-1:] - waited)).sum())
+        expected = -torch.expm1((count + again) * torch.log1p(-shares))
     return Candidates(drawn, expected[classes.long()], expected[drawn])

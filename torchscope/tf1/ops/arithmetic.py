@@ -8,6 +8,7 @@ from torch import Tensor
 
 from torchscope.tf1._convert import (
     Operand,
+    floating,
     operands,
     pair,
     same_dtype,
@@ -70,8 +71,11 @@ def multiply(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
 
 def scalar_mul(scalar: Operand, x: Operand, name: str | None = None) -> Tensor:
-    """A tensor times a number, which takes the tensor's dtype."""
-    x, scalar = operands(x, scalar, "scalar_mul")
+    """A tensor times a number, which takes the tensor's dtype.
+
+    Torch: ``scalar * x``.
+    """
+    x, scalar = operands(x, scalar, "scalar_mul", ("x", "scalar"))
     return scalar * x
 
 
@@ -118,7 +122,10 @@ def floordiv(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
 
 def mod(x: Operand, y: Operand, name: str | None = None) -> Tensor:
-    """What is left by floordiv, with the sign of ``y``: Python's ``x % y``."""
+    """What is left by floordiv, with the sign of ``y``: Python's ``x % y``.
+
+    Torch: ``x % y``.
+    """
     x, y = operands(x, y, "mod")
     return x % y
 
@@ -142,7 +149,10 @@ def truncatemod(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
 
 def div_no_nan(x: Operand, y: Operand, name: str | None = None) -> Tensor:
-    """The quotient, and 0 with gradient 0 where ``y`` is 0."""
+    """The quotient, and 0 with gradient 0 where ``y`` is 0.
+
+    Torch: ``torch.where(y == 0, 0.0, x / y)``, whose gradient has NaNs.
+    """
     x, y = tensor_operands(x, y, "div_no_nan")
     zero = y == 0
     return (x / y.masked_fill(zero, 1)).masked_fill(zero, 0)
@@ -202,28 +212,32 @@ def clip_by_value(
 
     Torch: ``t.clamp(low, high)``; where ``low`` is larger than ``high``, ``low`` wins.
     """
-    t, high = operands(t, clip_value_max, "clip_by_value")
-    t, low = operands(t, clip_value_min, "clip_by_value")
+    t, high = operands(t, clip_value_max, "clip_by_value", ("t", "clip_value_max"))
+    t, low = operands(t, clip_value_min, "clip_by_value", ("t", "clip_value_min"))
     if not isinstance(low, Tensor) and not isinstance(high, Tensor) and low <= high:
         return t.clamp(low, high)
     return t.clamp(max=high).clamp(min=low)
 
 
 def squared_difference(x: Operand, y: Operand, name: str | None = None) -> Tensor:
-    """(x - y) squared."""
+    """(x - y) squared.
+
+    Torch: ``(x - y) ** 2``.
+    """
     x, y = operands(x, y, "squared_difference")
     return torch.square(x - y)
 
 
 def atan2(y: Operand, x: Operand, name: str | None = None) -> Tensor:
     """The angle of the point (x, y), in radians."""
-    y, x = tensor_operands(y, x, "atan2")
+    y, x = tensor_operands(floating(y, "atan2", "y"), x, "atan2", ("y", "x"))
     return torch.atan2(y, x)
 
 
 def complex(real: Operand, imag: Operand, name: str | None = None) -> Tensor:
     """A complex tensor from its two parts."""
-    real, imag = tensor_operands(real, imag, "complex")
+    real = floating(real, "complex", "real")
+    real, imag = tensor_operands(real, imag, "complex", ("real", "imag"))
     return torch.complex(real, imag)
 
 
@@ -232,7 +246,7 @@ def cross(a: Operand, b: Operand, name: str | None = None) -> Tensor:
 
     Torch: ``torch.linalg.cross``; nothing is broadcast.
     """
-    a, b = pair(a, b, "cross")
+    a, b = pair(a, b, "cross", ("a", "b"))
     if a.shape != b.shape or a.shape[-1:] != (3,):
         raise ValueError(
             f"cross(): shapes {list(a.shape)} and {list(b.shape)} have to be the same, [..., 3]."
@@ -254,7 +268,10 @@ def accumulate_n(
     tensor_dtype: object = None,
     name: str | None = None,
 ) -> Tensor:
-    """As add_n."""
+    """As add_n.
+
+    Torch: ``sum(inputs)``; nothing is broadcast.
+    """
     return _summed(inputs, "accumulate_n")
 
 

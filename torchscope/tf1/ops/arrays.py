@@ -69,7 +69,7 @@ def concat(
         if part.ndim != rank:  # torch.cat lets empty vectors of any rank be
             raise _unlike(parts, "concat")
     if rank == 1 and all(remembered(part) for part in parts):
-        remember(joined, tuple(n for part in parts for n in remembered(part) or ()))
+        remember(joined, [n for part in parts for n in remembered(part) or ()])
     return joined
 
 
@@ -101,9 +101,12 @@ def tile(input: Operand, multiples: Any, name: str | None = None) -> Tensor:
     """
     x = _tensor(input, "tile")
     times = sizes_of(multiples, "tile", "multiples")
-    if len(times) != x.ndim or any(n < 0 for n in times):
-        raise ValueError(f"tile(): multiples {list(times)} do not fit shape {list(x.shape)}.")
-    return x.repeat(times)
+    try:
+        if len(times) == x.ndim:
+            return x.repeat(times)
+    except RuntimeError:
+        pass
+    raise ValueError(f"tile(): multiples {list(times)} do not fit shape {list(x.shape)}.")
 
 
 def repeat(input: Operand, repeats: Operand, axis: Any = None, name: str | None = None) -> Tensor:
@@ -116,6 +119,9 @@ def repeat(input: Operand, repeats: Operand, axis: Any = None, name: str | None 
     counts = ints(repeats, "repeat", "repeats")
     if len(counts) == 1:
         return torch.repeat_interleave(x, counts[0], dim)
+    size = x.numel() if dim is None else x.shape[dim]
+    if len(counts) != size:
+        raise ValueError(f"repeat(): {len(counts)} repeats for {size} elements.")
     return torch.repeat_interleave(x, torch.tensor(counts, device=x.device), dim)
 
 

@@ -23,18 +23,11 @@ __all__ = [
 ]
 
 
-def cast(
-    x: Operand,
-    dtype: Any = None,
-    name: str | None = None,
-    DstT: Any = None,  # noqa: N803
-) -> Tensor:
+def cast(x: Operand, dtype: Any, name: str | None = None) -> Tensor:
     """The value in another dtype; floats are truncated, complex numbers lose their imaginary part.
 
     Torch: ``x.to(dtype)``.
     """
-    if dtype is None:
-        raise TypeError("cast(): dtype is missing.")
     x, wanted = tensor(x, function="cast", argument="x"), as_dtype(dtype)
     if x.dtype is wanted:
         return x
@@ -42,7 +35,10 @@ def cast(
 
 
 def saturate_cast(value: Operand, dtype: Any, name: str | None = None) -> Tensor:
-    """The value in another dtype, first clipped to what that can hold."""
+    """The value in another dtype, first clipped to what that can hold.
+
+    Torch: ``x.clamp(low, high).to(dtype)``.
+    """
     x, wanted = tensor(value, function="saturate_cast"), as_dtype(dtype)
     limits = torch.finfo(wanted) if wanted.is_floating_point else torch.iinfo(wanted)
     return x.clamp(limits.min, limits.max).to(wanted)
@@ -61,40 +57,64 @@ def bitcast(input: Operand, type: Any, name: str | None = None) -> Tensor:
 
 
 def to_float(x: Operand, name: str = "ToFloat") -> Tensor:
-    """The value as float32."""
+    """The value as float32.
+
+    Torch: ``x.float()``.
+    """
     return cast(x, torch.float32)
 
 
 def to_double(x: Operand, name: str = "ToDouble") -> Tensor:
-    """The value as float64."""
+    """The value as float64.
+
+    Torch: ``x.double()``.
+    """
     return cast(x, torch.float64)
 
 
 def to_int32(x: Operand, name: str = "ToInt32") -> Tensor:
-    """The value as int32, truncated."""
+    """The value as int32, truncated.
+
+    Torch: ``x.int()``.
+    """
     return cast(x, torch.int32)
 
 
 def to_int64(x: Operand, name: str = "ToInt64") -> Tensor:
-    """The value as int64, truncated."""
+    """The value as int64, truncated.
+
+    Torch: ``x.long()``.
+    """
     return cast(x, torch.int64)
 
 
 def to_bfloat16(x: Operand, name: str = "ToBFloat16") -> Tensor:
-    """The value as bfloat16."""
+    """The value as bfloat16.
+
+    Torch: ``x.bfloat16()``.
+    """
     return cast(x, torch.bfloat16)
 
 
 def to_complex64(x: Operand, name: str = "ToComplex64") -> Tensor:
-    """The value as complex64."""
+    """The value as complex64.
+
+    Torch: ``x.to(torch.complex64)``.
+    """
     return cast(x, torch.complex64)
 
 
 def identity(input: Operand, name: str | None = None) -> Tensor:
-    """The value as a tensor; a tensor as it is, not a copy."""
+    """The value as a tensor; a tensor as it is, not a copy.
+
+    Torch: nothing.
+    """
     return tensor(input, function="identity", argument="input")
 
 
 def identity_n(input: Iterable[Operand], name: str | None = None) -> list[Tensor]:
-    """The values as tensors."""
+    """The values as tensors.
+
+    Torch: nothing.
+    """
     return [identity(one) for one in input]

@@ -5,8 +5,9 @@ Reading a value makes a GPU wait; ``python -O`` does not switch them off.  In co
 of values becomes one on the device, and on the meta device, where there are none, nothing.
 """
 
+import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -59,7 +60,8 @@ def Assert(  # noqa: N802  # TensorFlow's name
     Raises:
         ValueError: it does not hold (in compiled code: RuntimeError).
     """
-    _check(tensor(condition, torch.bool, function="Assert", argument="condition"), f"{data}")
+    condition = tensor(condition, torch.bool, function="Assert", argument="condition")
+    _check(condition, "Assert: the condition does not hold", data=data)
 
 
 def Print(  # noqa: N802  # TensorFlow's name
@@ -95,7 +97,7 @@ def verify_tensor_all_finite(t: Operand, msg: str, name: str | None = None) -> T
     return check_numerics(t, msg)
 
 
-def _comparing(function: str, sign: str, holds: Callable[[Tensor, Tensor], Tensor]) -> Any:
+def _comparing(function: str, sign: str, holds: Callable[[Any, Any], Any]) -> Any:
     """An assertion about two operands that broadcast."""
 
     def assertion(
@@ -106,8 +108,10 @@ def _comparing(function: str, sign: str, holds: Callable[[Tensor, Tensor], Tenso
         message: str | None = None,
         name: str | None = None,
     ) -> None:
-        x, y = tensor_operands(x, y, function, bools=True)
-        _check(holds(x, y), f"{message or function}: x {sign} y does not hold: {data or ''}", x, y)
+        if not (type(x) is int and type(y) is int):  # as sizes are
+            x, y = tensor_operands(x, y, function, bools=True)
+        what = f"{message or function}: x {sign} y does not hold"
+        _check(holds(x, y), what, x=x, y=y, data=data)
 
     assertion.__name__ = assertion.__qualname__ = function
     assertion.__doc__ = (
@@ -117,12 +121,12 @@ def _comparing(function: str, sign: str, holds: Callable[[Tensor, Tensor], Tenso
     return assertion
 
 
-assert_equal = _comparing("assert_equal", "==", torch.eq)
-assert_none_equal = _comparing("assert_none_equal", "!=", torch.ne)
-assert_less = _comparing("assert_less", "<", torch.lt)
-assert_less_equal = _comparing("assert_less_equal", "<=", torch.le)
-assert_greater = _comparing("assert_greater", ">", torch.gt)
-assert_greater_equal = _comparing("assert_greater_equal", ">=", torch.ge)
+assert_equal = _comparing("assert_equal", "==", operator.eq)
+assert_none_equal = _comparing("assert_none_equal", "!=", operator.ne)
+assert_less = _comparing("assert_less", "<", operator.lt)
+assert_less_equal = _comparing("assert_less_equal", "<=", operator.le)
+assert_greater = _comparing("assert_greater", ">", operator.gt)
+assert_greater_equal = _comparing("assert_greater_equal", ">=", operator.ge)
 
 
 def _signed(function: str, sign: str, holds: Callable[[Tensor], Tensor]) -> Any:
@@ -136,7 +140,7 @@ def _signed(function: str, sign: str, holds: Callable[[Tensor], Tensor]) -> Any:
         name: str | None = None,
     ) -> None:
         x = numeric(x, function)
-        _check(holds(x), f"{message or function}: x {sign} 0 does not hold: {data or ''}", x)
+        _check(holds(x), f"{message or function}: x {sign} 0 does not hold", x=x, data=data)
 
     assertion.__name__ = assertion.__qualname__ = function
     assertion.__doc__ = (
@@ -170,7 +174,7 @@ def assert_near(
     usual = 10 * torch.finfo(x.dtype).eps if x.is_floating_point() else 0
     rtol, atol = (usual if given is None else given for given in (rtol, atol))
     holds = (x - y).abs() <= atol + rtol * y.abs()
-    _check(holds, f"{message or 'assert_near'}: x and y differ: {data or ''}", x, y)
+    _check(holds, f"{message or 'assert_near'}: x and y differ", x=x, y=y, data=data)
 
 
 def is_non_decreasing(x: Operand, name: str | None = None) -> Tensor:
@@ -294,10 +298,28 @@ def assert_integer(x: Operand, message: str | None = None, name: str | None = No
 _as_tensor = tensor  # Some functions here have an argument of that name.
 
 
-def _check(condition: Tensor, message: str, *shown: Tensor) -> None:
-    """ValueError unless a boolean tensor is true throughout, with the tensors to be shown."""
-    if torch.compiler.is_compiling():
-        assert condition.all(), message  # Dynamo makes it a check on the device.
-    elif not condition.is_meta and not condition.all():
-        values = "; ".join(f"{name} = {x.tolist()}" for name, x in zip("xy", shown, strict=False))
-        raise ValueError(f"{message} {values}"[:500])
+_assert_async: Any = torch._assert_async  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _check(condition: Tensor | bool, message: str, **shown: Any) -> None:
+    """ValueError, which shows some values, unless a bool or all of a boolean tensor is true."""
+    if isinstance(condition, Tensor) and torch.compiler.is_compiling():
+        _assert_async(condition.all(), message)  # what Dynamo makes of Python's own assert
+    elif not _holds(condition):
+        values = [f"{name} = {_shown(value)}" for name, value in shown.items() if value is not None]
+        raise ValueError(": ".join(filter(None, [message, "; ".join(values)])))
+
+
+def _holds(condition: Tensor | bool) -> bool:
+    if isinstance(condition, bool):
+        return condition
+    return condition.is_meta or bool(condition.all())
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_shown, cast('list[Any]', value)))}]"
+    if not isinstance(value, Tensor):
+        return repr(value)
+    more = f" and {value.numel() - 10} more" if value.numel() > 10 else ""
+    return f"{value.reshape(-1)[:10].tolist() if more else value.tolist()}{more}"

@@ -62,7 +62,10 @@ def greater_equal(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 def approximate_equal(
     x: Operand, y: Operand, tolerance: float = 1e-5, name: str | None = None
 ) -> Tensor:
-    """Whether the two differ by less than the tolerance, element by element."""
+    """Whether the two differ by less than the tolerance, element by element.
+
+    Torch: ``torch.isclose(x, y, rtol=0, atol=tolerance)``.
+    """
     x, y = operands(x, y, "approximate_equal")
     return abs(x - y) < tolerance
 

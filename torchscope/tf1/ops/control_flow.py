@@ -111,13 +111,18 @@ def case(
         true = sum(bool(pred) for pred, _ in pairs if not pred.is_meta)
         if true > 1:
             raise ValueError(f"case(): {true} predicates are true, though exclusive=True.")
+    unknown = torch.compiler.is_compiling() or any(pred.is_meta for pred, _ in pairs)
+    if default is None and unknown:  # Nobody can tell whether none is true.
+        *pairs, (_, default) = pairs
     return _first_true(pairs, default or _no_default, strict)
 
 
 def _first_true(pairs: list[Any], default: Callable[[], Any], strict: bool) -> Any:
+    if not pairs:
+        result = _tensors(default())
+        return result if strict else _without_list(result)
     (pred, function), *others = pairs
-    otherwise = (lambda: _first_true(others, default, strict)) if others else default
-    return cond(pred, function, otherwise, strict)
+    return cond(pred, function, lambda: _first_true(others, default, strict), strict)
 
 
 def _pairs(pred_fn_pairs: Any) -> list[builtins.tuple[Tensor, Callable[[], Any]]]:
@@ -267,7 +272,11 @@ def group(*inputs: Any, **kwargs: Any) -> None:
 
     Raises:
         ValueError: a keyword other than ``name``.
+        TypeError: a number or a string.
     """
+    for leaf in nest.flatten(list(inputs)):
+        if isinstance(leaf, (int, float, str)):
+            raise TypeError(f"group(): {leaf!r} is neither a tensor nor what an operation gives.")
     if unknown := set(kwargs) - {"name"}:
         raise ValueError(f"group(): unknown keywords {sorted(unknown)}.")
 
@@ -307,7 +316,9 @@ def _scalar(pred: Any, function: str) -> Tensor:
 
 def _tensors(structure: Any) -> Any:
     """Its numbers as tensors; None, which an operation without a result gives, stays."""
-    return nest.map_structure(_tensor, structure)
+    return (
+        nest.map_structure(_tensor, structure) if nest.is_nested(structure) else _tensor(structure)
+    )
 
 
 def _tensor(value: Any) -> Any:

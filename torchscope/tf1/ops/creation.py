@@ -165,7 +165,7 @@ def linspace(start: Operand, stop: Operand, num: Any, name: str | None = None) -
 
     Torch: ``torch.linspace``; ints give float64.
     """
-    first, last = tensor_operands(start, stop, "linspace")
+    first, last = tensor_operands(start, stop, "linspace", ("start", "stop"))
     dtype = first.dtype if first.dtype.is_floating_point else torch.float64
     count = one_int(num, "linspace", "num")
     if count < 0 or first.ndim or last.ndim:
@@ -186,6 +186,8 @@ def eye(
     """
     rows = one_int(num_rows, "eye", "num_rows")
     columns = rows if num_columns is None else one_int(num_columns, "eye", "num_columns")
+    if rows < 0 or columns < 0:
+        raise ValueError(f"eye(): {rows} rows and {columns} columns; give no negative number.")
     matrix = torch.eye(rows, columns, dtype=as_dtype(dtype))
     if batch_shape is None:
         return matrix
@@ -218,7 +220,10 @@ def one_hot(
     dim = -1 if axis is None else one_int(axis, "one_hot", "axis")
     if not -1 <= dim <= x.ndim:
         raise ValueError(f"one_hot(): axis={axis} is out of range for indices of rank {x.ndim}.")
-    places = torch.arange(one_int(depth, "one_hot", "depth"), dtype=x.dtype, device=x.device)
+    classes = one_int(depth, "one_hot", "depth")
+    if classes < 0:
+        raise ValueError(f"one_hot(): depth={depth} is negative.")
+    places = torch.arange(classes, dtype=x.dtype, device=x.device)
     dim %= x.ndim + 1
     hot = x.unsqueeze(dim) == places.reshape(-1, *[1] * (x.ndim - dim))
     if not given:
@@ -238,7 +243,7 @@ def sequence_mask(
     Torch: ``torch.arange(maxlen) < lengths[..., None]``.
     """
     x = integers(lengths, "sequence_mask", "lengths")
-    longest = x.max().item() if maxlen is None else one_int(maxlen, "sequence_mask", "maxlen")
+    longest = one_int(maxlen, "sequence_mask", "maxlen") if maxlen is not None else _longest(x)
     mask = torch.arange(longest, dtype=x.dtype, device=x.device) < x.unsqueeze(-1)
     return mask.to(as_dtype(dtype))
 
@@ -261,6 +266,10 @@ def _indices(indices: Operand) -> Tensor:
     return integers(indices, "one_hot", "indices")
 
 
+def _longest(lengths: Tensor) -> int:
+    return int(lengths.clamp(min=0).max())
+
+
 def _number(value: Operand) -> Any:
     return value.item() if is_array(value) else value
 
@@ -268,9 +277,10 @@ def _number(value: Operand) -> Any:
 def _filled(operation: Any, function: str, shape: Any, dtype: Any) -> Tensor:
     """A single int is a shape of one axis, and a float is truncated, as TensorFlow does here."""
     if isinstance(shape, (list, tuple)):
-        listed = cast("list[Any]", shape)
-        if any(isinstance(size, float) for size in listed):
-            shape = [int(size) for size in listed]
+        for size in cast("list[Any]", shape):
+            if isinstance(size, float):
+                shape = [int(n) for n in cast("list[Any]", shape)]
+                break
     try:
         return operation(ints(shape, function, "shape"), dtype=as_dtype(dtype))
     except RuntimeError:

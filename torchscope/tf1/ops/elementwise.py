@@ -193,7 +193,10 @@ def sigmoid(x: Operand, name: str | None = None) -> Tensor:
 
 
 def log_sigmoid(x: Operand, name: str | None = None) -> Tensor:
-    """The logarithm of the logistic function, exact far below 0."""
+    """The logarithm of the logistic function, exact far below 0.
+
+    Torch: ``F.logsigmoid``.
+    """
     return torch.nn.functional.logsigmoid(floating(x, "log_sigmoid"))
 
 
@@ -236,7 +239,10 @@ def ceil(x: Operand, name: str | None = None) -> Tensor:
 
 
 def rint(x: Operand, name: str | None = None) -> Tensor:
-    """The nearest whole number, the even one of two; no gradient."""
+    """The nearest whole number, the even one of two; no gradient.
+
+    Torch: ``torch.round``, whose gradient is zeros.
+    """
     return _gradients.constant(torch.round, floating(x, "rint"))
 
 
@@ -246,17 +252,26 @@ def round(x: Operand, name: str | None = None) -> Tensor:
 
 
 def is_nan(x: Operand, name: str | None = None) -> Tensor:
-    """Whether each element is NaN."""
+    """Whether each element is NaN.
+
+    Torch: ``torch.isnan``.
+    """
     return torch.isnan(floating(x, "is_nan"))
 
 
 def is_inf(x: Operand, name: str | None = None) -> Tensor:
-    """Whether each element is infinite."""
+    """Whether each element is infinite.
+
+    Torch: ``torch.isinf``.
+    """
     return torch.isinf(floating(x, "is_inf"))
 
 
 def is_finite(x: Operand, name: str | None = None) -> Tensor:
-    """Whether each element is neither NaN nor infinite."""
+    """Whether each element is neither NaN nor infinite.
+
+    Torch: ``torch.isfinite``.
+    """
     return torch.isfinite(floating(x, "is_finite"))
 
 

@@ -267,10 +267,11 @@ def _stopping(stopped: Tensor, arrived: dict[Tensor, Tensor]) -> Callable[[Tenso
 
 
 def _hessian(ys: Any, x: Tensor) -> Tensor:
-    (gradient,) = gradients(ys, x, unconnected_gradients="zero")
-    if gradient is None:
+    if not x.is_floating_point():
         raise TypeError(f"hessians(): xs has to be floats, not {name_of(x.dtype)}.")
-    rows = [
-        gradients(element, x, unconnected_gradients="zero")[0] for element in gradient.reshape(-1)
-    ]
-    return torch.stack([cast("Tensor", row) for row in rows]).reshape(*x.shape, *x.shape)
+    rows = [_gradient(element, x) for element in _gradient(ys, x).reshape(-1)]
+    return torch.stack(rows).reshape(*x.shape, *x.shape)
+
+
+def _gradient(ys: Any, x: Tensor) -> Tensor:
+    return cast("Tensor", gradients(ys, x, unconnected_gradients="zero")[0])

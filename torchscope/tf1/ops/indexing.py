@@ -4,6 +4,7 @@ An index may be int32 or int64.  On the CPU one that is out of range raises, neg
 GPU it stops the program, as torch's own do.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,12 +48,18 @@ def gather(
         return _batched(x, at, dim, batch_dims)
     if dim == 0:
         return take(x, at, "gather")
-    found = x.index_select(dim, at.reshape(-1))
+    try:
+        found = x.index_select(dim, at.reshape(-1))
+    except (IndexError, RuntimeError):
+        raise _out_of_range("gather", at, x.shape) from None
     return found.reshape(*x.shape[:dim], *at.shape, *x.shape[dim + 1 :])
 
 
 def batch_gather(params: Operand, indices: Operand, name: str | None = None) -> Tensor:
-    """Slices by index along the last axis of the indices, for each place of the axes before it."""
+    """Slices by index along the last axis of the indices, for each place of the axes before it.
+
+    Torch: ``torch.take_along_dim`` where both are vectors of each batch.
+    """
     dims = tensor(indices, function="batch_gather", argument="indices").ndim - 1
     return gather(params, indices, axis=dims, batch_dims=dims)
 
@@ -73,7 +80,10 @@ def gather_nd(
     depth = at.shape[-1]
     if not depth:
         return x.expand(*at.shape[:-1], *x.shape)
-    return x[(*_every(x, batch_dims, at.ndim - 1), *_places(at, x.shape[batch_dims:]))]
+    try:
+        return x[(*_every(x, batch_dims, at.ndim - 1), *_places(at, x.shape[batch_dims:]))]
+    except IndexError:
+        raise _out_of_range("gather_nd", at, x.shape) from None
 
 
 def scatter_nd(indices: Operand, updates: Operand, shape: Any, name: str | None = None) -> Tensor:
@@ -91,7 +101,10 @@ def scatter_nd(indices: Operand, updates: Operand, shape: Any, name: str | None 
             f" shape {list(sizes)}."
         )
     zeros = torch.zeros(sizes, dtype=values.dtype, device=values.device)
-    return zeros.index_put(_places(at, sizes), values, accumulate=True)
+    try:
+        return zeros.index_put(_places(at, sizes), values, accumulate=True)
+    except IndexError:
+        raise _out_of_range("scatter_nd", at, sizes) from None
 
 
 def where(
@@ -125,7 +138,10 @@ def where(
 def where_v2(
     condition: Operand, x: Operand = None, y: Operand = None, name: str | None = None
 ) -> Tensor:
-    """As where, but condition, x and y broadcast."""
+    """As where, but condition, x and y broadcast.
+
+    Torch: ``torch.where``; dtypes are not promoted.
+    """
     if x is None and y is None:
         return where(condition)
     x, y = pair(x, y, "where_v2")
@@ -171,13 +187,8 @@ def _batched(x: Tensor, at: Tensor, dim: int, batch_dims: int) -> Tensor:
         )
     found = x.movedim(dim, batch_dims)[(*_every(x, batch_dims, at.ndim), at)]
     # The axes between the batch and the axis come after the indices' now: move them back.
-    between, new = dim - batch_dims, at.ndim - batch_dims
-    sources = range(at.ndim, at.ndim + between)
-    return (
-        found.movedim(tuple(sources), tuple(range(batch_dims, batch_dims + between)))
-        if (between and new)
-        else found
-    )
+    sources = range(at.ndim, at.ndim + dim - batch_dims)
+    return found.movedim(tuple(sources), tuple(range(batch_dims, dim)))
 
 
 def _every(x: Tensor, batch_dims: int, rank: int) -> list[Tensor]:
@@ -191,3 +202,9 @@ def _every(x: Tensor, batch_dims: int, rank: int) -> list[Tensor]:
 def _places(at: Tensor, sizes: Any) -> tuple[Tensor, ...]:
     """One index an axis, where a negative one is out of range instead of counting from the end."""
     return at.long().masked_fill(at < 0, max(sizes)).unbind(-1)
+
+
+def _out_of_range(function: str, at: Tensor, sizes: Sequence[int]) -> IndexError:
+    return IndexError(
+        f"{function}(): indices from {int(at.min())} to {int(at.max())} leave shape {list(sizes)}."
+    )

@@ -58,7 +58,7 @@ def matmul(
 
     Torch: ``a @ b``; vectors are refused, and two dtypes are a TypeError.
     """
-    a, b = pair(a, b, "matmul")
+    a, b = pair(a, b, "matmul", ("a", "b"))
     if a.ndim < 2 or b.ndim < 2:
         raise ValueError(f"matmul(): shapes {list(a.shape)} and {list(b.shape)} need two axes.")
     left = _turned(a, transpose_a, adjoint_a, "a") if transpose_a or adjoint_a else a
@@ -93,7 +93,7 @@ def tensordot(a: Operand, b: Operand, axes: Any, name: str | None = None) -> Ten
 
     Torch: ``torch.tensordot``.
     """
-    x, y = pair(a, b, "tensordot")
+    x, y = pair(a, b, "tensordot", ("a", "b"))
     if isinstance(axes, int):
         if not 0 <= axes <= min(x.ndim, y.ndim):
             raise ValueError(f"tensordot(): axes={axes} for ranks {x.ndim} and {y.ndim}.")
@@ -116,6 +116,8 @@ def matrix_band_part(
     Torch: ``x.tril(num_upper).triu(-num_lower)``; a vector counts as a matrix of one row.
     """
     x = tensor(input, function="matrix_band_part", argument="input")
+    if not x.ndim:
+        raise ValueError("matrix_band_part(): input is a scalar.")
     lower = one_int(num_lower, "matrix_band_part", "num_lower")
     upper = one_int(num_upper, "matrix_band_part", "num_upper")
     if x.ndim == 1:
@@ -170,7 +172,7 @@ def matrix_set_diag(input: Operand, diagonal: Operand, name: str | None = None) 
 
     Torch: ``torch.diagonal_scatter(x, diagonal, dim1=-2, dim2=-1)``.
     """
-    x, line = pair(input, diagonal, "matrix_set_diag")
+    x, line = pair(input, diagonal, "matrix_set_diag", ("input", "diagonal"))
     if x.ndim < 2 or line.shape != (*x.shape[:-2], min(x.shape[-2:])):
         raise ValueError(
             f"matrix_set_diag(): diagonal {list(line.shape)} does not fit {list(x.shape)}."
@@ -210,6 +212,8 @@ def norm(
     keep = bool(renamed("norm", keepdims=keepdims, keep_dims=keep_dims))
     dims = axes(axis, x.ndim, "norm")
     matrix = axis is not None and len(dims) == 2
+    if axis is not None and len(dims) > 2:
+        raise ValueError(f"norm(): axis={axis} has to be one axis, or two of matrices.")
     if ord == "fro" and not matrix:
         raise ValueError("norm(): ord='fro' needs axis to be a pair, the axes of matrices.")
     if ord in ("euclidean", "fro") or (ord == 2 and not matrix):
@@ -225,13 +229,16 @@ def norm(
         return reduce_sum(length**ord, dims, keep) ** (1 / ord)
     if not matrix:
         return reduce_sum(length, dims, keep) if ord == 1 else reduce_max(length, dims, keep)
-    summed, largest = dims if ord == 1 else dims[::-1]
-    result = reduce_max(reduce_sum(length, summed, True), largest, True)
+    summed, largest = (0, 1) if ord == 1 else (1, 0)
+    result = reduce_max(reduce_sum(length, dims[summed], True), dims[largest], True)
     return result if keep else result.squeeze(dims)
 
 
 def cholesky(input: Operand, name: str | None = None) -> Tensor:
-    """The lower triangular matrix whose product with its transpose is the given one."""
+    """The lower triangular matrix whose product with its transpose is the given one.
+
+    Torch: ``torch.linalg.cholesky``.
+    """
     return linalg.cholesky(_square(input, "cholesky"))
 
 
@@ -240,18 +247,24 @@ def cholesky_solve(chol: Operand, rhs: Operand, name: str | None = None) -> Tens
 
     Torch: ``torch.cholesky_solve(rhs, chol)``.
     """
-    factor, right = pair(chol, rhs, "cholesky_solve")
+    factor, right = pair(chol, rhs, "cholesky_solve", ("chol", "rhs"))
     return torch.cholesky_solve(right, factor)
 
 
 def matrix_inverse(input: Operand, adjoint: bool = False, name: str | None = None) -> Tensor:
-    """The inverse of each matrix."""
+    """The inverse of each matrix.
+
+    Torch: ``torch.linalg.inv``.
+    """
     inverse = linalg.inv(_square(input, "matrix_inverse"))
     return inverse.mH if adjoint else inverse
 
 
 def matrix_determinant(input: Operand, name: str | None = None) -> Tensor:
-    """The determinant of each matrix."""
+    """The determinant of each matrix.
+
+    Torch: ``torch.linalg.det``.
+    """
     return linalg.det(_square(input, "matrix_determinant"))
 
 
@@ -263,7 +276,10 @@ class LogDeterminant(NamedTuple):
 
 
 def log_matrix_determinant(input: Operand, name: str | None = None) -> LogDeterminant:
-    """The sign of each determinant and the logarithm of its size."""
+    """The sign of each determinant and the logarithm of its size.
+
+    Torch: ``torch.linalg.slogdet``.
+    """
     return LogDeterminant(*linalg.slogdet(_square(input, "log_matrix_determinant")))
 
 
@@ -279,7 +295,7 @@ def matrix_solve(
 
     Torch: ``torch.linalg.solve``.
     """
-    left, right = pair(matrix, rhs, "matrix_solve")
+    left, right = pair(matrix, rhs, "matrix_solve", ("matrix", "rhs"))
     left = _square(left, "matrix_solve")
     _check_sides(left, right, "matrix_solve")
     return linalg.solve(left.mH if adjoint else left, right)
@@ -296,7 +312,7 @@ def matrix_triangular_solve(
 
     Torch: ``torch.linalg.solve_triangular``.
     """
-    left, right = pair(matrix, rhs, "matrix_triangular_solve")
+    left, right = pair(matrix, rhs, "matrix_triangular_solve", ("matrix", "rhs"))
     left = _square(left, "matrix_triangular_solve")
     _check_sides(left, right, "matrix_triangular_solve")
     if adjoint:
@@ -305,7 +321,10 @@ def matrix_triangular_solve(
 
 
 def matrix_exponential(input: Operand, name: str | None = None) -> Tensor:
-    """The exponential of each matrix."""
+    """The exponential of each matrix.
+
+    Torch: ``torch.linalg.matrix_exp``.
+    """
     return linalg.matrix_exp(_square(input, "matrix_exponential"))
 
 
@@ -345,7 +364,10 @@ def self_adjoint_eig(tensor: Operand, name: str | None = None) -> tuple[Tensor, 
 
 
 def self_adjoint_eigvals(tensor: Operand, name: str | None = None) -> Tensor:
-    """The eigenvalues of symmetric matrices, from the least."""
+    """The eigenvalues of symmetric matrices, from the least.
+
+    Torch: ``torch.linalg.eigvalsh``.
+    """
     return linalg.eigvalsh(_square(tensor, "self_adjoint_eigvals"))
 
 

@@ -6,6 +6,7 @@ from torchscope.tf1._convert import Operand
 
 from .arithmetic import floordiv, mod, multiply, subtract, truediv
 from .arrays import stack
+from .casts import identity
 from .creation import linspace
 from .elementwise import abs, negative, reciprocal
 from .indexing import where
@@ -37,6 +38,7 @@ __all__ = [
     "divide",
     "floor_div",
     "floormod",
+    "guarantee_const",
     "inv",
     "lin_space",
     "listdiff",
@@ -62,6 +64,7 @@ complex_abs = abs
 divide = truediv
 floor_div = floordiv
 floormod = mod
+guarantee_const = identity
 inv = reciprocal
 lin_space = linspace
 listdiff = setdiff1d

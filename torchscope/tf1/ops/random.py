@@ -6,6 +6,7 @@ same noise each time), or would be left out when activation checkpointing puts t
 (wrong gradients).  ``tf.set_random_seed`` makes a program repeat.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -74,8 +75,8 @@ def truncated_normal(
 ) -> Tensor:
     """Normal random numbers, none further than two standard deviations from the mean.
 
-    Torch: ``torch.nn.init.trunc_normal_`` of an empty tensor.  Their standard deviation is 0.88
-    times ``stddev``.
+    Torch: ``torch.nn.init.trunc_normal_`` of an empty tensor, which torch.compile breaks at.  Their
+    standard deviation is 0.88 times ``stddev``.
 
     Args:
         shape: of the result.
@@ -86,9 +87,10 @@ def truncated_normal(
         name: accepted.
     """
     dtype = _float(dtype, "truncated_normal")
-    exact = torch.float32 if dtype.itemsize < 4 else dtype  # Torch's is coarse for halves.
-    values = torch.empty(_sizes(shape, "truncated_normal"), dtype=exact)
-    torch.nn.init.trunc_normal_(values, 0.0, 1.0, -2.0, 2.0)
+    exact = torch.float32 if dtype.itemsize < 4 else dtype  # Halves are too coarse.
+    uniform = torch.rand(_sizes(shape, "truncated_normal"), dtype=exact) * 2 - 1
+    within = math.erf(math.sqrt(2))  # the probability of two standard deviations
+    values = (torch.erfinv(uniform * within) * math.sqrt(2)).clamp(-2, 2)
     return _scaled(values.to(dtype), mean, stddev, "truncated_normal")
 
 
@@ -113,14 +115,17 @@ def random_uniform(
         name: accepted.
 
     Raises:
-        ValueError: no ``maxval`` for integers, or no integer in between.
+        ValueError: another dtype; no ``maxval`` for integers, or no integer in between.
         TypeError: sizes that are not integers.
     """
     size, dtype = _sizes(shape, "random_uniform"), as_dtype(dtype)
     if dtype.is_floating_point:
-        low = tensor(minval, dtype, function="random_uniform", argument="minval")
-        high = tensor(1 if maxval is None else maxval, dtype, function="random_uniform")
-        return torch.rand(size, dtype=dtype, device=low.device) * (high - low) + low
+        values = torch.rand(size, dtype=dtype)
+        low = _of(minval, values, "random_uniform", "minval")
+        high = 1 if maxval is None else _of(maxval, values, "random_uniform", "maxval")
+        return _scaled(values, low, high - low, "random_uniform")
+    if dtype not in (torch.int32, torch.int64):
+        raise ValueError(f"random_uniform(): dtype={name_of(dtype)}; give a float, int32 or int64.")
     if maxval is None:
         raise ValueError(f"random_uniform(): give maxval where dtype is {name_of(dtype)}.")
     low, high = (one_int(v, "random_uniform", "minval, maxval") for v in (minval, maxval))
@@ -272,7 +277,11 @@ def _float(dtype: Any, function: str) -> torch.dtype:
 
 
 def _scaled(values: Tensor, mean: Operand, stddev: Operand, function: str) -> Tensor:
-    return values * _of(stddev, values, function, "stddev") + _of(mean, values, function, "mean")
+    stddev = _of(stddev, values, function, "stddev")
+    mean = _of(mean, values, function, "mean")
+    if isinstance(stddev, Tensor) or stddev != 1:
+        values = values * stddev
+    return values + mean if isinstance(mean, Tensor) or mean != 0 else values
 
 
 def _of(value: Operand, like: Tensor, function: str, argument: str) -> Any:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from torchscope.tf1._arguments import axes, one_axis, renamed
-from torchscope.tf1._convert import Operand, as_dtype, boolean, floating, numeric
+from torchscope.tf1._convert import Operand, as_dtype, boolean, floating, numeric, tensor
 
 from . import _gradients
 from .shapes import Sizes
@@ -143,7 +143,10 @@ def reduce_all(
     reduction_indices: Any = None,
     keep_dims: bool | None = None,
 ) -> Tensor:
-    """Whether all are true over axes; TypeError unless boolean."""
+    """Whether all are true over axes; TypeError unless boolean.
+
+    Torch: ``x.all(axis)``.
+    """
     x = boolean(input_tensor, "reduce_all", "input_tensor")
     dims, keep = _asked("reduce_all", x, axis, keepdims, reduction_indices, keep_dims)
     return torch.all(x, dims, keep) if dims else x
@@ -157,7 +160,10 @@ def reduce_any(
     reduction_indices: Any = None,
     keep_dims: bool | None = None,
 ) -> Tensor:
-    """Whether one is true over axes; TypeError unless boolean."""
+    """Whether one is true over axes; TypeError unless boolean.
+
+    Torch: ``x.any(axis)``.
+    """
     x = boolean(input_tensor, "reduce_any", "input_tensor")
     dims, keep = _asked("reduce_any", x, axis, keepdims, reduction_indices, keep_dims)
     return torch.any(x, dims, keep) if dims else x
@@ -171,7 +177,10 @@ def reduce_logsumexp(
     reduction_indices: Any = None,
     keep_dims: bool | None = None,
 ) -> Tensor:
-    """The logarithm of the sum of exponentials over axes, without overflow."""
+    """The logarithm of the sum of exponentials over axes, without overflow.
+
+    Torch: ``torch.logsumexp``, which needs an axis.
+    """
     x = floating(input_tensor, "reduce_logsumexp", "input_tensor")
     dims, keep = _asked("reduce_logsumexp", x, axis, keepdims, reduction_indices, keep_dims)
     return torch.logsumexp(x, dims, keep) if dims else x
@@ -211,7 +220,10 @@ def reduce_euclidean_norm(
     keepdims: bool | None = None,
     name: str | None = None,
 ) -> Tensor:
-    """The square root of the sum of squares over axes."""
+    """The square root of the sum of squares over axes.
+
+    Torch: ``torch.linalg.vector_norm``, whose gradient at 0 is 0.
+    """
     x = floating(input_tensor, "reduce_euclidean_norm", "input_tensor")
     return _gradients.sqrt(reduce_sum(torch.square(x), axis, keepdims))
 
@@ -226,7 +238,8 @@ def count_nonzero(
     keep_dims: bool | None = None,
 ) -> Tensor:
     """How many elements are not zero over axes, as int64 by default."""
-    x = (numeric(input_tensor, "count_nonzero", "input_tensor") != 0).to(as_dtype(dtype))
+    x = tensor(input_tensor, function="count_nonzero", argument="input_tensor")
+    x = (x != 0).to(as_dtype(dtype))
     return reduce_sum(x, axis, keepdims, None, reduction_indices, keep_dims)
 
 
@@ -326,7 +339,8 @@ def _where_extreme(
     rank = max(x.ndim, 1) if isinstance(input, Tensor) else x.ndim
     dim = one_axis(0 if axis is None else axis, rank, function)
     try:
-        return operation(x, dim).to(dtype)
+        places = operation(x, dim)
+        return places if dtype is torch.int64 else places.to(dtype)
     except IndexError:
         shape = list(x.shape)
         raise ValueError(f"{function}(): axis {dim} of shape {shape} has no elements.") from None

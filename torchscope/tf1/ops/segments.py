@@ -9,6 +9,10 @@ from torch import Tensor
 from torchscope.tf1._arguments import one_axis, one_int
 from torchscope.tf1._convert import Operand, as_dtype, integers, numeric, pair, same_dtype, tensor
 
+from .arithmetic import realdiv, truediv
+from .elementwise import sqrt
+from .indexing import scatter_nd
+
 __all__ = [
     "argsort",
     "bincount",
@@ -72,23 +76,32 @@ def unsorted_segment_sum(
 def unsorted_segment_mean(
     data: Operand, segment_ids: Operand, num_segments: Any, name: str | None = None
 ) -> Tensor:
-    """The mean of the rows of each segment, 0 for an empty one."""
+    """The mean of the rows of each segment, 0 for an empty one.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "mean")``.
+    """
     rows, ids, count = _rows("unsorted_segment_mean", data, segment_ids, num_segments)
-    return _sums(rows, ids, count) / _members(rows, ids, count)
+    return truediv(_sums(rows, ids, count), _members(rows, ids, count))
 
 
 def unsorted_segment_sqrt_n(
     data: Operand, segment_ids: Operand, num_segments: Any, name: str | None = None
 ) -> Tensor:
-    """The sum of the rows of each segment, divided by the square root of their number."""
+    """The sum of the rows of each segment, divided by the square root of their number.
+
+    Torch: ``index_add``, divided by ``torch.bincount(ids).sqrt()``.
+    """
     rows, ids, count = _rows("unsorted_segment_sqrt_n", data, segment_ids, num_segments)
-    return _sums(rows, ids, count) / _members(rows, ids, count).sqrt()
+    return _sums(rows, ids, count) / sqrt(_members(rows, ids, count))
 
 
 def unsorted_segment_max(
     data: Operand, segment_ids: Operand, num_segments: Any, name: str | None = None
 ) -> Tensor:
-    """The largest row of each segment, element by element; the least number for an empty one."""
+    """The largest row of each segment, element by element; the least number for an empty one.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "amax")``.
+    """
     rows, ids, count = _rows("unsorted_segment_max", data, segment_ids, num_segments)
     return _extremes(rows, ids, count, "amax", _lowest(rows.dtype))
 
@@ -96,7 +109,10 @@ def unsorted_segment_max(
 def unsorted_segment_min(
     data: Operand, segment_ids: Operand, num_segments: Any, name: str | None = None
 ) -> Tensor:
-    """The smallest row of each segment, element by element; the largest number for an empty one."""
+    """The smallest row of each segment, element by element; the largest number for an empty one.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "amin")``.
+    """
     rows, ids, count = _rows("unsorted_segment_min", data, segment_ids, num_segments)
     return _extremes(rows, ids, count, "amin", _highest(rows.dtype))
 
@@ -104,36 +120,54 @@ def unsorted_segment_min(
 def unsorted_segment_prod(
     data: Operand, segment_ids: Operand, num_segments: Any, name: str | None = None
 ) -> Tensor:
-    """The product of the rows of each segment, 1 for an empty one."""
+    """The product of the rows of each segment, 1 for an empty one.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "prod")``.
+    """
     rows, ids, count = _rows("unsorted_segment_prod", data, segment_ids, num_segments)
     return _extremes(rows, ids, count, "prod", 1)
 
 
 def segment_sum(data: Operand, segment_ids: Operand, name: str | None = None) -> Tensor:
-    """The sum of the rows of each segment; the ids are sorted, the last one says how many."""
+    """The sum of the rows of each segment; the ids are sorted, the last one says how many.
+
+    Torch: ``torch.zeros(...).index_add(0, ids, x)``.
+    """
     return _sums(*_sorted("segment_sum", data, segment_ids))
 
 
 def segment_mean(data: Operand, segment_ids: Operand, name: str | None = None) -> Tensor:
-    """The mean of the rows of each segment; the ids are sorted."""
+    """The mean of the rows of each segment, truncated for integers; the ids are sorted.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "mean")``.
+    """
     rows, ids, count = _sorted("segment_mean", data, segment_ids)
-    return _sums(rows, ids, count) / _members(rows, ids, count)
+    return realdiv(_sums(rows, ids, count), _members(rows, ids, count))
 
 
 def segment_max(data: Operand, segment_ids: Operand, name: str | None = None) -> Tensor:
-    """The largest row of each segment, element by element, 0 for an empty one; ids are sorted."""
+    """The largest row of each segment, element by element, 0 for an empty one; ids are sorted.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "amax")``.
+    """
     rows, ids, count = _sorted("segment_max", data, segment_ids)
     return _or_zero(_extremes(rows, ids, count, "amax", _lowest(rows.dtype)), rows, ids, count)
 
 
 def segment_min(data: Operand, segment_ids: Operand, name: str | None = None) -> Tensor:
-    """The smallest row of each segment, element by element, 0 for an empty one; ids are sorted."""
+    """The smallest row of each segment, element by element, 0 for an empty one; ids are sorted.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "amin")``.
+    """
     rows, ids, count = _sorted("segment_min", data, segment_ids)
     return _or_zero(_extremes(rows, ids, count, "amin", _highest(rows.dtype)), rows, ids, count)
 
 
 def segment_prod(data: Operand, segment_ids: Operand, name: str | None = None) -> Tensor:
-    """The product of the rows of each segment, 1 for an empty one; the ids are sorted."""
+    """The product of the rows of each segment, 1 for an empty one; the ids are sorted.
+
+    Torch: ``torch.zeros(...).index_reduce(0, ids, x, "prod")``.
+    """
     return _extremes(*_sorted("segment_prod", data, segment_ids), "prod", 1)
 
 
@@ -144,7 +178,14 @@ def dynamic_partition(
 
     Torch: ``[rows[ids == i] for i in range(n)]``.
     """
-    rows, ids, count = _rows("dynamic_partition", data, partitions, num_partitions)
+    rows = tensor(data, function="dynamic_partition", argument="data")
+    ids = integers(partitions, "dynamic_partition", "partitions", rows.device)
+    if rows.shape[: ids.ndim] != ids.shape:
+        raise ValueError(
+            f"dynamic_partition(): partitions {list(ids.shape)} are not the first axes of"
+            f" {list(rows.shape)}."
+        )
+    count = one_int(num_partitions, "dynamic_partition", "num_partitions")
     return [rows[ids == i] for i in range(count)]
 
 
@@ -183,14 +224,20 @@ def unique(x: Operand, out_idx: Any = torch.int32, name: str | None = None) -> U
 def unique_with_counts(
     x: Operand, out_idx: Any = torch.int32, name: str | None = None
 ) -> UniqueWithCounts:
-    """As unique, and how often each comes."""
+    """As unique, and how often each comes.
+
+    Torch: ``torch.unique(return_counts=True)``, which sorts.
+    """
     return UniqueWithCounts(*_unique(x, out_idx, "unique_with_counts"))
 
 
 def setdiff1d(
     x: Operand, y: Operand, index_dtype: Any = torch.int32, name: str | None = None
 ) -> ListDiff:
-    """The elements of one vector that are not in another, in their order, and their places."""
+    """The elements of one vector that are not in another, in their order, and their places.
+
+    Torch: ``x[~torch.isin(x, y)]``.
+    """
     x, y = pair(x, y, "setdiff1d")
     left = torch.nonzero(~torch.isin(x, y)).squeeze(1)
     return ListDiff(x[left], left.to(as_dtype(index_dtype)))
@@ -241,7 +288,7 @@ def searchsorted(
 
     Torch: ``torch.searchsorted``, which gives int64.
     """
-    ordered, x = pair(sorted_sequence, values, "searchsorted")
+    ordered, x = pair(sorted_sequence, values, "searchsorted", ("sorted_sequence", "values"))
     return torch.searchsorted(ordered, x, side=side).to(as_dtype(out_type))
 
 
@@ -277,7 +324,10 @@ def confusion_matrix(
     name: str | None = None,
     weights: Operand = None,
 ) -> Tensor:
-    """How often each label (row) was predicted as each class (column)."""
+    """How often each label (row) was predicted as each class (column).
+
+    Torch: ``index_put_`` of ones, accumulated.
+    """
     actual = integers(labels, "confusion_matrix", "labels").reshape(-1).long()
     guessed = integers(predictions, "confusion_matrix", "predictions").reshape(-1).long()
     if num_classes is None:
@@ -289,8 +339,7 @@ def confusion_matrix(
         if weights is None
         else tensor(weights, function="confusion_matrix").to(as_dtype(dtype))
     )
-    zeros = torch.zeros(classes, classes, dtype=counted.dtype, device=actual.device)
-    return zeros.index_put((actual, guessed), counted, accumulate=True)
+    return scatter_nd(torch.stack([actual, guessed], 1), counted, [classes, classes])
 
 
 def histogram_fixed_width(
@@ -300,8 +349,11 @@ def histogram_fixed_width(
     dtype: Any = torch.int32,
     name: str | None = None,
 ) -> Tensor:
-    """How many values fall into each of equal bins; the outer bins take what lies beyond."""
-    x, bounds = pair(values, value_range, "histogram_fixed_width")
+    """How many values fall into each of equal bins; the outer bins take what lies beyond.
+
+    Torch: ``torch.histc``, which leaves out what lies outside.
+    """
+    x, bounds = pair(values, value_range, "histogram_fixed_width", ("values", "value_range"))
     bins = one_int(nbins, "histogram_fixed_width", "nbins")
     low, high = bounds.unbind()
     places = torch.floor((x.reshape(-1) - low) / (high - low) * bins).clamp(0, bins - 1).long()
@@ -334,7 +386,14 @@ def _shifted(ids: Tensor) -> Tensor:
 
 def _sums(rows: Tensor, ids: Tensor, count: int) -> Tensor:
     zeros = torch.zeros(count + 1, *rows.shape[1:], dtype=rows.dtype, device=rows.device)
-    return zeros.index_add(0, _shifted(ids), rows)[1:]
+    try:
+        return zeros.index_add(0, _shifted(ids), rows)[1:]
+    except (IndexError, RuntimeError) as error:
+        raise _too_large(ids, count) from error
+
+
+def _too_large(ids: Tensor, count: int) -> IndexError:
+    return IndexError(f"A segment id is too large: {int(ids.max())} for {count} segments.")
 
 
 def _members(rows: Tensor, ids: Tensor, count: int) -> Tensor:
@@ -347,7 +406,10 @@ def _extremes(rows: Tensor, ids: Tensor, count: int, how: str, start: Any) -> Te
     """amax, amin or prod over each segment; equal elements share the gradient."""
     at = _shifted(ids).reshape(-1, *[1] * (rows.ndim - 1)).expand(rows.shape)
     first = torch.full((count + 1, *rows.shape[1:]), start, dtype=rows.dtype, device=rows.device)
-    return first.scatter_reduce(0, at, rows, how)[1:]
+    try:
+        return first.scatter_reduce(0, at, rows, how)[1:]
+    except (IndexError, RuntimeError) as error:
+        raise _too_large(ids, count) from error
 
 
 def _or_zero(result: Tensor, rows: Tensor, ids: Tensor, count: int) -> Tensor:

@@ -79,6 +79,8 @@ class TensorShape(tuple[int | None, ...]):
 
     >>> TensorShape([None, 3]).as_list()
     [None, 3]
+
+    ``TensorShape(None)`` is a shape of which not even the rank is known.
     """
 
     __slots__ = ()
@@ -90,6 +92,8 @@ class TensorShape(tuple[int | None, ...]):
             ValueError: a size is negative.
             TypeError: a size is not an int.
         """
+        if dims is None or isinstance(dims, _AnyShape):
+            return tuple.__new__(_AnyShape)
         listed = dims if isinstance(dims, Iterable) else [dims]
         sizes = [None if size is None else _size(size) for size in listed]
         return super().__new__(cls, sizes)
@@ -105,15 +109,18 @@ class TensorShape(tuple[int | None, ...]):
         return hash(tuple(self))
 
     @property
-    def ndims(self) -> int:
-        """The rank."""
+    def ndims(self) -> int | None:
+        """The rank, None if it is unknown."""
         return len(self)
 
-    rank = ndims
+    @property
+    def rank(self) -> int | None:
+        """The rank, None if it is unknown."""
+        return self.ndims
 
     @property
-    def dims(self) -> list[int | None]:
-        """The sizes as a list."""
+    def dims(self) -> list[int | None] | None:
+        """The sizes as a list, None if not even the rank is known."""
         return list(self)
 
     def as_list(self) -> list[int | None]:
@@ -131,6 +138,8 @@ class TensorShape(tuple[int | None, ...]):
     def is_compatible_with(self, other: Any) -> bool:
         """Whether the two could be one shape."""
         other = TensorShape(other)
+        if isinstance(other, _AnyShape):
+            return True
         return len(self) == len(other) and all(
             a == b or a is None or b is None for a, b in zip(self, other, strict=True)
         )
@@ -163,6 +172,41 @@ class TensorShape(tuple[int | None, ...]):
         return self
 
 
+class _AnyShape(TensorShape):
+    """A shape of which nothing is known."""
+
+    __slots__ = ()
+
+    @property
+    def ndims(self) -> None:
+        return None
+
+    @property
+    def dims(self) -> None:
+        return None
+
+    def as_list(self) -> list[int | None]:
+        raise ValueError("as_list(): nothing is known of TensorShape(None).")
+
+    def is_fully_defined(self) -> bool:
+        return False
+
+    def is_compatible_with(self, other: Any) -> bool:
+        return True
+
+    def merge_with(self, other: Any) -> TensorShape:
+        return TensorShape(other)
+
+    def concatenate(self, other: Any) -> TensorShape:
+        return self
+
+    def with_rank(self, rank: int) -> TensorShape:
+        return TensorShape([None] * rank)
+
+    def with_rank_at_least(self, rank: int) -> TensorShape:
+        return self
+
+
 def shape(input: Operand, name: str | None = None, out_type: Any = torch.int32) -> Sizes:
     """The sizes of a tensor as ints, which add and multiply as a vector.
 
@@ -175,7 +219,10 @@ def shape(input: Operand, name: str | None = None, out_type: Any = torch.int32) 
 
 
 def shape_n(input: Iterable[Operand], name: str | None = None, out_type: Any = None) -> list[Sizes]:
-    """The sizes of each of several tensors."""
+    """The sizes of each of several tensors.
+
+    Torch: ``[x.shape for x in inputs]``.
+    """
     return [shape(one) for one in input]
 
 
@@ -196,7 +243,10 @@ def rank(input: Operand, name: str | None = None) -> int:
 
 
 def ensure_shape(x: Operand, shape: Any, name: str | None = None) -> Tensor:
-    """The tensor itself, if it has this shape, where None fits any size; else a ValueError."""
+    """The tensor itself, if it has this shape, where None fits any size; else a ValueError.
+
+    Torch: ``assert x.shape == (...)``.
+    """
     x = tensor(x, function="ensure_shape", argument="x")
     if not TensorShape(shape).is_compatible_with(x.shape):
         raise ValueError(f"ensure_shape(): shape {list(x.shape)} is not {list(shape)}.")
@@ -218,14 +268,20 @@ def broadcast_to(input: Operand, shape: Any, name: str | None = None) -> Tensor:
 
 
 def broadcast_dynamic_shape(shape_x: Any, shape_y: Any) -> Sizes:
-    """The shape that two shapes broadcast to, as ints."""
+    """The shape that two shapes broadcast to, as ints.
+
+    Torch: ``torch.broadcast_shapes``.
+    """
     one, two = (sizes_of(s, "broadcast_dynamic_shape", "shape") for s in (shape_x, shape_y))
     check_broadcast(one, two, "broadcast_dynamic_shape")
     return Sizes(torch.broadcast_shapes(one, two))
 
 
 def broadcast_static_shape(shape_x: Any, shape_y: Any) -> TensorShape:
-    """The shape that two shapes broadcast to."""
+    """The shape that two shapes broadcast to.
+
+    Torch: ``torch.broadcast_shapes``.
+    """
     return TensorShape(broadcast_dynamic_shape(shape_x, shape_y))
 
 

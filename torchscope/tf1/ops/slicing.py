@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchscope.tf1._arguments import axes, ints, one_axis, one_int, renamed
 from torchscope.tf1._arguments import shape as sizes_of
-from torchscope.tf1._convert import Operand, integers, is_array, tensor
+from torchscope.tf1._convert import Operand, integers, is_array, remembered, tensor
 
 from .shapes import Sizes
 
@@ -224,6 +224,8 @@ def reverse_sequence(
 ) -> Tensor:
     """The first so many elements of each sequence backwards, the rest as it is.
 
+    Torch: ``x.gather`` of reversed indices.
+
     Args:
         input: sequences, of any rank from 2.
         seq_lengths: for each place of the batch axis how much is reversed.
@@ -252,7 +254,11 @@ def reverse_sequence(
     sources = torch.where(steps < ends, ends - 1 - steps, steps)  # [batch, steps]
     sources = sources if batch < along else sources.mT
     shape = [n if d in (along, batch) else 1 for d, n in enumerate(x.shape)]
-    return x.gather(along, sources.reshape(shape).expand(x.shape))
+    try:
+        return x.gather(along, sources.reshape(shape).expand(x.shape))
+    except RuntimeError as error:
+        longest = x.shape[along]
+        raise ValueError(f"{function}(): a length is more than {longest}.") from error
 
 
 def roll(input: Operand, shift: Any, axis: Any, name: str | None = None) -> Tensor:
@@ -267,7 +273,10 @@ def roll(input: Operand, shift: Any, axis: Any, name: str | None = None) -> Tens
 def space_to_batch_nd(
     input: Operand, block_shape: Any, paddings: Any, name: str | None = None
 ) -> Tensor:
-    """Blocks of the axes after the first, moved into the batch (after zeros are put around)."""
+    """Blocks of the axes after the first, moved into the batch (after zeros are put around).
+
+    Torch: ``F.pad``, ``reshape`` and ``permute``.
+    """
     function = "space_to_batch_nd"
     x = tensor(input, function=function, argument="input")
     blocks = ints(block_shape, function, "block_shape")
@@ -289,7 +298,10 @@ def space_to_batch_nd(
 def batch_to_space_nd(
     input: Operand, block_shape: Any, crops: Any, name: str | None = None
 ) -> Tensor:
-    """What space_to_batch_nd undoes: parts of the batch, put together and cropped."""
+    """What space_to_batch_nd undoes: parts of the batch, put together and cropped.
+
+    Torch: ``reshape``, ``permute`` and slices.
+    """
     function = "batch_to_space_nd"
     x = tensor(input, function=function, argument="input")
     blocks = ints(block_shape, function, "block_shape")
@@ -313,12 +325,18 @@ def batch_to_space_nd(
 def space_to_batch(
     input: Operand, paddings: Any, block_size: int, name: str | None = None
 ) -> Tensor:
-    """As space_to_batch_nd, of two spatial axes and square blocks."""
+    """As space_to_batch_nd, of two spatial axes and square blocks.
+
+    Torch: ``F.pad``, ``reshape`` and ``permute``.
+    """
     return space_to_batch_nd(input, [block_size] * 2, paddings)
 
 
 def batch_to_space(input: Operand, crops: Any, block_size: int, name: str | None = None) -> Tensor:
-    """As batch_to_space_nd, of two spatial axes and square blocks."""
+    """As batch_to_space_nd, of two spatial axes and square blocks.
+
+    Torch: ``reshape``, ``permute`` and slices.
+    """
     return batch_to_space_nd(input, [block_size] * 2, crops)
 
 
@@ -375,7 +393,7 @@ def _cut(x: Tensor, dim: int, places: "builtins.range") -> Tensor:
 
 def _pairs(value: Any, count: int, function: str, argument: str) -> Sequence[tuple[int, int]]:
     """So many pairs of ints, none negative."""
-    rows = value.tolist() if is_array(value) else value
+    rows = remembered(value) or value.tolist() if is_array(value) else value
     if len(rows) != count or any(not hasattr(row, "__len__") or len(row) != 2 for row in rows):
         raise ValueError(f"{function}(): {argument} has to be {count} pairs, not {value}.")
     pairs: list[tuple[int, int]] = []

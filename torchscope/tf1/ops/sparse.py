@@ -35,7 +35,10 @@ __all__ = [
 
 
 class SparseTensorValue(NamedTuple):
-    """The parts of a sparse tensor, as numpy arrays or whatever they are."""
+    """The parts of a sparse tensor, as numpy arrays or whatever they are.
+
+    Torch: nothing; a tuple of arrays.
+    """
 
     indices: Any
     values: Any
@@ -102,7 +105,7 @@ def sparse_tensor_dense_matmul(
     Torch: ``torch.sparse.mm``.
     """
     a = _sparse(sp_a, "sparse_tensor_dense_matmul")
-    values, dense = pair(a.values, b, "sparse_tensor_dense_matmul")
+    values, dense = pair(a.values, b, "sparse_tensor_dense_matmul", ("sp_a", "b"))
     rows, columns = a.shape
     i, j = a.indices.unbind(1)
     if adjoint_a:
@@ -141,6 +144,8 @@ def sparse_to_dense(
 ) -> Tensor:
     """A dense tensor with values at some places and a default elsewhere.
 
+    Torch: ``torch.full(shape, default).index_put(indices, values)``.
+
     Args:
         sparse_indices: [n, rank], or [n] or a scalar for a vector.
         output_shape: the sizes.
@@ -168,7 +173,10 @@ def sparse_reduce_sum(
     reduction_axes: Any = None,
     keep_dims: bool | None = None,
 ) -> Tensor:
-    """The sum over axes, dense."""
+    """The sum over axes, dense.
+
+    Torch: ``torch.sparse.sum(x, axis).to_dense()``.
+    """
     x = _sparse(sp_input, "sparse_reduce_sum")
     axis = renamed("sparse_reduce_sum", axis=axis, reduction_axes=reduction_axes)
     dims = axes(axis, len(x.shape), "sparse_reduce_sum")
@@ -177,7 +185,10 @@ def sparse_reduce_sum(
 
 
 def sparse_reorder(sp_input: SparseTensor, name: str | None = None) -> SparseTensor:
-    """The same tensor with its indices in row-major order."""
+    """The same tensor with its indices in row-major order.
+
+    Torch: ``x.coalesce()``.
+    """
     x = _sparse(sp_input, "sparse_reorder")
     order = torch.argsort(_flat(x.indices, x.shape), stable=True)
     return SparseTensor(x.indices[order], x.values[order], x.shape)
@@ -186,7 +197,10 @@ def sparse_reorder(sp_input: SparseTensor, name: str | None = None) -> SparseTen
 def sparse_transpose(
     sp_input: SparseTensor, perm: Any = None, name: str | None = None
 ) -> SparseTensor:
-    """The axes in another order, by default backwards; the indices in row-major order."""
+    """The axes in another order, by default backwards; the indices in row-major order.
+
+    Torch: ``x.permute(perm)``.
+    """
     x = _sparse(sp_input, "sparse_transpose")
     rank = len(x.shape)
     order = list(range(rank))[::-1] if perm is None else list(sizes_of(perm, "sparse_transpose"))
@@ -197,7 +211,10 @@ def sparse_transpose(
 
 
 def sparse_reshape(sp_input: SparseTensor, shape: Any, name: str | None = None) -> SparseTensor:
-    """The same elements in another shape, where one size may be -1."""
+    """The same elements in another shape, where one size may be -1.
+
+    Torch: ``x.to_dense().reshape(shape)``; torch reshapes no sparse tensor.
+    """
     x, sizes = _sparse(sp_input, "sparse_reshape"), list(sizes_of(shape, "sparse_reshape"))
     total = math.prod(x.shape)
     if -1 in sizes:
@@ -210,14 +227,20 @@ def sparse_reshape(sp_input: SparseTensor, shape: Any, name: str | None = None) 
 
 
 def sparse_retain(sp_input: SparseTensor, to_retain: Operand) -> SparseTensor:
-    """Only those values for which the mask holds."""
+    """Only those values for which the mask holds.
+
+    Torch: ``x.values()[mask]`` and ``x.indices()[:, mask]``.
+    """
     x = _sparse(sp_input, "sparse_retain")
     kept = tensor(to_retain, torch.bool, function="sparse_retain", argument="to_retain")
     return SparseTensor(x.indices[kept], x.values[kept], x.shape)
 
 
 def sparse_add(a: Any, b: Any, thresh: Any = 0, threshold: Any = None) -> Any:
-    """The sum: of two sparse tensors a sparse one, of a sparse and a dense one a dense one."""
+    """The sum: of two sparse tensors a sparse one, of a sparse and a dense one a dense one.
+
+    Torch: ``x + y`` of ``torch.sparse_coo_tensor``s.
+    """
     if not (_is_sparse(a) and _is_sparse(b)):
         a, b = (_total(_sparse(x, "sparse_add")) if _is_sparse(x) else x for x in (a, b))
         return add(a, b)
@@ -238,7 +261,10 @@ def sparse_concat(
     expand_nonconcat_dim: bool = False,
     concat_dim: Any = None,
 ) -> SparseTensor:
-    """Sparse tensors joined along an axis; the indices in row-major order."""
+    """Sparse tensors joined along an axis; the indices in row-major order.
+
+    Torch: ``torch.cat`` of ``torch.sparse_coo_tensor``s.
+    """
     parts = [_sparse(x, "sparse_concat") for x in sp_inputs]
     (dim,) = axes(axis, len(parts[0].shape), "sparse_concat")
     places: list[Tensor] = []
@@ -254,7 +280,10 @@ def sparse_concat(
 
 
 def sparse_softmax(sp_input: SparseTensor, name: str | None = None) -> SparseTensor:
-    """The softmax of each row (along the last axis) over the elements that are kept."""
+    """The softmax of each row (along the last axis) over the elements that are kept.
+
+    Torch: ``torch.sparse.softmax(x, -1)``.
+    """
     x = _sparse(sp_input, "sparse_softmax")
     rows = _flat(x.indices[:, :-1], x.shape[:-1])
     count = math.prod(x.shape[:-1])
@@ -295,4 +324,7 @@ def _dense(
         default, values.dtype, device=values.device, function=function, argument="default_value"
     )
     whole = filling.expand(tuple(sizes)).contiguous()
-    return whole.index_put(places.unbind(1), values.expand(len(places)))
+    try:
+        return whole.index_put(places.unbind(1), values.expand(len(places)))
+    except IndexError:
+        raise IndexError(f"{function}(): an index leaves shape {list(sizes)}.") from None

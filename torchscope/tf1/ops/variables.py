@@ -11,6 +11,8 @@ from torchscope.tf1 import _name_scopes
 from torchscope.tf1._arguments import one_int
 from torchscope.tf1._convert import Operand, integers, tensor
 
+from .creation import convert_to_tensor
+
 __all__ = [
     "Variable",
     "assert_variables_initialized",
@@ -99,15 +101,19 @@ class Variable(metaclass=_Variables):
         if initial_value is None or variable_def is not None:
             raise ValueError("Variable(): give the initial_value, a tensor or a number.")
         value = initial_value() if callable(initial_value) else initial_value
-        value = tensor(value, dtype, function="Variable", argument="initial_value")
-        full_name = _name_scopes.unique(name or "Variable")
-        return _ROOT.get_variable(
-            full_name,
-            initializer=value.detach(),
-            trainable=trainable,
-            collections=collections,
-            constraint=constraint,
-        )
+        value = convert_to_tensor(value, dtype)
+        while True:
+            full_name = _name_scopes.unique(name or "Variable")
+            try:
+                return _ROOT.get_variable(
+                    full_name,
+                    initializer=value.detach(),
+                    trainable=trainable,
+                    collections=collections,
+                    constraint=constraint,
+                )
+            except ts.VariableExistsError:  # get_variable has it; TensorFlow counts on.
+                continue
 
 
 def assign(
@@ -325,7 +331,10 @@ def _variable(ref: Any, function: str) -> Tensor:
 def _value(ref: Any, value: Operand, function: str) -> Tensor:
     """The value in the variable's dtype; ``ts.assign`` looks at the shape."""
     ref = _variable(ref, function)
-    return tensor(value, ref.dtype, device=ref.device, function=function)
+    value = tensor(value, ref.dtype, device=ref.device, function=function)
+    if not torch.compiler.is_compiling() and value._base is not None:
+        return value.clone()  # It may be a part of the variable itself.
+    return value
 
 
 def _rows(ref: Any, indices: Any, updates: Any, function: str) -> tuple[Tensor, Tensor]:

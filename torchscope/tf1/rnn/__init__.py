@@ -14,6 +14,7 @@ from .cells import (
     LSTMStateTuple,
 )
 from .linear import _linear
+from .raw import raw_rnn
 from .sequences import (
     bidirectional_dynamic_rnn,
     dynamic_rnn,
@@ -50,6 +51,7 @@ __all__ = [
     "assert_like_rnncell",
     "bidirectional_dynamic_rnn",
     "dynamic_rnn",
+    "raw_rnn",
     "stack_bidirectional_dynamic_rnn",
     "static_bidirectional_rnn",
     "static_rnn",

@@ -72,8 +72,8 @@ class RNNCell:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # A cell that steps otherwise than its base does cannot go over sequences as its base does.
-        if {"call", "__call__"} & vars(cls).keys() and "unroll" not in vars(cls):
-            cls.unroll = RNNCell.unroll
+        if {"call", "__call__"} & vars(cls).keys() and "_unroll" not in vars(cls):
+            cls._unroll = RNNCell._unroll
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None) -> tuple[Any, Any]:
         """Take one step.
@@ -95,7 +95,7 @@ class RNNCell:
     def build(self, inputs_shape: Any) -> None:
         """Make variables before the first ``call`` in a pass; a subclass need not have it."""
 
-    def unroll(self, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
+    def _unroll(self, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
         """Go over a sequence, in the scope that is open.
 
         Args:
@@ -208,13 +208,16 @@ LayerRNNCell = RNNCell  # In TensorFlow the one that makes its variables in ``bu
 
 
 def unroll(cell: Any, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
-    """``cell.unroll``, also of a cell that is no RNNCell but is called like one."""
-    steps: Any = cell.unroll if isinstance(cell, RNNCell) else partial(RNNCell.unroll, cell)
+    """``cell._unroll``, also of a cell that is no RNNCell but is called like one."""
+    steps: Any = cell._unroll if isinstance(cell, RNNCell) else partial(RNNCell._unroll, cell)
     return steps(inputs, state, lengths)
 
 
 def assert_like_rnncell(cell_name: str, cell: Any) -> None:
-    """Raise a TypeError unless ``cell`` can be called and has the sizes and zeros of a cell."""
+    """Raise a TypeError unless ``cell`` can be called and has the sizes and zeros of a cell.
+
+    Torch: nothing.
+    """
     wanted = [a for a in ("output_size", "state_size", "zero_state") if not hasattr(cell, a)]
     if wanted or not callable(cell):
         lacking = " and ".join(wanted) or "__call__"

@@ -64,7 +64,7 @@ def lstm(
 def weights(kernel: Tensor, bias: Tensor, depth: int, forget_bias: float) -> tuple[Tensor, ...]:
     """``weight_ih, weight_hh, bias_ih, bias_hh``: gates i, f, j, o, each ``[out, in]``."""
     i, j, f, o = kernel.chunk(4, dim=1)
-    of_inputs, of_outputs = torch.cat([i, f, j, o], dim=1).split([depth, i.shape[1]])
+    of_inputs, of_outputs = torch.cat([i, f, j, o], dim=1).tensor_split([depth])
     i, j, f, o = bias.chunk(4)
     bias = torch.cat([i, f + forget_bias, j, o])
     return of_inputs.t(), of_outputs.t(), bias, torch.zeros_like(bias)

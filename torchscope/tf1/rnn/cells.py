@@ -18,7 +18,10 @@ Activation = Callable[[Tensor], Tensor] | str | None
 
 
 class LSTMStateTuple(NamedTuple):
-    """The state of an LSTM cell: ``c``, what it keeps, and ``h``, what it puts out."""
+    """The state of an LSTM cell: ``c``, what it keeps, and ``h``, what it puts out.
+
+    Torch: the pair ``(h, c)`` of ``nn.LSTM``, the other way round.
+    """
 
     c: Any
     h: Any
@@ -190,13 +193,13 @@ class LSTMCell(RNNCell):
                 h = h.clamp(-self._proj_clip, self._proj_clip)
         return h, self._joined(c, h)
 
-    def unroll(self, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
+    def _unroll(self, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
         special = self._use_peepholes or self._cell_clip is not None or self._num_proj is not None
         if not special and self._activation is torch.tanh and isinstance(inputs, Tensor):
             c_and_h = self._split(inputs[0], state)
             if _fused.can_run(inputs, c_and_h, lengths):
                 return self._in_scope(self._all_steps, None, inputs, c_and_h, lengths)
-        return super().unroll(inputs, state, lengths)
+        return super()._unroll(inputs, state, lengths)
 
     def _all_steps(
         self, inputs: Tensor, state: tuple[Tensor, Tensor], lengths: Tensor | None

@@ -270,6 +270,7 @@ def _run(
     lengths = None
     if sequence_length is not None:
         lengths = integers(sequence_length, function, "sequence_length").to(first.device)
+        lengths = lengths.clamp(max=first.shape[0])
         if lengths.shape != (batch,):
             raise ValueError(
                 f"{function}(): sequence_length has to be {[batch]}, not {list(lengths.shape)}."
@@ -301,7 +302,7 @@ def _reversed(x: Tensor, lengths: Any, time: int) -> Tensor:
     if lengths is None:
         return x.flip(time)
     steps = torch.arange(x.shape[time], device=x.device)
-    ends = tensor(lengths).to(x.device)[:, None]
+    ends = tensor(lengths).to(x.device).clamp(max=x.shape[time])[:, None]
     sources = torch.where(steps < ends, ends - 1 - steps, steps)  # [batch, time]
     if time == 0:
         return x[sources.t(), torch.arange(x.shape[1], device=x.device)]

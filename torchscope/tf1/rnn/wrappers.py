@@ -66,7 +66,7 @@ class MultiRNNCell(RNNCell):
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         return self._through(inputs, state, _one_step)
 
-    def unroll(self, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
+    def _unroll(self, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
         return self._in_scope(self._through, None, inputs, state, _all_steps(lengths))
 
     def _through(self, inputs: Any, state: Any, step: Step) -> tuple[Any, Any]:
@@ -189,9 +189,9 @@ class DropoutWrapper(_Wrapper):
             state = self._dropped("state", state)
         return self._dropped("output", outputs), state
 
-    def unroll(self, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
+    def _unroll(self, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
         if self._keep["state"] != 1:  # which comes between the steps
-            return super().unroll(inputs, state, lengths)
+            return super()._unroll(inputs, state, lengths)
         return self._around(inputs, state, _all_steps(lengths))
 
     def _dropped(self, what: str, values: Any) -> Any:
@@ -243,9 +243,9 @@ class ResidualWrapper(_Wrapper):
             return self._residual_fn(inputs, outputs), state
         return nest.map_structure(_added, inputs, outputs), state
 
-    def unroll(self, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
+    def _unroll(self, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
         if self._residual_fn is not None:
-            return super().unroll(inputs, state, lengths)
+            return super()._unroll(inputs, state, lengths)
         outputs, state = self._around(inputs, state, _all_steps(lengths))
         if lengths is not None:
             steps = len(nest.flatten(inputs)[0])
@@ -266,7 +266,7 @@ class DeviceWrapper(_Wrapper):
     def __init__(self, cell: RNNCell, device: Any) -> None:
         super().__init__(cell)
 
-    def unroll(self, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
+    def _unroll(self, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
         return self._around(inputs, state, _all_steps(lengths))
 
 

@@ -1,7 +1,9 @@
 """slim, which is tf.contrib.layers and tf.contrib.slim. This file holds the public names only."""
 
 from torchscope.tf1 import _missing
+from torchscope.tf1.train.global_step import *
 
+from . import losses as losses
 from . import model_analyzer as model_analyzer
 from . import utils as utils
 from ._arg_scopes import *

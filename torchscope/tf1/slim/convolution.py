@@ -7,7 +7,13 @@ from torch import Tensor
 import torchscope as ts
 from torchscope.tf1 import nn
 from torchscope.tf1._convert import Operand
-from torchscope.tf1.layers._parts import documented, layer_input, per_axis, window_of
+from torchscope.tf1.layers._parts import (
+    check_padding,
+    documented,
+    layer_input,
+    per_axis,
+    window_of,
+)
 from torchscope.tf1.layers.convolution import sizes_transposed
 from torchscope.tf1.nn._convolve import convolve, convolve_transposed
 
@@ -87,6 +93,7 @@ def _convolution(rank: int | None) -> Any:
     ) -> Tensor:
         if data_format not in _FORMATS:
             raise ValueError(f"{function}(): data_format={data_format!r}; give one of {_FORMATS}.")
+        check_padding(function, padding)
         with ts.variable_scope(scope, "Conv", reuse=reuse) as opened:
             x = layer_input(inputs, function, 3 if rank is None else rank + 2, at_least=not rank)
             first = data_format is not None and data_format.startswith("NC")
@@ -146,6 +153,7 @@ def _transposed(rank: int) -> Any:
         trainable: bool = True,
         scope: Any = None,
     ) -> Tensor:
+        check_padding(function, padding)
         first = not is_last(data_format, function, rank)
         with ts.variable_scope(scope, f"Conv{rank}d_transpose", reuse=reuse) as opened:
             x = layer_input(inputs, function, rank + 2)
@@ -205,6 +213,7 @@ def convolution2d_in_plane(
     The arguments are those of ``conv2d``.
     """
     function = "convolution2d_in_plane"
+    check_padding(function, padding)
     with ts.variable_scope(scope, "ConvInPlane", reuse=reuse) as opened:
         x = layer_input(inputs, function, 4)
         window = per_axis(kernel_size, 2, function, "kernel_size")
@@ -272,6 +281,7 @@ def separable_convolution2d(
         TypeError: the inputs are integers.
     """
     function = "separable_convolution2d"
+    check_padding(function, padding)
     first = not is_last(data_format, function)
     with ts.variable_scope(scope, "SeparableConv2d", reuse=reuse) as opened:
         x = layer_input(inputs, function, 4)

@@ -11,6 +11,7 @@ from torchscope.tf1 import nn
 from torchscope.tf1._arguments import axes as axes_of
 from torchscope.tf1._arguments import one_axis
 from torchscope.tf1._convert import Operand
+from torchscope.tf1._weights import buffer
 from torchscope.tf1.layers import normalization as layers
 from torchscope.tf1.layers._parts import layer_input
 from torchscope.tf1.updates import apply_or_collect
@@ -120,9 +121,7 @@ def batch_norm(
                 settings = first[name], regularizers.get(name), trainable, variables_collections
                 found[name] = layer_variable(name, shape, dtype, *settings, name, alone=own)
         mean, variance = (
-            layers.moving_average(
-                name, shape, dtype, first[name], model_collections(variables_collections, name)
-            )
+            buffer(name, shape, dtype, first[name], model_collections(variables_collections, name))
             for name in ("moving_mean", "moving_variance")
         )
         y, moments = layers.normalized(
@@ -145,8 +144,8 @@ def _move_debiased(mean: Tensor, value: Tensor, share: float, collections: Any) 
     value = value.detach().reshape(mean.shape)
     with ts.variable_scope(ts.name_of(mean)):  # Inside the current scope, as in TensorFlow.
         zeros = ts.zeros_initializer()
-        biased = layers.moving_average("biased", mean.shape, mean.dtype, zeros)
-        steps = layers.moving_average("local_step", [], mean.dtype, zeros)
+        biased = buffer("biased", mean.shape, mean.dtype, zeros)
+        steps = buffer("local_step", [], mean.dtype, zeros)
 
     def update() -> None:
         with torch.no_grad():

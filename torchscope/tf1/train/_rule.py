@@ -7,7 +7,7 @@ are. (For Adam that would be wrong: there all rows move. Its gradients are made 
 """
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
 from os import PathLike
 from typing import Any, cast
@@ -23,6 +23,7 @@ from ._slots import read
 from .optimizer import GradientsAndVariables, Optimizer
 
 Group = dict[str, Any]
+Pair = tuple[Tensor, Tensor]  # a variable and its gradient
 Tensors = list[Tensor] | tuple[Tensor, ...]
 Slots = tuple[Tensors, ...]  # for each slot, that of each variable
 
@@ -134,54 +135,49 @@ class RuleOptimizer(Optimizer, torch.optim.Optimizer):
             global_step.add_(1)
 
     def _apply(self, gradient_of: Callable[[Tensor], Tensor | None]) -> None:
-        work: list[tuple[Group, list[Tensor], list[Tensor]]] = []
+        work: list[list[Pair]] = []
         for group in self.param_groups:
-            pairs = [(p, g) for p in group["params"] if (g := gradient_of(p)) is not None]
-            work.append((group, [p for p, _ in pairs], [g for _, g in pairs]))
+            asked = [(variable, gradient_of(variable)) for variable in group["params"]]
+            pairs = [(variable, g) for variable, g in asked if g is not None]
             for variable, gradient in pairs:
                 if gradient.is_sparse and variable in self._constraints:
                     raise RuntimeError(
                         f"{type(self).__name__}: a variable with a constraint has a gradient of"
                         " some rows only. TensorFlow refuses that; look it up by tf.gather."
                     )
-        for (group, variables, gradients), rate in zip(work, self._rates, strict=True):
+            if not self._rows_alone:
+                pairs = [(p, g.to_dense() if g.is_sparse else g) for p, g in pairs]
+            work.append(pairs)
+        for group, rate, pairs in zip(self.param_groups, self._rates, work, strict=True):
             if rate is not None:
                 group["lr"] = rate()
-            if variables:
-                self._update_all(group, variables, gradients)
+            for piece in _pieces([pair for pair in pairs if not pair[1].is_sparse]):
+                variables, gradients = (list(parts) for parts in zip(*piece, strict=True))
+                self._update(variables, gradients, self._slots_of(group, variables), group)
+            for variable, gradient in pairs:
+                if gradient.is_sparse:
+                    self._update_rows(group, variable, gradient.coalesce())  # equal rows added up
             for power, factor in self._powers.items():
                 group[power].mul_(group[factor])
         for variable, constraint in self._constraints.items():
             if gradient_of(variable) is not None:
                 variable.copy_(constraint(variable))
 
-    def _update_all(self, group: Group, variables: list[Tensor], gradients: list[Tensor]) -> None:
-        if not self._rows_alone:
-            gradients = [g.to_dense() if g.is_sparse else g for g in gradients]
-        rows = [i for i, gradient in enumerate(gradients) if gradient.is_sparse]
-        dense = [i for i, gradient in enumerate(gradients) if not gradient.is_sparse]
-        if dense:
-            several = [variables[i] for i in dense]
-            slots = self._slots_of(group, several)
-            self._update(several, [gradients[i] for i in dense], slots, group)
-        for i in rows:
-            gradient = gradients[i].coalesce()  # equal rows are added up
-            index = gradient.indices()[0]
-            kept = [variables[i], *(slot[0] for slot in self._slots_of(group, [variables[i]]))]
-            variable, *slots = ([tensor.index_select(0, index)] for tensor in kept)
-            self._update(variable, [gradient.values()], tuple(slots), group)
-            for tensor, (changed,) in zip(kept, (variable, *slots), strict=True):
-                tensor.index_copy_(0, index, changed)
+    def _update_rows(self, group: Group, variable: Tensor, gradient: Tensor) -> None:
+        index = gradient.indices()[0]
+        whole = [variable, *(slot[0] for slot in self._slots_of(group, [variable]))]
+        rows, *slots = ([tensor.index_select(0, index)] for tensor in whole)
+        self._update(rows, [gradient.values()], tuple(slots), group)
+        for tensor, (changed,) in zip(whole, (rows, *slots), strict=True):
+            tensor.index_copy_(0, index, changed)
 
     def _slots_of(self, group: Group, variables: list[Tensor]) -> Slots:
         first = self._first_values(group)
         for variable in variables:
             if not self.state[variable]:
-                self.state[variable] = self._new_slots(variable, first)
+                made = {slot: torch.full_like(variable, value) for slot, value in first.items()}
+                self.state[variable] = made
         return tuple([self.state[variable][slot] for variable in variables] for slot in first)
-
-    def _new_slots(self, variable: Tensor, first: Mapping[str, float]) -> dict[str, Tensor]:
-        return {slot: torch.full_like(variable, value) for slot, value in first.items()}
 
     # ---- for the rules ---------------------------------------------------------------------
 
@@ -281,7 +277,23 @@ class RuleOptimizer(Optimizer, torch.optim.Optimizer):
             )
 
 
+_CACHED = 2**16  # elements of variables to be updated at once on a CPU
 _OWN = ("_name", "_rates", "_slot_names", "_constraints", "_names", "_power_names")
+
+
+def _pieces(pairs: list[Pair]) -> Iterator[list[Pair]]:
+    """The pairs in lists short enough for a processor's cache, which a rule goes through often."""
+    piece: list[Pair] = []
+    size = 0
+    for pair in pairs:
+        if pair[0].is_cpu:
+            size += pair[0].numel()
+        if piece and size > _CACHED:
+            yield piece
+            piece, size = [], 0
+        piece.append(pair)
+    if piece:
+        yield piece
 
 
 def _single(value: float) -> float:

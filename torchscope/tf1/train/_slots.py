@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from difflib import get_close_matches
 from os import PathLike
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -53,7 +53,7 @@ def read(
 
 def _opened(source: Any) -> AbstractContextManager[Mapping[str, Any]]:
     if isinstance(source, Mapping):
-        return nullcontext(source)
+        return nullcontext(cast("Mapping[str, Any]", source))
     from torchscope import checkpoint
 
     return checkpoint.open(source)

@@ -57,6 +57,7 @@ class ExponentialMovingAverage:
         self._num_updates: Any = num_updates
         self._name = name
         self._averages: dict[str, _Average] = {}  # by the variable's name
+        self._loaded: dict[str, Tensor] = {}  # by the average's name, for those to come
         self._pass = _this_pass()
 
     @property
@@ -82,20 +83,19 @@ class ExponentialMovingAverage:
                 "The averages are made in the pass that applies them: they would begin anew with"
                 " each. Make the ExponentialMovingAverage once, outside of the model's function.",
             )
+        if isinstance(var_list, torch.nn.Module):
+            var_list = [pair for pair in var_list.named_parameters() if pair[1].requires_grad]
         pairs = named(ts.trainable_variables() if var_list is None else var_list, "apply")
         names = Names(variable for _, variable in pairs)
         for key, variable in pairs:
-            name = in_tensorflow(key)
-            if name not in self._averages:
-                value = variable.detach().clone()
-                self._averages[name] = _Average(variable, names.beside(key, self._name), value)
-        moving = [self._averages[in_tensorflow(key)] for key, _ in pairs]
-        if moving:
-            torch._foreach_lerp_(
-                [average.value for average in moving],
-                [variable.detach() for _, variable in pairs],
-                1 - self._decay_now(),
-            )
+            if in_tensorflow(key) not in self._averages:
+                name = names.beside(key, self._name)
+                first = self._loaded.get(name, variable)
+                value = torch.empty_like(variable).copy_(first)
+                self._averages[in_tensorflow(key)] = _Average(variable, name, value)
+        share = 1 - self._decay_now()
+        for key, variable in pairs:
+            self._averages[in_tensorflow(key)].value.lerp_(variable, share)
 
     def average(self, var: Tensor) -> Tensor | None:
         """The average of a variable; None if it has none."""
@@ -141,7 +141,9 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Take averages that ``state_dict`` gave, or a checkpoint; ``apply`` first names them.
+        """Take averages by their names, from ``state_dict`` or a checkpoint.
+
+        Those of variables that were not averaged yet wait for the first ``apply``.
 
         Raises:
             KeyError: one is missing; nothing was changed.
@@ -149,6 +151,7 @@ class ExponentialMovingAverage:
         values = [(average.value, state_dict[average.name]) for average in self._averages.values()]
         for value, saved in values:
             value.copy_(saved)
+        self._loaded = dict(state_dict)
 
     def _found(self, var: Tensor) -> _Average | None:
         return next((a for a in self._averages.values() if a.variable is var), None)

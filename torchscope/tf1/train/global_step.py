@@ -36,6 +36,8 @@ def get_global_step(graph: object = None) -> Tensor | None:
 def create_global_step(graph: object = None) -> Tensor:
     """Make the global step in the current scope: an int64 variable that is not trained, 0 at first.
 
+    Torch: an int in the loop of training.
+
     Raises:
         ValueError: there is one already.
     """
@@ -65,7 +67,10 @@ def get_or_create_global_step(graph: object = None) -> Tensor:
 
 
 def assert_global_step(global_step_tensor: Tensor) -> None:
-    """Raise a TypeError unless it is a tensor of one integer."""
+    """Raise a TypeError unless it is a tensor of one integer.
+
+    Torch: nothing.
+    """
     if not isinstance(global_step_tensor, Tensor) or global_step_tensor.is_floating_point():
         raise TypeError(f"The global step has to be an integer tensor, not {global_step_tensor!r}.")
     if global_step_tensor.ndim:
@@ -75,5 +80,8 @@ def assert_global_step(global_step_tensor: Tensor) -> None:
 
 
 def global_step(sess: object, global_step_tensor: Tensor) -> int:
-    """The number that the global step stands at; ``sess`` is not used."""
+    """The number that the global step stands at; ``sess`` is not used.
+
+    Torch: an int in the loop of training.
+    """
     return int(global_step_tensor)

@@ -353,7 +353,8 @@ class FtrlOptimizer(RuleOptimizer):
         steps = _clamped(z, l1)
         torch._foreach_sub_(steps, z)
         torch._foreach_div_(steps, after)
-        torch._foreach_copy_(w, steps)
+        for variable, value in zip(w, steps, strict=True):
+            variable.copy_(value)
 
 
 class ProximalGradientDescentOptimizer(RuleOptimizer):

@@ -1,0 +1,43 @@
+"""Whether TensorFlow ran an op only when a session was asked to; changes nothing."""
+
+from collections.abc import Mapping
+
+import libcst as cst
+
+from ._names import Names
+
+
+def is_left_to_a_session(
+    node: cst.CSTNode, names: Names, parents: Mapping[cst.CSTNode, cst.CSTNode]
+) -> bool:
+    """Whether nothing in the function takes the value of an expression.
+
+    What is returned, kept in an attribute or handed to who knows whom waited for a session. What
+    goes into an operation, or into ``tf.control_dependencies``, ran with it, as it does here.
+    """
+    seen: set[cst.CSTNode] = set()
+
+    def is_left(node: cst.CSTNode) -> bool:
+        if node in seen:
+            return True
+        seen.add(node)
+        parent = parents[node]
+        match parent:
+            case cst.Return() | cst.Expr():
+                return True
+            case cst.Assign(targets=[cst.AssignTarget(target=cst.Name() as target)]):
+                return all(map(is_left, names.reads(target)))
+            case cst.Assign():
+                return True
+            case cst.Call(func=func):
+                path = names.path(func)
+                last = (path or "").rpartition(".")[2]
+                return path is None or last in ("add_to_collection", "tuple")
+            case cst.Arg() | cst.Element() | cst.StarredElement() | cst.DictElement():
+                return is_left(parent)
+            case cst.List() | cst.Tuple() | cst.Dict() | cst.ListComp() | cst.IfExp():
+                return is_left(parent)
+            case _:
+                return False
+
+    return is_left(node)
