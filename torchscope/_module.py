@@ -8,12 +8,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-import torch
 from torch import nn
 from torch.compiler import is_dynamo_compiling
 from typing_extensions import ParamSpec, Self
 
-from ._build import computing_nothing_on_meta, no_gradients_left, put_back
 from ._dynamo import only_inlined
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._origin import Origin, warn
@@ -148,12 +146,10 @@ class ScopedModule(VariableStore, Generic[P, R]):
 
     _grows = False
 
-    def build(self, *args: P.args, **kwargs: P.kwargs) -> Self:
+    def build(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, *args: P.args, **kwargs: P.kwargs
+    ) -> Self:
         """Make the variables now, by running the function once on example inputs.
-
-        No gradient is kept; torch's random streams, buffers and variables that are not trained are
-        put back as they were, or as they were made. Inputs on the meta device do: then nothing is
-        computed, and the variables have their values all the same.
 
         Args:
             args: what the module will be called with, or anything of those shapes and dtypes.
@@ -162,17 +158,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
         Returns:
             The module itself.
         """
-        with put_back(self), computing_nothing_on_meta(args, kwargs):
-            try:
-                with torch.no_grad():
-                    first_pass(self, self.fn, args, kwargs)
-            except RuntimeError as error:
-                if "does not require grad" not in str(error):
-                    raise
-                # It takes gradients itself, for a penalty perhaps.
-                with torch.enable_grad(), no_gradients_left(self, (args, kwargs)):
-                    first_pass(self, self.fn, args, kwargs)
-        return self
+        return super().build(self.fn, *args, **kwargs)
 
     def apply(self, fn: Callable[[nn.Module], None]) -> Self:
         """As ``nn.Module.apply``; of a net that was not built it reaches no module kept in it."""

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from typing_extensions import ParamSpec, Self
 
 from ._arguments import GraphKeys
+from ._build import computing_nothing_on_meta, no_gradients_left, put_back
 from ._dynamo import never_compiled, uncompiled
 from ._errors import ScopeOrderError, VariableMissingError
 from ._initial import first_value
@@ -130,6 +131,45 @@ class VariableStore(VariableTable):
         if not self._built:
             self._no_longer_empty()
             self._built = True
+
+    def build(self, fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Self:
+        """Make the variables of ``fn`` now, by running it once on example inputs.
+
+        No gradient is kept; torch's random streams, buffers and variables that are not trained are
+        put back as they were, or as they were made. Inputs on the meta device do: then nothing is
+        computed, and the variables have their values all the same.
+
+        >>> import torch, torchscope as ts
+        >>> def encode(x):
+        ...     return x @ ts.get_variable("encoder/w", [x.shape[-1], 2])
+        >>> def decode(z):
+        ...     return z @ ts.get_variable("decoder/w", [z.shape[-1], 3])
+        >>> store = ts.VariableStore()
+        >>> store.build(encode, torch.ones(1, 3)).build(decode, torch.ones(1, 2))
+        VariableStore(
+          (encoder/w): Parameter (3, 2) float32 cpu
+          (decoder/w): Parameter (2, 3) float32 cpu
+        )
+
+        Args:
+            fn: one of the functions that the store is called with.
+            args: what it will be called with, or anything of those shapes and dtypes.
+            kwargs: likewise.
+
+        Returns:
+            The store itself.
+        """
+        with put_back(self), computing_nothing_on_meta(args, kwargs):
+            try:
+                with torch.no_grad():
+                    first_pass(self, fn, args, kwargs)
+            except RuntimeError as error:
+                if "does not require grad" not in str(error):
+                    raise
+                # It takes gradients itself, for a penalty perhaps.
+                with torch.enable_grad(), no_gradients_left(self, (args, kwargs)):
+                    first_pass(self, fn, args, kwargs)
+        return self
 
     # ---- lists -----------------------------------------------------------------------------
 
@@ -246,11 +286,12 @@ class VariableStore(VariableTable):
                         variable = table._writable(made)
                         variable.copy_(made.constraint(variable))
 
-    def reset_parameters(self) -> None:
+    def reset_parameters(self) -> Self:
         """Give each variable its initial value again, in place: the value of a first build.
 
         For variables made on the meta device this is how they get their values, after
         ``store.to_empty(device=...)``. What was loaded instead of initialized is reset as well.
+        Returns the store itself.
         """
         back_in_parts(self)
         values: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -262,6 +303,7 @@ class VariableStore(VariableTable):
         with torch.no_grad():
             for variable, value in values:
                 variable.copy_(like(variable, value))  # No more than this rank's part.
+        return self
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
