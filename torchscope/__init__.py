@@ -37,7 +37,7 @@ from ._reuse import AUTO_REUSE
 from ._scope import VariableScope, get_variable_scope, name_scope, variable_scope
 from ._store import VariableStore
 from ._template import make_template
-from ._variables import get_buffer, get_local_variable, get_module, get_variable
+from ._variables import get_buffer, get_local_variable, get_module, get_variable, is_training
 from .initializers import (
     constant_initializer,
     glorot_normal_initializer,
@@ -102,6 +102,7 @@ __all__ = [
     "identity_initializer",
     "in_this_pass",
     "initializers",
+    "is_training",
     "l1_l2_regularizer",
     "l1_regularizer",
     "l2_regularizer",

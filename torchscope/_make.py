@@ -250,18 +250,17 @@ def make_module(
 def _from_factory(
     table: VariableTable, full_name: str, factory: Callable[[], nn.Module]
 ) -> nn.Module:
-    module = None
-    if not isinstance(factory, nn.Module):
-        module = in_lent_stream(table._seed, full_name, factory)
+    makes = callable(factory) and not isinstance(factory, nn.Module)
+    module = in_lent_stream(table._seed, full_name, factory) if makes else None
     if isinstance(module, nn.Module):
         return module
     problem = f"gave {type(module).__name__}, not an nn.Module"
-    if isinstance(factory, nn.Module):
-        problem = "is a module itself, not a function that makes one"
+    if not makes:
+        problem = f"is not a class or a function that makes a module, but {factory!r}"
     last = full_name.rpartition("/")[2]
     raise TypeError(
         f"The factory of {full_name!r} {problem}. For example "
-        f"get_module({last!r}, lambda: nn.Linear(3, 4))."
+        f"get_module({last!r}, nn.Linear, 3, 4)."
     )
 
 

@@ -7,10 +7,12 @@ where it should not) goes on from there: the scope completes the request (`_scop
 are asked (`_getter`), the reuse table decides (`_reuse`), the store makes (`_make`).
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from torch import get_default_dtype, nn
+from typing_extensions import ParamSpec
 
 from ._arguments import Constraint, DTypeLike, GraphKeys, ShapeLike, members_of
 from ._declaration import Request
@@ -22,6 +24,7 @@ from ._reuse import Reuse, find_or_make_module
 from ._scope import Defaults, innermost, scope_at
 from .regularizers import Regularizer
 
+P = ParamSpec("P")
 M = TypeVar("M", bound=nn.Module)
 _NO = Reuse.NO  # To read a member off the class takes longer than the test it is read for.
 
@@ -152,8 +155,15 @@ def get_local_variable(
     regularizer: Regularizer | None = None,
     trainable: bool | None = None,
     collections: Any = None,
-    *others: Any,
-    **named: Any,
+    caching_device: Any = None,
+    partitioner: Any = None,
+    validate_shape: Any = True,
+    use_resource: Any = None,
+    custom_getter: CustomGetter | None = None,
+    constraint: Constraint | None = None,
+    synchronization: Any = None,
+    aggregation: Any = None,
+    device: Any = None,
 ) -> Any:
     """As :func:`get_variable`, for a variable that no state dict keeps: a non-persistent buffer.
 
@@ -166,9 +176,23 @@ def get_local_variable(
     (['count'], OrderedDict())
     """
     given = () if collections is None else members_of(name, collections)
-    members = [*given, GraphKeys.LOCAL_VARIABLES]
     return get_variable(
-        *(name, shape, dtype, initializer, regularizer, False, members), *others, **named
+        name=name,
+        shape=shape,
+        dtype=dtype,
+        initializer=initializer,
+        regularizer=regularizer,
+        trainable=False,
+        collections=[*given, GraphKeys.LOCAL_VARIABLES],
+        caching_device=caching_device,
+        partitioner=partitioner,
+        validate_shape=validate_shape,
+        use_resource=use_resource,
+        custom_getter=custom_getter,
+        constraint=constraint,
+        synchronization=synchronization,
+        aggregation=aggregation,
+        device=device,
     )
 
 
@@ -230,21 +254,24 @@ def get_buffer(
     return own.ask(run, request, None, custom_getter, {})
 
 
-def get_module(name: str, factory: Callable[[], M]) -> M:
+def get_module(name: str, factory: Callable[P, M], *args: P.args, **kwargs: P.kwargs) -> M:
     """Return the ``nn.Module`` ``name`` of the current scope, making it if that is allowed.
 
     Reuse holds for it as for a variable; its parameters train and are saved with the store.
 
     >>> import torch, torchscope as ts
     >>> with ts.VariableStore() as store, ts.variable_scope("head", reuse=ts.AUTO_REUSE):
-    ...     dense = ts.get_module("dense", lambda: torch.nn.Linear(3, 4))
+    ...     dense = ts.get_module("dense", torch.nn.Linear, 3, 4)
     >>> list(store.state_dict())
     ['head/dense.weight', 'head/dense.bias']
 
     Args:
         name: name within the scope.
-        factory: called without arguments where the module is to be made; its random numbers are
-            drawn as for variables, from the store's seed and the name.
+        factory: a class or a function, called where the module is to be made; its random numbers
+            are drawn as for variables, from the store's seed and the name.
+        args: what it is called with. (One that takes a ``name`` or a ``factory`` itself needs a
+            ``functools.partial``.)
+        kwargs: likewise.
 
     Raises:
         VariableExistsError: met in this pass already, and the scope does not reuse; or variables
@@ -254,4 +281,20 @@ def get_module(name: str, factory: Callable[[], M]) -> M:
     """
     run = current_pass()
     scope = innermost(run)
-    return cast("M", find_or_make_module(run, scope.full_name(name), factory, scope.mode))
+    make = functools.partial(factory, *args, **kwargs) if args or kwargs else factory
+    return cast("M", find_or_make_module(run, scope.full_name(name), make, scope.mode))
+
+
+def is_training() -> bool:
+    """Whether the store that is entered now is to train: as ``train()`` and ``eval()`` have set it.
+
+    >>> import torch, torchscope as ts
+    >>> def model(x):
+    ...     return torch.nn.functional.dropout(x, 1.0, training=ts.is_training())
+    >>> net = ts.ScopedModule(model)
+    >>> net(torch.ones(3)), net.eval()(torch.ones(3))
+    (tensor([0., 0., 0.]), tensor([1., 1., 1.]))
+
+    In a block, a store kept in another, it is the block's own.
+    """
+    return bool(current_pass().store.training)
