@@ -7,9 +7,10 @@ import torch
 
 from ._arguments import GraphKeys
 from ._default import current_pass, is_untouched
-from ._errors import ScopeError
-from ._pass import Pass
+from ._errors import ScopeError, VariableMissingError
+from ._pass import Pass, here
 from ._store import VariableStore
+from ._walk import locate
 
 
 def _listing_pass(call: str) -> Pass:
@@ -113,6 +114,14 @@ def name_of(variable: torch.Tensor) -> str:
     """The full name of a variable of the store entered now; elsewhere ask ``store.name_of``.
 
     Raises:
-        VariableMissingError: it is no variable of that store.
+        VariableMissingError: it is no variable of that store, or no store is entered.
     """
-    return current_pass().store.name_of(variable)
+    store: VariableStore = current_pass().store
+    found = locate(store, variable)
+    if found is None and not here.passes:
+        raise VariableMissingError(
+            None,
+            "No store is entered, and the default store does not hold this tensor. Ask the store "
+            "that does: store.name_of(variable).",
+        )
+    return store.name_of(variable) if found is None else found.full_name

@@ -349,8 +349,12 @@ class Opening:
             )
 
     def __repr__(self) -> str:
-        target = self._target.name if isinstance(self._target, VariableScope) else self._target
-        return f"variable_scope({target!r})"
+        default_name, defaults, constraint = self._special or _NOTHING_SPECIAL
+        names = [self._target] if default_name is None else [self._target, default_name]
+        named = {**vars(defaults or NO_DEFAULTS), "constraint": constraint}
+        named |= {"reuse": self._asked.plain or None, "plain": None}
+        shown = [f"{name}={value!r}" for name, value in named.items() if value is not None]
+        return f"variable_scope({', '.join([*map(repr, names), *shown])})"
 
 
 def _unused_name(run: Pass, outer: VariableScope, default_name: Any, mode: Reuse) -> str:

@@ -240,7 +240,7 @@ class VariableTable(nn.ParameterDict):
             return self._fetch(declaration.key)
         key = self._pending.key(name)
         if key is None:
-            raise KeyError(f"no variable {name!r}.{self._nearest(name)}")
+            raise self._unknown(name)
         return self._pending.values[key]
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -272,7 +272,7 @@ class VariableTable(nn.ParameterDict):
     def __delitem__(self, name: str) -> None:
         key = self._pending.key(name)
         if name not in self._declared and key is None:
-            raise KeyError(f"no variable {name!r}.{self._nearest(name)}")
+            raise self._unknown(name)
         if name in self._declared:
             self._forget(name)
         if key is not None:
@@ -320,6 +320,13 @@ class VariableTable(nn.ParameterDict):
         if hidden > 0:
             lines.insert(_SHOWN // 2, f"... {hidden:,} more")
         return "\n".join(lines)
+
+    def _unknown(self, name: str) -> KeyError:
+        """The error for a name that no variable has."""
+        if name in self._made_modules:
+            key = _names.escape(name)
+            return KeyError(f"{name!r} is a module, not a variable: store.get_submodule({key!r}).")
+        return KeyError(f"no variable {name!r}.{self._nearest(name)}")
 
     def _nearest(self, name: object) -> str:
         """A question that offers the names nearest to ``name``, or nothing."""
