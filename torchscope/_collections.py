@@ -4,13 +4,38 @@ import re
 from typing import Any
 
 import torch
+from torch.compiler import is_dynamo_compiling
 
 from ._arguments import GraphKeys
 from ._default import current_pass, is_untouched
 from ._errors import ScopeError, VariableMissingError
+from ._origin import Origin, warn
 from ._pass import Pass, here
 from ._store import VariableStore
 from ._walk import locate
+
+# Other collections are of values, of which a program may well ask before there are variables.
+_OF_VARIABLES = {
+    *(GraphKeys.GLOBAL_VARIABLES, GraphKeys.TRAINABLE_VARIABLES, GraphKeys.LOCAL_VARIABLES),
+    *(GraphKeys.MODEL_VARIABLES, GraphKeys.MOVING_AVERAGE_VARIABLES, GraphKeys.METRIC_VARIABLES),
+    *(GraphKeys.REGULARIZATION_LOSSES, GraphKeys.WEIGHTS, GraphKeys.BIASES),
+}
+
+
+def _told(call: str, found: list[Any]) -> list[Any]:
+    """``found``; if the store that is entered is all empty, a warning of that, once."""
+    if found or is_dynamo_compiling():
+        return found
+    run = current_pass()
+    store: VariableStore = run.store
+    if not (run.endless or store._declared or store._made_modules or store._told_empty):
+        store._told_empty = True
+        warn(
+            Origin.here(),
+            f"{call} finds nothing: the store that is entered holds no variables yet. Run first "
+            "the function that makes them: store.build(fn, *example).",
+        )
+    return found
 
 
 def _listing_pass(call: str) -> Pass:
@@ -56,6 +81,16 @@ def get_collection(key: str, scope: str | None = None) -> list[Any]:
             TensorFlow: ``"q"`` also finds ``q_func/w``. Another value has no name; the scope that
             it was put in from stands for it.
     """
+    call = f"get_collection({key!r})"
+    return (
+        _told(call, in_collection(key, scope))
+        if key in _OF_VARIABLES
+        else in_collection(key, scope)
+    )
+
+
+def in_collection(key: str, scope: str | None) -> list[Any]:
+    """As :func:`get_collection`, without a warning where there is nothing."""
     run = _listing_pass(f"get_collection({key!r})")
     store: VariableStore = run.store
     if key == GraphKeys.REGULARIZATION_LOSSES:
@@ -68,17 +103,20 @@ def get_collection(key: str, scope: str | None = None) -> list[Any]:
 
 def global_variables(scope: str | None = None) -> list[torch.Tensor]:
     """The store's variables but local ones; ``scope`` as for :func:`get_collection`."""
-    return _listing_pass("global_variables()").store.global_variables(scope)
+    call = "global_variables()"
+    return _told(call, _listing_pass(call).store.global_variables(scope))
 
 
 def trainable_variables(scope: str | None = None) -> list[torch.Tensor]:
     """The variables that require a gradient now; ``scope`` as for :func:`get_collection`."""
-    return _listing_pass("trainable_variables()").store.trainable_variables(scope)
+    call = "trainable_variables()"
+    return _told(call, _listing_pass(call).store.trainable_variables(scope))
 
 
 def local_variables(scope: str | None = None) -> list[torch.Tensor]:
     """The local variables; ``scope`` as for :func:`get_collection`."""
-    return _listing_pass("local_variables()").store.local_variables(scope)
+    call = "local_variables()"
+    return _told(call, _listing_pass(call).store.local_variables(scope))
 
 
 def get_regularization_losses(scope: str | None = None) -> list[torch.Tensor]:

@@ -260,7 +260,7 @@ def _from_factory(
     last = full_name.rpartition("/")[2]
     raise TypeError(
         f"The factory of {full_name!r} {problem}. For example "
-        f"get_module({last!r}, nn.Linear, 3, 4)."
+        f"get_module({last!r}, lambda: nn.Linear(3, 4))."
     )
 
 

@@ -52,6 +52,7 @@ class VariableTable(nn.ParameterDict):
         self._device: torch.device | None = None  # where .to() last sent this store
         self._float_dtype: torch.dtype | None = None  # and what .half() and the like made of floats
         self._built = self._finalized = False
+        self._told_empty = False  # whether a list of it that was empty has been told
         self._built_as: Built | None = None  # what compiled code rests on
 
     # ---- clones ----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing_extensions import ParamSpec
 
 from . import _names
 from ._arguments import GraphKeys
-from ._collections import get_collection
+from ._collections import in_collection
 from ._default import current_pass
 from ._errors import ScopeError
 from ._getter import CustomGetter
@@ -120,7 +120,7 @@ class Template(Generic[P, R]):
     def _variables(self, key: str) -> list[torch.Tensor]:
         if not self._calls(current_pass()).completed:
             return []
-        return get_collection(key, re.escape(self.variable_scope_name or ""))
+        return in_collection(key, re.escape(self.variable_scope_name or ""))
 
     @property
     def global_variables(self) -> list[torch.Tensor]:
