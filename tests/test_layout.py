@@ -68,7 +68,7 @@ TF1_FLOORS = [
     ["estimator", "initializers", "logging", "nest", "summary"],
     ["keras"],
     ["_convert", "_weights"],
-    ["_arguments"],
+    ["_arguments", "_scoped"],
     ["ops"],
     ["clipping", "debugging", "linalg", "math", "random", "rnn", "sparse", "train"],
     ["nn"],

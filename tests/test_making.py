@@ -1,6 +1,8 @@
 """What asks for names while they are made, values that a build leaves, regularizers that fail."""
 
+import copy
 import functools
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -307,8 +309,18 @@ def test_a_regularizer_that_raises_at_its_first_call_is_kept(in_scope: bool):
     with pytest.raises(ZeroDivisionError):
         store(model)
     assert list(store) == ["a/w"]  # As in TensorFlow.
-    store(model)
     assert [loss.item() for loss in store.regularization_losses()] == [3]
+    store(model)
+    twin = pickle.loads(pickle.dumps(store))
+    for each in (store, copy.deepcopy(store), twin):
+        assert [loss.item() for loss in each.regularization_losses()] == [3]
+
+
+def test_a_regularizer_that_raises_gives_no_loss_in_that_pass_as_in_tensorflow():
+    with ts.VariableStore(0) as store:
+        with pytest.raises(ZeroDivisionError):
+            get("w", regularizer=Failing(9))
+        assert store.regularization_losses() == []
 
 
 def test_a_regularizer_that_always_raises_does_so_whenever_losses_are_asked_for():
@@ -323,25 +335,31 @@ NO_FUNCTIONS = [0.1, 0, "l2", True, torch.ones(2), ["l2"]]
 
 
 @pytest.mark.parametrize("given", NO_FUNCTIONS, ids=repr)
-def test_a_regularizer_that_is_no_function_is_refused(
-    store: ts.VariableStore, refused: Any, given: Any
+@pytest.mark.parametrize("in_scope", [False, True])
+def test_a_regularizer_that_is_no_function_is_told_once_the_variable_is_made_as_in_tensorflow(
+    store: ts.VariableStore, given: Any, in_scope: bool
 ):
-    with refused(store, TypeError, match="'a/w'.*regularizer is a function"):
-        ts.get_variable("a/w", [2], regularizer=given)
-    with refused(store, TypeError, match="regularizer is a function"):
-        ts.variable_scope("a", regularizer=given)
-    with refused(store, TypeError, match="regularizer is a function"):
-        ts.get_variable_scope().set_regularizer(given)
+    own = {} if in_scope else {"regularizer": given}
+    with (
+        ts.variable_scope("a", regularizer=given if in_scope else None),
+        pytest.raises(TypeError, match="'a/w': its regularizer is a function"),
+    ):
+        ts.get_variable("w", [2], **own)
+    assert list(store) == ["a/w"]
+    assert store.regularization_losses() == []
 
 
 @pytest.mark.parametrize("given", NO_FUNCTIONS, ids=repr)
 def test_a_constraint_that_is_no_function_is_refused(
     store: ts.VariableStore, refused: Any, given: Any
 ):
-    with refused(store, TypeError, match="'a/w'.*constraint is a function"):
+    with refused(store, TypeError, match="'a/w': constraint is a function"):
         ts.get_variable("a/w", [2], constraint=given)
-    with refused(store, TypeError, match="constraint is a function"):
-        ts.variable_scope("a", constraint=given)
+    with (
+        ts.variable_scope("a", constraint=given),
+        refused(store, TypeError, match="'a/w': constraint is a function"),
+    ):
+        ts.get_variable("w", [2])
 
 
 def test_false_is_no_regularizer_and_keeps_the_scope_s_away_as_in_tensorflow():
@@ -352,6 +370,6 @@ def test_false_is_no_regularizer_and_keeps_the_scope_s_away_as_in_tensorflow():
 
 
 @pytest.mark.parametrize("given", [ts.l2_regularizer, lambda variable: "much", lambda variable: []])
-def test_a_regularizer_that_gives_no_tensor_is_told(store: ts.VariableStore, given: Any):
-    with pytest.raises(TypeError, match=r"'w'.*regularizer.*a scalar"):
+def test_a_regularizer_that_gives_no_scalar_is_told(store: ts.VariableStore, given: Any):
+    with pytest.raises(TypeError, match=r"'w': its regularizer gives a \w+, not a scalar"):
         ts.get_variable("w", [2], regularizer=given)

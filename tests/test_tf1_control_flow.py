@@ -91,7 +91,7 @@ def test_on_meta_it_gives_the_same_shapes_and_dtypes(name: str, x: Tensor):
 
 # What is refused: the call, the error's class, what it says.
 REFUSED: list[tuple[Callable[[Tensor], Any], type[Exception], str]] = [
-    (lambda x: tf.cond(True, lambda: x, lambda: x), TypeError, "Python bool True; write the bra"),
+    (lambda x: tf.cond(True, lambda: x, lambda: x), TypeError, "True; write true_fn.. if pred"),
     (lambda x: tf.cond(x, lambda: x, lambda: x), TypeError, "pred is float32 and has to be bool"),
     (lambda x: tf.cond(x > 0, lambda: x, lambda: x), ValueError, r"shape \[3, 2\] and has to be"),
     (lambda x: tf.cond(is_positive(x), x, lambda: x), TypeError, "true_fn has to be callable"),
@@ -194,6 +194,11 @@ def test_a_branch_may_give_nothing(store: ts.VariableStore):
     for step in range(3):
         tf.cond(tf.equal(step, 1), lambda: tf.group(tf.assign_add(count, 1)), tf.no_op)
     assert count.item() == 1
+
+
+def test_smart_cond_takes_a_python_bool_too(x: Tensor):
+    for pred, found in ((True, 1), (False, 2), (tf.constant(False), 2)):
+        assert tf.contrib.framework.smart_cond(pred, lambda: 1, lambda: 2) == found
 
 
 def test_a_list_of_one_is_that_one_unless_strict(x: Tensor):

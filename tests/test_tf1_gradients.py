@@ -53,6 +53,7 @@ def test_while_nothing_is_recorded_gradients_are_nan_and_a_build_goes_through(x:
     assert net(x).isfinite()
     with torch.no_grad():
         assert net(x).isnan()
+        assert tf.gradients(x, [2.0, tf.constant(1)]) == [None, None]
 
 
 def test_hessians_are_those_of_torch(x: Tensor):

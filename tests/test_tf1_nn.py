@@ -215,7 +215,7 @@ OTHERS: dict[str, Callable[[Tensor], Any]] = {
     "losses.get_losses": lambda x: tf.losses.add_loss(x.sum()) or tf.losses.get_losses(),
     "losses.get_regularization_loss": lambda x: tf.losses.get_regularization_loss(),
     "losses.get_regularization_losses": lambda x: [x, *tf.losses.get_regularization_losses()],
-    "losses.get_total_loss": lambda x: tf.losses.get_total_loss(),
+    "losses.get_total_loss": lambda x: tf.losses.add_loss(x.sum()) or tf.losses.get_total_loss(),
 }
 # Without second names, such as `lrn`, and without classes.
 NAMES = sorted(
@@ -262,10 +262,11 @@ def test_a_function_runs(name: str, x: Tensor, store: ts.VariableStore):
     assert tensors({**CALLS, **OTHERS}[name](x))
 
 
+@pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("name", CALLS)
-def test_a_function_compiles_into_one_graph(name: str, x: Tensor):
+def test_a_function_compiles_into_one_graph(name: str, dynamic: bool, x: Tensor):
     torch._dynamo.reset()
-    compiled = torch.compile(CALLS[name], fullgraph=True, backend="eager")
+    compiled = torch.compile(CALLS[name], fullgraph=True, backend="eager", dynamic=dynamic)
     torch.testing.assert_close(compiled(x), CALLS[name](x), rtol=0, atol=0)
 
 
@@ -641,6 +642,11 @@ def test_losses_are_in_the_collection_of_the_pass(store: ts.VariableStore):
 
     for _ in range(2):
         assert store(model, torch.zeros(2)) == 4
+
+
+def test_a_total_of_no_losses_is_refused(store: ts.VariableStore):
+    with pytest.raises(ValueError, match=r"get_total_loss\(\): this pass has no losses"):
+        store(tf.losses.get_total_loss)
 
 
 def test_sequences_have_losses_by_example_and_by_step():

@@ -61,7 +61,7 @@ class Request:
 
         Raises:
             ScopeError: collections that are no list, a negative size.
-            TypeError: a shape or a dtype that is none.
+            TypeError: a shape or a dtype that is none, a constraint that is no function.
         """
         with naming(self.name):
             self.shape, dtype = as_shape(self.shape), as_dtype(self.dtype)
@@ -70,6 +70,11 @@ class Request:
         self.collections = members_of(self.name, self.collections)
         if _is_local(self.collections):
             self.buffer, self.persistent = True, False
+        if self.constraint is not None and not callable(self.constraint):
+            raise TypeError(
+                f"Variable {self.name!r}: constraint is a function of the variable, not "
+                f"{self.constraint!r}; for example constraint=torch.abs."
+            )
         if self.device is not None:
             self.device = torch.device(self.device)
         return self

@@ -9,8 +9,11 @@ the initializer's.
 
 import sys
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
+from numbers import Number
 from typing import Any, cast
+from weakref import ref
 
 import torch
 from torch import is_inference_mode_enabled as is_inferring
@@ -30,12 +33,13 @@ from ._errors import (
 from ._initial import first_value
 from ._loading import key_in
 from ._origin import Origin, warn
-from ._pass import here
+from ._pass import Pass, here
 from ._stream import default_device, function_modes, in_lent_stream
 from ._table import VariableTable
 from ._unbuilt import Unbuilt
 
 _C = cast("Any", torch._C)
+_torch = cast("Any", nn.modules.module)
 
 
 @dataclass
@@ -89,17 +93,45 @@ def make_variable(table: VariableTable, request: Request) -> torch.Tensor:
     return variable
 
 
-def regularize(table: VariableTable, name: str) -> None:
+def regularize(run: Pass, name: str) -> None:
     """Call a new variable's regularizer, to tell whether it gives a loss; if not, forget it.
 
     As in TensorFlow after the variable is kept: if it raises, the variable stays.
     """
+    table: VariableTable = run.store
     with table._lock.held, torch.no_grad():
-        made = table._declared[name]
-        regularizer = made.regularizer
+        made, problem = table._declared[name], None
+        if callable(made.regularizer):
+            table._declared[name] = replace(made, regularizer=_Raised(made.regularizer, run))
+            loss = made.regularizer(table._fetch(made.key))
+            if loss is not None and isinstance(loss, _LOSSES):
+                table._declared[name] = made
+                return
+            problem = None if loss is None else f"gives a {type(loss).__name__}, not a scalar"
+        elif made.regularizer is not False:  # Which TensorFlow takes for none.
+            problem = f"is a function of the variable, not {made.regularizer!r}"
         table._declared[name] = replace(made, regularizer=None)
-        if regularizer and regularizer(table._fetch(made.key)) is not None:
-            table._declared[name] = made
+        if problem:
+            raise TypeError(
+                f"Variable {name!r}: its regularizer {problem}; for example "
+                "regularizer=ts.l2_regularizer(1e-4)."
+            )
+
+
+_LOSSES = torch.Tensor, Number, tuple
+
+
+class _Raised:
+    """A regularizer that raised as the variable was made: it gives no loss in that pass."""
+
+    def __init__(self, regularizer: Callable[..., Any], run: Pass) -> None:
+        self.regularizer, self.begun = regularizer, ref(run)
+
+    def __call__(self, variable: torch.Tensor) -> Any:
+        return None if self.begun() in here.passes else self.regularizer(variable)
+
+    def __reduce__(self) -> Any:
+        return copy, (self.regularizer,)
 
 
 def _placed(
@@ -237,11 +269,16 @@ def make_module(
     taken = _load_into(table, full_name, module)
     origin = Origin.here()
     warn_of_late(table, "Module", full_name, origin)
+    made, key = MadeModule(factory, origin), _names.escape(full_name)
+    left = {key: value for key, value in table._pending.values.items() if key not in taken}
+    if _torch._global_module_registration_hooks:
+        table.add_module(key, module)
+        module = cast("nn.Module", table._modules[key])  # Hooks may have replaced it.
     table._no_longer_empty()
-    table.add_module(_names.escape(full_name), module)
-    table._made_modules[full_name] = MadeModule(factory, origin)
-    for key in taken:
-        del table._pending.values[key]
+    # No call between these, as in `_table._register`.
+    table._modules[key] = module
+    table._made_modules[full_name] = made
+    table._pending.values = left
     if here.kept is not None:
         here.kept += [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
     return module

@@ -94,7 +94,7 @@ def find_or_make(run: Pass, request: Request, reuse: Reuse) -> torch.Tensor:
     made = _made(run, name, reuse, table._specs, make_variable, request)
     if made is not None:
         if request.regularizer is not None:
-            uncompiled(regularize)(table, name)
+            uncompiled(regularize)(run, name)
         return made
     spec = run.specs.get(name) or table._specs[name]
     misfit = _misfit(table, request, spec, met=name in run.met)

@@ -285,7 +285,7 @@ class Opening:
         stack = run.stack
         outer = stack[-1][0] if stack else innermost(run)
         task = run.task
-        if in_event_loop():
+        if not run.traced and in_event_loop():
             run.check_task(str(self._target))
             run.task = running_task()
         target, mode = self._target, self._asked

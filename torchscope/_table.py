@@ -123,7 +123,7 @@ class VariableTable(nn.ParameterDict):
         )
 
     def _register(self, declaration: Declaration, value: torch.Tensor) -> torch.Tensor:
-        """Keep ``value`` as the variable declared so, a Parameter as it is; returns what is kept."""
+        """Keep ``value`` as it was declared, a Parameter as it is; returns what is kept."""
         name, key = declaration.name, declaration.key
         old = self._declared.get(name)
         self._no_longer_empty()
@@ -132,28 +132,30 @@ class VariableTable(nn.ParameterDict):
             self._check_free(declaration)
         elif old.spec != declaration.spec:
             self._built_as = None
-        elif old.buffer != declaration.buffer:
-            delattr(self, key)
         if not declaration.buffer and (
             type(value) is torch.Tensor or not isinstance(value, nn.Parameter)
         ):
             floats = value.is_floating_point() or value.is_complex()
             value = nn.Parameter(value, declaration.trainable and floats)
-        # What torch's own methods would do, but for asking once more whether the name is free, which
-        # takes longer than all else.
-        directly = old is None and not _is_watched(type(self))
-        table: dict[str, Any] = self._buffers if declaration.buffer else self._parameters
-        if not directly:
+        watched = _is_watched(type(self))
+        if watched:
             self._keep(declaration, value)
             value = self._fetch(key)  # Hooks on registration may have replaced it.
-        elif not declaration.persistent:
-            self._non_persistent_buffers_set.add(key)
+        table, other = self._parameters, self._buffers
+        if declaration.buffer:
+            table, other = cast("Any", (other, table))
+            if not declaration.persistent:
+                self._non_persistent_buffers_set.add(key)
+        waiting = self._pending.key(name)
         # No call between these: an interrupt, another thread and a forked process see all or none.
-        if directly:
-            table[key] = value
+        if not watched:  # As torch does it, but for asking once more whether the name is free.
+            if key in other:
+                del other[key]
+            table[key] = cast("Any", value)
         self._declarations[name] = declaration
         self._specs[name] = declaration.spec
-        self._pending.drop(name)
+        if waiting is not None:
+            del self._pending.values[waiting]
         return value
 
     def _no_longer_empty(self) -> None:
@@ -164,9 +166,13 @@ class VariableTable(nn.ParameterDict):
     def _keep(self, declaration: Declaration, value: torch.Tensor) -> None:
         """Let torch register it, or put it where it was in the order."""
         key = declaration.key
-        if key in self._buffers or key in self._parameters:
+        there = key in self._buffers, key in self._parameters
+        if there == (not declaration.buffer, declaration.buffer):
+            delattr(self, key)
+        elif any(there):
             setattr(self, key, value)
-        elif declaration.buffer:
+            return
+        if declaration.buffer:
             self.register_buffer(key, value, persistent=declaration.persistent)
         else:
             self.register_parameter(key, cast("nn.Parameter", value))
@@ -174,11 +180,13 @@ class VariableTable(nn.ParameterDict):
     def _forget(self, name: str) -> None:
         """Take a variable out."""
         declaration = self._declared[name]
+        key = declaration.key
         self._writable(declaration)
         self._change_specs()
         self._built_as = None
-        delattr(self, declaration.key)
-        del self._declarations[name], self._specs[name]
+        table = self._buffers if key in self._buffers else self._parameters
+        del table[key], self._declarations[name], self._specs[name]
+        self._non_persistent_buffers_set.discard(key)
 
     def _check_free(self, new: Declaration) -> None:
         """Raise if something else than a variable is kept already where ``new`` is to be."""

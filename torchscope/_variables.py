@@ -118,7 +118,7 @@ def get_variable(
                     else asked is declared
                 )
                 and not (scope.mode is _NO and full_name in run.met)
-                and run.graph_task == graph_task()
+                and (run.traced or run.graph_task == graph_task())
                 and run.task is None
             ):
                 run.met[full_name] = None

@@ -187,8 +187,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only see that it runs")
     parser.add_argument("--large", action="store_true", help="the life of a million variables")
     parser.add_argument("--memory-of", choices=many.MAKERS, help=argparse.SUPPRESS)
+    parser.add_argument("--first-call-of", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.first_call_of:
+        name, count = args.first_call_of
+        compiled.print_first_call_of(name, int(count))
+        return
     if args.memory_of:
         many.print_memory_of(args.memory_of)
         return

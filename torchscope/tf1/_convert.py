@@ -2,7 +2,7 @@
 
 - A tensor stays as it is: nothing is promoted, and two dtypes in one operation are a TypeError.
 - A Python int becomes int32 (int64 if it has to), a float float32, a bool bool; a list of them too.
-- A numpy array or scalar keeps its dtype (``np.float64`` stays float64), but not inside a list.
+- A numpy array or scalar keeps its dtype (``np.float64`` stays float64), a scalar not in a list.
 - A list that holds tensors is stacked, with gradients, and its numbers take the tensors' dtype.
 - What follows a tensor in one operation takes its dtype: ``add(x, 3)``.  What stands before it is
   converted by itself, as TensorFlow does: ``add(3, x)`` with a float ``x`` is a TypeError.
@@ -342,8 +342,6 @@ def _leaves(values: Any) -> list[Any]:
 
 def _check_number(leaf: Any, dtype: torch.dtype | None, where: str) -> None:
     """Raise unless a Python number may become the dtype."""
-    if leaf is None:
-        raise ValueError(f"{where} has a None in it.")
     if not isinstance(leaf, (int, float, complex, torch.SymInt, torch.SymFloat, torch.SymBool)):
         raise TypeError(f"{where} is {leaf!r}, of {type(leaf)}; give numbers, arrays or tensors.")
     if dtype is None or dtype.is_complex:
@@ -359,15 +357,17 @@ def _check_number(leaf: Any, dtype: torch.dtype | None, where: str) -> None:
 
 
 def _dtype_of(leaves: Sequence[Any]) -> torch.dtype:
-    """The dtype of numbers in a list, where numpy's dtypes shrink to 32 bits like Python's."""
+    """The dtype of what a list holds, where numpy's 64 bit numbers shrink like Python's."""
     kinds = {_kind(leaf) for leaf in leaves}
     return reduce(torch.promote_types, kinds) if kinds else torch.float32
 
 
 def _kind(leaf: Any) -> torch.dtype:
     if is_array(leaf):
-        dtype = torch.asarray(leaf.copy()).dtype
-        return {torch.float64: torch.float32, torch.int64: torch.int32}.get(dtype, dtype)
+        leaf = torch.asarray(leaf.copy())
+        if leaf.ndim or leaf.dtype not in (torch.float64, torch.int64):
+            return leaf.dtype
+        leaf = leaf.item()
     if isinstance(leaf, (bool, torch.SymBool)):
         return torch.bool
     if isinstance(leaf, (int, torch.SymInt)):

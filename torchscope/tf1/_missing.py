@@ -146,6 +146,19 @@ ADVICE: dict[str, str] = {
         nn.collapse_repeated nn.ctc_beam_search_decoder nn.ctc_beam_search_decoder_v2
         nn.ctc_greedy_decoder nn.ctc_loss nn.ctc_loss_v2 nn.ctc_unique_labels
     """,
+    "Subclass tf.nn.rnn_cell.RNNCell: a cell of your own is written as in TensorFlow.": """
+        contrib.rnn.AttentionCellWrapper contrib.rnn.BidirectionalGridLSTMCell
+        contrib.rnn.Conv1DLSTMCell contrib.rnn.Conv2DLSTMCell contrib.rnn.Conv3DLSTMCell
+        contrib.rnn.ConvLSTMCell contrib.rnn.CoupledInputForgetGateLSTMCell
+        contrib.rnn.GLSTMCell contrib.rnn.GridLSTMCell contrib.rnn.HighwayWrapper
+        contrib.rnn.IntersectionRNNCell contrib.rnn.LSTMBlockFusedCell contrib.rnn.NASCell
+        contrib.rnn.NTMCell contrib.rnn.PhasedLSTMCell contrib.rnn.SRUCell
+        contrib.rnn.TimeFreqLSTMCell contrib.rnn.UGRNNCell contrib.rnn.WeightNormLSTMCell
+    """,
+    "tf.train.AdagradOptimizer is the nearest.": "train.AdagradDAOptimizer",
+    "A tensor has its value, there is no graph to look it up in: x.item(), x.tolist().": """
+        contrib.util
+    """,
     "tf.custom_gradient gives a function a gradient of its own.": """
         Defun NoGradient NotDifferentiable RegisterGradient
     """,

@@ -4,7 +4,6 @@ All take ``weights`` (1.0, a tensor that broadcasts to the losses with axes of s
 ``reduction`` and a ``loss_collection`` (None for none).  They compute in float32.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -382,7 +381,7 @@ def get_regularization_loss(
 
     Torch: none; ``sum(net.regularization_losses())`` outside the function.
     """
-    return _total(ts.get_regularization_losses(scope))
+    return sum(ts.get_regularization_losses(scope), torch.tensor(0.0))
 
 
 def get_total_loss(
@@ -393,16 +392,19 @@ def get_total_loss(
     """The sum of the losses of this pass and, unless told not to, of the regularization losses.
 
     Torch: none; call it in the function that computes the losses, and return it.
+
+    Raises:
+        ValueError: there is none.
     """
     losses = get_losses(scope)
     if add_regularization_losses:
         losses = [*losses, *ts.get_regularization_losses(scope)]
-    return _total(losses)
-
-
-def _total(losses: Iterable[Tensor]) -> Tensor:
-    first, *others = list(losses) or [torch.tensor(0.0)]
-    return sum(others, first)
+    if not losses:
+        raise ValueError(
+            "get_total_loss(): this pass has no losses; call it after the losses, in the same"
+            " function."
+        )
+    return sum(losses[1:], losses[0])
 
 
 def _weights(weights: Operand, losses: Tensor, function: str) -> Tensor:
@@ -410,7 +412,7 @@ def _weights(weights: Operand, losses: Tensor, function: str) -> Tensor:
     found = cast(tensor(weights, device=losses.device, argument="weights"), torch.float32)
     if found.ndim and (
         found.ndim != losses.ndim
-        or any(w not in (1, size) for w, size in zip(found.shape, losses.shape, strict=True))
+        or any(w != 1 and w != size for w, size in zip(found.shape, losses.shape, strict=True))
     ):
         raise ValueError(
             f"{function}(): weights {list(found.shape)} for losses {list(losses.shape)}; give a"

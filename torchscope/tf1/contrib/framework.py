@@ -2,6 +2,7 @@
 
 from torchscope.tf1 import _missing
 from torchscope.tf1 import nest as nest
+from torchscope.tf1.ops.control_flow import smart_cond
 from torchscope.tf1.slim import (
     add_arg_scope,
     add_model_variable,
@@ -50,6 +51,7 @@ __all__ = [
     "has_arg_scope",
     "model_variable",
     "nest",
+    "smart_cond",
     "variable",
 ]
 

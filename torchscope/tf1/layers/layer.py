@@ -51,6 +51,8 @@ class Layer(Scoped):
 
     >>> import torch, torchscope as ts
     >>> class Scale(Layer):
+    ...     def build(self, input_shape):
+    ...         self.scale = self.add_weight("scale", [input_shape[-1]])
     ...     def call(self, inputs):
     ...         return inputs * self.scale
     >>> scale = Scale()
@@ -85,9 +87,6 @@ class Layer(Scoped):
                 pass
 
     # ---- for those who derive a layer ------------------------------------------------------
-
-    def build(self, input_shape: Any) -> None:
-        """Make the variables; called before the first ``call`` of each pass."""
 
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """What the layer computes; called in its scope."""

@@ -69,11 +69,7 @@ def convolve(
     check_rank(x, rank + 2, function)
     images = x if first else channels_first(x)
     if images.shape[1] != kernel.shape[-2] * groups:
-        raise ValueError(
-            f"{function}(): the input has {images.shape[1]} channels and the filter takes"
-            f" {kernel.shape[-2] * groups} (filter {list(kernel.shape)} is [..., in, out],"
-            f" input {list(x.shape)} is channels {'first' if first else 'last'})."
-        )
+        raise _unlike(x, kernel, kernel.shape[-2] * groups, "in, out", first, function)
     sizes, window = images.shape[2:], kernel.shape[:rank]
     if isinstance(padding, str):
         pads = padding_of(padding, sizes, window, strides, dilations, function)
@@ -129,11 +125,7 @@ def convolve_transposed(
     check_rank(x, rank + 2, function)
     images = x if first else channels_first(x)
     if images.shape[1] != kernel.shape[-1]:
-        raise ValueError(
-            f"{function}(): the input has {images.shape[1]} channels and the filter takes"
-            f" {kernel.shape[-1]} (filter {list(kernel.shape)} is [..., out, in],"
-            f" input {list(x.shape)} is channels {'first' if first else 'last'})."
-        )
+        raise _unlike(x, kernel, kernel.shape[-1], "out, in", first, function)
     window = kernel.shape[:rank]
     pads = padding_of(padding, sizes, window, strides, dilations, function)
     zeros: list[int] = []
@@ -196,6 +188,16 @@ def check_rank(x: Tensor, rank: int, function: str, argument: str = "input") -> 
             f"{function}(): {argument} has to be of rank {rank}, not {x.ndim}:"
             f" its shape is {list(x.shape)}."
         )
+
+
+def _unlike(
+    x: Tensor, kernel: Tensor, takes: int, order: str, first: bool, function: str
+) -> ValueError:
+    return ValueError(
+        f"{function}(): the input has {x.shape[1 if first else -1]} channels and the filter takes"
+        f" {takes} (filter {list(kernel.shape)} is [..., {order}], input {list(x.shape)} is"
+        f" channels {'first' if first else 'last'})."
+    )
 
 
 def _weight(kernel: Tensor, first: bool) -> Tensor:

@@ -404,7 +404,9 @@ def _transposed(
     last = is_channels_last(data_format, function)
     if len(wanted) != rank + 2:
         raise ValueError(f"{function}(): output_shape={list(wanted)} has to have {rank + 2} sizes.")
-    if wanted[0] not in (-1, x.shape[0]) or wanted[-1 if last else 1] not in (-1, kernel.shape[-2]):
+    batch, channels = wanted[0], wanted[-1 if last else 1]
+    # Not `in`, which compiled code cannot ask about sizes that it does not know.
+    if (batch != -1 and batch != x.shape[0]) or (channels != -1 and channels != kernel.shape[-2]):
         raise ValueError(
             f"{function}(): output_shape={list(wanted)} does not fit an input of {list(x.shape)}"
             f" and a filter of {list(kernel.shape)} ([..., out, in])."

@@ -67,7 +67,7 @@ def _noise_shape(x: Tensor, noise_shape: Any) -> tuple[int, ...]:
     if len(wanted) == x.ndim:
         wanted = tuple(s if w < 0 else w for w, s in zip(wanted, x.shape, strict=True))
     ends = zip(reversed(wanted), reversed(x.shape), strict=False)
-    if len(wanted) > x.ndim or any(w not in (1, size) for w, size in ends):
+    if len(wanted) > x.ndim or any(w != 1 and w != size for w, size in ends):
         raise ValueError(
             f"dropout(): noise_shape={list(wanted)} does not broadcast to x, {list(x.shape)}."
         )

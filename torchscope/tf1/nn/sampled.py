@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from torchscope.tf1._arguments import one_int
-from torchscope.tf1._convert import Operand, integers, same_dtype
+from torchscope.tf1._convert import Operand, floating, integers
 
 from .cross_entropy import sigmoid_cross_entropy_with_logits, softmax_cross_entropy_with_logits
 from .embedding import embedding_lookup
@@ -159,18 +159,13 @@ def nce_loss(
     Raises:
         ValueError: shapes that do not fit.
     """
+    if sampled_values is None:
+        sampled_values = log_uniform_candidate_sampler(
+            labels, num_true, num_sampled, True, num_classes
+        )
     logits, labels = _sampled_logits(
-        "nce_loss",
-        weights,
-        biases,
-        labels,
-        inputs,
-        num_sampled,
-        num_classes,
-        num_true,
-        sampled_values,
-        remove_accidental_hits,
-        partition_strategy,
+        *("nce_loss", weights, biases, partition_strategy),
+        *(labels, num_true, inputs, sampled_values, remove_accidental_hits),
     )
     return sigmoid_cross_entropy_with_logits(labels=labels, logits=logits).sum(1)
 
@@ -213,18 +208,13 @@ def sampled_softmax_loss(
     Raises:
         ValueError: shapes that do not fit.
     """
+    if sampled_values is None:
+        sampled_values = log_uniform_candidate_sampler(
+            labels, num_true, num_sampled, True, num_classes
+        )
     logits, labels = _sampled_logits(
-        "sampled_softmax_loss",
-        weights,
-        biases,
-        labels,
-        inputs,
-        num_sampled,
-        num_classes,
-        num_true,
-        sampled_values,
-        remove_accidental_hits,
-        partition_strategy,
+        *("sampled_softmax_loss", weights, biases, partition_strategy),
+        *(labels, num_true, inputs, sampled_values, remove_accidental_hits),
     )
     return softmax_cross_entropy_with_logits(labels=labels, logits=logits)
 
@@ -233,26 +223,20 @@ def _sampled_logits(
     function: str,
     weights: Any,
     biases: Any,
+    partition_strategy: str,
     labels: Operand,
-    inputs: Operand,
-    num_sampled: int,
-    num_classes: int,
     num_true: int,
+    inputs: Operand,
     sampled_values: Any,
     remove_accidental_hits: bool,
-    partition_strategy: str,
 ) -> tuple[Tensor, Tensor]:
     """Logits of the true and the drawn classes, less the log of their counts; and labels."""
     classes = integers(labels, function, "labels").long()
-    (x,) = same_dtype([inputs], function, "inputs")
+    x = floating(inputs, function, "inputs")
     if x.ndim != 2 or classes.shape != (len(x), num_true):
         raise ValueError(
             f"{function}(): labels {list(classes.shape)} and inputs {list(x.shape)} have to be"
             f" [batch, {num_true}] (num_true) and [batch, in]."
-        )
-    if sampled_values is None:
-        sampled_values = log_uniform_candidate_sampler(
-            classes, num_true, num_sampled, True, num_classes
         )
     drawn, true_count, drawn_count = (torch.as_tensor(v).detach() for v in sampled_values)
     drawn = drawn.long()

@@ -84,11 +84,11 @@ def truediv(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
     Torch: ``x / y``; there int32 becomes float32.
     """
-    x, y = tensor_operands(x, y, "truediv")
-    if x.dtype.is_floating_point or x.dtype.is_complex:
-        return x / y
-    dtype = torch.float32 if x.dtype.itemsize <= 2 else torch.float64
-    return x.to(dtype) / y.to(dtype)
+    x, y = operands(x, y, "truediv")
+    one = x if isinstance(x, Tensor) else y
+    if not (one.dtype.is_floating_point or one.dtype.is_complex):
+        x, y = _floats(*tensor_operands(x, y, "truediv"))
+    return x / y
 
 
 def realdiv(x: Operand, y: Operand, name: str | None = None) -> Tensor:
@@ -107,8 +107,8 @@ def div(x: Operand, y: Operand, name: str | None = None) -> Tensor:
     try:
         x, y = operands(x, y, "div")
     except TypeError as error:
-        if isinstance(y, Tensor):  # TensorFlow's class here, other than in all its neighbours
-            raise ValueError(str(error)) from None
+        if isinstance(y, Tensor) and getattr(x, "dtype", None) is not y.dtype:
+            raise ValueError(str(error)) from None  # TensorFlow's class here, unlike its neighbours
         raise
     return _divided(x, y, "floor")
 
@@ -126,7 +126,7 @@ def mod(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
     Torch: ``x % y``.
     """
-    x, y = operands(x, y, "mod")
+    x, y = tensor_operands(x, y, "mod")  # torch has no gradient for a number % a tensor
     return x % y
 
 
@@ -149,11 +149,11 @@ def truncatemod(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
 
 def div_no_nan(x: Operand, y: Operand, name: str | None = None) -> Tensor:
-    """The quotient, and 0 with gradient 0 where ``y`` is 0.
+    """The quotient as truediv, and 0 with gradient 0 where ``y`` is 0.
 
     Torch: ``torch.where(y == 0, 0.0, x / y)``, whose gradient has NaNs.
     """
-    x, y = tensor_operands(x, y, "div_no_nan")
+    x, y = _floats(*tensor_operands(x, y, "div_no_nan"))
     zero = y == 0
     return (x / y.masked_fill(zero, 1)).masked_fill(zero, 0)
 
@@ -273,6 +273,14 @@ def accumulate_n(
     Torch: ``sum(inputs)``; nothing is broadcast.
     """
     return _summed(inputs, "accumulate_n")
+
+
+def _floats(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Integers as the floats that TensorFlow divides them as."""
+    if x.dtype.is_floating_point or x.dtype.is_complex:
+        return x, y
+    dtype = torch.float32 if x.dtype.itemsize <= 2 else torch.float64
+    return x.to(dtype), y.to(dtype)
 
 
 def _floored(x: Tensor, y: Tensor) -> Tensor:

@@ -41,7 +41,10 @@ def saturate_cast(value: Operand, dtype: Any, name: str | None = None) -> Tensor
     """
     x, wanted = tensor(value, function="saturate_cast"), as_dtype(dtype)
     limits = torch.finfo(wanted) if wanted.is_floating_point else torch.iinfo(wanted)
-    return x.clamp(limits.min, limits.max).to(wanted)
+    largest = torch.tensor(limits.max, device="cpu").to(x.dtype)
+    if largest.item() > limits.max:  # 2 ** 31 - 1 is 2 ** 31 in float32
+        largest = torch.nextafter(largest, torch.zeros_like(largest))
+    return x.clamp(limits.min, largest.item()).to(wanted)
 
 
 def bitcast(input: Operand, type: Any, name: str | None = None) -> Tensor:

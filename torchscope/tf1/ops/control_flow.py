@@ -66,8 +66,8 @@ def cond(
             raise TypeError(f"cond(): {argument} has to be callable, not {function!r}.")
     if isinstance(pred, bool):
         raise TypeError(
-            f"cond(): pred is the Python bool {pred}; write the branch as Python does: true_fn() if"
-            " pred else false_fn()."
+            f"cond(): pred is the Python bool {pred}; write true_fn() if pred else false_fn(), or"
+            " tf.contrib.framework.smart_cond, which takes either."
         )
     pred = _scalar(pred, "cond")
 
@@ -79,6 +79,18 @@ def cond(
     else:
         result = _tensors(if_true() if pred else if_false())
     return result if strict else _without_list(result)
+
+
+def smart_cond(
+    pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any], name: str | None = None
+) -> Any:
+    """What one of two functions gives, by a Python bool or a boolean tensor.
+
+    Torch: ``true_fn() if pred else false_fn()``.
+    """
+    if isinstance(pred, (bool, int)):
+        return true_fn() if pred else false_fn()
+    return cond(pred, true_fn, false_fn)
 
 
 def case(

@@ -130,9 +130,12 @@ def fill(dims: Any, value: Operand, name: str | None = None) -> Tensor:
     try:
         if type(value) in (bool, int, float):
             return torch.full(sizes, value, dtype=as_dtype(type(value)))
-        return tensor(value, function="fill").reshape(()).expand(sizes).contiguous()
+        filling = tensor(value, function="fill")
+        if not filling.ndim:
+            return filling.expand(sizes).contiguous()
     except RuntimeError:
-        raise ValueError(f"fill(): dims={dims} is negative or value={value} no scalar.") from None
+        raise _no_sizes("fill", "dims", dims) from None
+    raise ValueError(f"fill(): value has to be a scalar, not of shape {list(filling.shape)}.")
 
 
 def range(
@@ -284,7 +287,13 @@ def _filled(operation: Any, function: str, shape: Any, dtype: Any) -> Tensor:
     try:
         return operation(ints(shape, function, "shape"), dtype=as_dtype(dtype))
     except RuntimeError:
-        raise ValueError(f"{function}(): shape {shape} has a negative size.") from None
+        raise _no_sizes(function, "shape", shape) from None
+
+
+def _no_sizes(function: str, argument: str, sizes: Any) -> Exception:
+    if any(size is None for size in sizes):
+        return TypeError(f"{function}(): {argument}={sizes} has a None in it.")
+    return ValueError(f"{function}(): {argument}={sizes} has a negative size.")
 
 
 def _value(value: Operand, function: str) -> Tensor:

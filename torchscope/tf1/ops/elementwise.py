@@ -97,14 +97,8 @@ def rsqrt(x: Operand, name: str | None = None) -> Tensor:
 
 
 def reciprocal(x: Operand, name: str | None = None) -> Tensor:
-    """The reciprocal ``1 / x``; of integers, rounded towards 0.
-
-    Torch: ``torch.reciprocal``; integers stay integers.
-    """
-    x = numeric(x, "reciprocal")
-    if x.is_floating_point() or x.is_complex():
-        return torch.reciprocal(x)
-    return torch.div(1, x, rounding_mode="trunc")
+    """The reciprocal ``1 / x``."""
+    return torch.reciprocal(floating(x, "reciprocal"))
 
 
 def exp(x: Operand, name: str | None = None) -> Tensor:
@@ -225,7 +219,7 @@ def digamma(x: Operand, name: str | None = None) -> Tensor:
     Torch: ``torch.digamma``; NaN at 0 (torch: -inf).
     """
     x = floating(x, "digamma")
-    return torch.digamma(x) + torch.where(x == 0, math.inf, 0.0).to(x.dtype)  # -inf + inf
+    return torch.digamma(x) + torch.where(x == 0, math.nan, 0.0).to(x.dtype)  # keeps the gradient
 
 
 def floor(x: Operand, name: str | None = None) -> Tensor:
@@ -292,7 +286,7 @@ def imag(input: Operand, name: str | None = None) -> Tensor:
 
 def conj(x: Operand, name: str | None = None) -> Tensor:
     """The complex conjugate; a real tensor as it is."""
-    return numeric(x, "conj").conj()
+    return torch.conj_physical(numeric(x, "conj"))  # not torch's lazy view, which numpy refuses
 
 
 def angle(input: Operand, name: str | None = None) -> Tensor:

@@ -110,9 +110,11 @@ def gradients(
     if unconnected_gradients not in ("none", "zero"):
         raise ValueError(f"gradients(): unconnected_gradients={unconnected_gradients!r}.")
     pairs = [(y, _weights(w, y)) for y, w in zip(ys, weights, strict=True) if isinstance(y, Tensor)]
+    is_float = [isinstance(x, Tensor) and x.is_floating_point() for x in xs]
+    wanted = [x for x, has_gradient in zip(xs, is_float, strict=True) if has_gradient]
     if not torch.is_grad_enabled():
-        return [_not_recorded(x) for x in xs]
-    wanted = [x for x in xs if isinstance(x, Tensor) and x.is_floating_point()]
+        found = iter([torch.full_like(x, torch.nan) for x in wanted])
+        return [next(found) if has_gradient else None for has_gradient in is_float]
     for x in wanted:
         if not x.requires_grad:
             raise ValueError(
@@ -121,7 +123,7 @@ def gradients(
             )
     pairs = [(y, w) for y, w in pairs if y.requires_grad]
     found = iter(_grad(pairs, wanted, _listed(stop_gradients)))
-    made = [next(found) if isinstance(x, Tensor) and x.is_floating_point() else None for x in xs]
+    made = [next(found) if has_gradient else None for has_gradient in is_float]
     if unconnected_gradients == "zero":
         return [torch.zeros_like(x) if g is None else g for g, x in zip(made, xs, strict=True)]
     return made
@@ -236,10 +238,6 @@ def _weights(weights: Any, y: Tensor) -> Tensor | None:
             f"gradients(): grad_ys has shape {list(weights.shape)} for a y of {list(y.shape)}."
         )
     return weights
-
-
-def _not_recorded(x: Any) -> Tensor | None:
-    return torch.full_like(x, torch.nan) if x.is_floating_point() else None
 
 
 def _grad(pairs: Any, xs: list[Tensor], stopped: list[Tensor]) -> Sequence[Tensor | None]:

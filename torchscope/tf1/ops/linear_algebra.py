@@ -132,6 +132,8 @@ def diag(diagonal: Operand, name: str | None = None) -> Tensor:
     Torch: ``torch.diag`` for a vector.
     """
     x = tensor(diagonal, function="diag", argument="diagonal")
+    if not x.ndim:
+        raise ValueError("diag(): diagonal is a scalar.")
     return torch.diag_embed(x.reshape(-1)).reshape(*x.shape, *x.shape)
 
 
@@ -212,8 +214,8 @@ def norm(
     keep = bool(renamed("norm", keepdims=keepdims, keep_dims=keep_dims))
     dims = axes(axis, x.ndim, "norm")
     matrix = axis is not None and len(dims) == 2
-    if axis is not None and len(dims) > 2:
-        raise ValueError(f"norm(): axis={axis} has to be one axis, or two of matrices.")
+    if hasattr(axis, "__len__") and not matrix:
+        raise ValueError(f"norm(): axis={axis} has to be an int, or two axes of matrices.")
     if ord == "fro" and not matrix:
         raise ValueError("norm(): ord='fro' needs axis to be a pair, the axes of matrices.")
     if ord in ("euclidean", "fro") or (ord == 2 and not matrix):
@@ -357,9 +359,9 @@ def svd(
 def self_adjoint_eig(tensor: Operand, name: str | None = None) -> tuple[Tensor, Tensor]:
     """The eigenvalues of symmetric matrices, from the least, and their vectors.
 
-    Torch: ``torch.linalg.eigh``.
+    Torch: ``torch.linalg.eigh``; the gradient goes to the lower triangle, which alone is read.
     """
-    values, vectors = linalg.eigh(_square(tensor, "self_adjoint_eig"))
+    values, vectors = linalg.eigh(_mirrored(_square(tensor, "self_adjoint_eig")))
     return values, vectors
 
 
@@ -368,7 +370,7 @@ def self_adjoint_eigvals(tensor: Operand, name: str | None = None) -> Tensor:
 
     Torch: ``torch.linalg.eigvalsh``.
     """
-    return linalg.eigvalsh(_square(tensor, "self_adjoint_eigvals"))
+    return linalg.eigvalsh(_mirrored(_square(tensor, "self_adjoint_eigvals")))
 
 
 def _turned(x: Tensor, transpose: bool, adjoint: bool, argument: str) -> Tensor:
@@ -393,6 +395,11 @@ def _square(value: Operand, function: str) -> Tensor:
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ValueError(f"{function}(): shape {list(x.shape)} is not one of square matrices.")
     return x
+
+
+def _mirrored(matrix: Tensor) -> Tensor:
+    """The symmetric matrix of a lower triangle."""
+    return matrix.tril() + matrix.tril(-1).mH
 
 
 def _check_sides(left: Tensor, right: Tensor, function: str) -> None:

@@ -294,8 +294,12 @@ def cumprod(
 ) -> Tensor:
     """Running products along an axis.
 
-    Torch: ``torch.cumprod``; the dtype stays, ``exclusive`` leaves each element itself out.
+    Torch: ``torch.cumprod``; the dtype stays, ``exclusive`` leaves each element itself out, and an
+    element that is 0 has no gradient, as TensorFlow has it.
     """
+    x = numeric(x, "cumprod")
+    if x.requires_grad:
+        x = x.masked_fill(x == 0, 0)
     return _running(torch.cumprod, "cumprod", x, axis, exclusive, reverse, 1)
 
 
@@ -334,7 +338,9 @@ def _where_extreme(
     dtype = as_dtype(output_type)
     if dtype not in (torch.int32, torch.int64):
         raise TypeError(f"{function}(): output_type={output_type} has to be int32 or int64.")
-    x = numeric(input, function, "input")
+    x = tensor(input, function=function, argument="input")
+    if x.dtype is torch.bool:
+        x = x.byte()
     # A scalar tensor has no axis to TensorFlow when it runs; torch finds 0, and so do we.
     rank = max(x.ndim, 1) if isinstance(input, Tensor) else x.ndim
     dim = one_axis(0 if axis is None else axis, rank, function)

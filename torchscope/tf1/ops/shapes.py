@@ -62,8 +62,14 @@ class Sizes(tuple[int, ...]):
     def __floordiv__(self, other: Any) -> Any:
         return self._with(operator.floordiv, other)
 
+    def __truediv__(self, other: Any) -> Any:
+        return self._with(operator.truediv, other)
+
     def __mod__(self, other: Any) -> Any:
         return self._with(operator.mod, other)
+
+    def __neg__(self) -> Any:
+        return self * -1
 
     def _with(self, operation: Any, other: Any) -> Any:
         if isinstance(other, Tensor):

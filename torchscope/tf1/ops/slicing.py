@@ -178,8 +178,9 @@ def pad(
     margins = _pairs(paddings, x.ndim, "pad", "paddings")
     mode = mode.upper()
     if mode == "CONSTANT":
-        value = constant_values
-        value = value.item() if is_array(value) else value
+        value: Any = constant_values
+        if value != 0:
+            value = _tensor(value, "pad", "constant_values", x.dtype).item()
         flat = [n for margin in reversed(margins) for n in margin]
         return torch.nn.functional.pad(x, flat, value=value)
     if mode not in ("REFLECT", "SYMMETRIC"):
@@ -267,7 +268,8 @@ def roll(input: Operand, shift: Any, axis: Any, name: str | None = None) -> Tens
     Torch: ``torch.roll``.
     """
     x = tensor(input, function="roll", argument="input")
-    return torch.roll(x, ints(shift, "roll", "shift"), axes(axis, x.ndim, "roll"))
+    dims = [one_axis(dim, x.ndim, "roll") for dim in ints(axis, "roll", "axis")]
+    return torch.roll(x, ints(shift, "roll", "shift"), dims)
 
 
 def space_to_batch_nd(
@@ -374,8 +376,8 @@ def depth_to_space(
     return x if last else x.movedim(-1, 1)
 
 
-def _tensor(value: Operand, function: str, argument: str) -> Tensor:
-    return tensor(value, function=function, argument=argument)
+def _tensor(value: Operand, function: str, argument: str, dtype: Any = None) -> Tensor:
+    return tensor(value, dtype, function=function, argument=argument)
 
 
 def _cut(x: Tensor, dim: int, places: "builtins.range") -> Tensor:

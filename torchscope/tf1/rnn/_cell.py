@@ -1,16 +1,15 @@
 """RNNCell: a scope, variables and a step, and steps over a sequence; knows no particular cell."""
 
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 import torchscope as ts
 from torchscope.tf1 import nest
 from torchscope.tf1._arguments import one_int
+from torchscope.tf1._scoped import Scoped
 from torchscope.tf1.dtypes import as_dtype
 
 from . import _states
@@ -18,14 +17,7 @@ from . import _states
 T = TypeVar("T")
 
 
-class _Place:
-    """Where a cell's variables lie in one pass."""
-
-    scope: ts.VariableScope | None = None
-    built = False
-
-
-class RNNCell:
+class RNNCell(Scoped):
     """One step of a recurrent network: ``output, new_state = cell(inputs, state)``.
 
     The first call in a pass fixes the scope, named after the class, and makes the variables; every
@@ -49,12 +41,8 @@ class RNNCell:
         _reuse: True to only take variables that are there, under exactly this name.
     """
 
-    trainable = True
     state_size: Any  # of each subclass, as are output_size and call
     output_size: Any
-    _name: str | None = None
-    _dtype: torch.dtype | None = None
-    _reuse: Any = None
 
     def __init__(
         self,
@@ -65,7 +53,7 @@ class RNNCell:
         _reuse: Any = None,
     ) -> None:
         self.trainable = trainable
-        self._name = name
+        self._given_name = name
         self._dtype = None if dtype is None else as_dtype(dtype)
         self._reuse = _reuse
 
@@ -91,9 +79,6 @@ class RNNCell:
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         """Compute a step; in the cell's scope."""
         raise NotImplementedError(f"{type(self).__name__} has to define call(inputs, state).")
-
-    def build(self, inputs_shape: Any) -> None:
-        """Make variables before the first ``call`` in a pass; a subclass need not have it."""
 
     def _unroll(self, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
         """Go over a sequence, in the scope that is open.
@@ -128,79 +113,21 @@ class RNNCell:
         batch = one_int(batch_size, "zero_state", "batch_size")
         return _states.zeros(self.state_size, batch, as_dtype(dtype))
 
-    def add_variable(
-        self,
-        name: str,
-        shape: Any,
-        dtype: Any = None,
-        initializer: Any = None,
-        regularizer: Any = None,
-        trainable: bool = True,
-        **others: Any,
-    ) -> Tensor:
-        """Get a variable of the cell: ``get_variable`` with the cell's dtype and ``trainable``."""
-        return ts.get_variable(
-            name,
-            shape,
-            dtype=self._dtype if dtype is None else dtype,
-            initializer=initializer,
-            regularizer=regularizer,
-            trainable=trainable and self.trainable,
-            **others,
-        )
-
-    add_weight = add_variable
-
     @property
     def name(self) -> str:
         """What the scope is named after."""
-        return self._name or _snake_case(type(self).__name__)
-
-    @property
-    def built(self) -> bool:
-        """Whether the cell was called in this pass."""
-        return self._place.built
-
-    @built.setter
-    def built(self, built: bool) -> None:
-        self._place.built = built
-
-    @property
-    def variables(self) -> list[Tensor]:
-        """The variables in the cell's scope; none before the first call in this pass."""
-        scope = self._place.scope
-        return [] if scope is None else scope.global_variables()
-
-    @property
-    def trainable_variables(self) -> list[Tensor]:
-        """Those of the variables that require a gradient now."""
-        return [variable for variable in self.variables if variable.requires_grad]
-
-    weights = variables
-    trainable_weights = trainable_variables
-
-    @property
-    def _place(self) -> _Place:
-        return ts.in_this_pass(self, _Place)
+        return self._base_name
 
     def _in_scope(self, function: Callable[..., T], scope: Any, *args: Any) -> T:
         """Run ``function`` in the cell's scope."""
-        place = self._place
-        if place.scope is not None:
-            opening = ts.variable_scope(place.scope, reuse=True if place.built else self._reuse)
-        elif self._reuse:
-            opening = ts.variable_scope(scope or self.name, reuse=self._reuse)
-        else:
-            opening = ts.variable_scope(scope, default_name=self.name)
-        with opening as opened:
-            place.scope = place.scope or opened
+        with self._entered(scope):
             result = function(*args)
-            place.built = True
+            self.built = True
         return result
 
     def _step(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         if not self.built:
-            self.build(inputs.shape if isinstance(inputs, Tensor) else None)
+            self._build(inputs)
         return self.call(inputs, state)
 
 
@@ -222,9 +149,3 @@ def assert_like_rnncell(cell_name: str, cell: Any) -> None:
     if wanted or not callable(cell):
         lacking = " and ".join(wanted) or "__call__"
         raise TypeError(f"{cell_name} has to be an RNNCell; {cell!r} lacks {lacking}.")
-
-
-def _snake_case(name: str) -> str:
-    """As TensorFlow writes it: ``BasicLSTMCell`` is ``basic_lstm_cell``."""
-    words = re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z0-9]+)", r"\1_\2", name))
-    return ("private" if name.startswith("_") else "") + words.lower()

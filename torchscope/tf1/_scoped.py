@@ -1,0 +1,159 @@
+"""Scoped: an object with a scope of its own, which layers and cells are; makes no variable itself.
+
+The scope is fixed by the first call in a pass, and there later calls share what the first has made.
+An object that is kept begins every pass as the first: it knows nothing of the pass before.
+"""
+
+import re
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import torchscope as ts
+from torchscope.tf1 import nest
+from torchscope.tf1._weights import weight
+
+
+@dataclass
+class _Opened:
+    """What one pass knows of it."""
+
+    scope: ts.VariableScope | None = None
+    dtype: torch.dtype | None = None
+    built: bool = False
+
+
+class Scoped:
+    """What layers and cells have in common.
+
+    All has a default, for users derive classes that call no ``__init__`` of their base.
+    """
+
+    trainable: bool = True
+    _given_name: str | None = None
+    _scope: ts.VariableScope | None = None  # one fixed for all passes
+    _dtype: torch.dtype | None = None
+    _reuse: Any = None
+
+    # ---- for those who derive a class ------------------------------------------------------
+
+    def build(self, input_shape: Any) -> None:
+        """Make the variables; called before the first ``call`` of each pass."""
+
+    def add_weight(
+        self,
+        name: str,
+        shape: Any = (),
+        dtype: Any = None,
+        initializer: Any = None,
+        regularizer: Any = None,
+        trainable: bool | None = True,
+        constraint: Any = None,
+        use_resource: Any = None,
+        synchronization: Any = None,
+        aggregation: Any = None,
+        partitioner: Any = None,
+    ) -> Tensor:
+        """A variable in the scope; the last four arguments are accepted and ignored."""
+        dtype = dtype or self.dtype or torch.float32
+        with self._entered():
+            settings = initializer, regularizer, constraint
+            return weight(name, shape, dtype, *settings, trainable is not False and self.trainable)
+
+    add_variable = add_weight
+
+    # ---- its scope -------------------------------------------------------------------------
+
+    def _entered(self, scope: Any = None) -> AbstractContextManager[Any]:
+        """The opening of its scope, which is fixed by the first in a pass."""
+        opened = ts.in_this_pass(self, _Opened)
+        if opened.scope is None:
+            opened.scope = self._scope
+            if opened.scope is None:
+                default = self._base_name
+                asked = (scope or default, None) if self._reuse else (scope, default)
+                with ts.variable_scope(*asked) as opened.scope:
+                    pass
+        return ts.variable_scope(opened.scope, reuse=opened.built or self._reuse)
+
+    def _build(self, inputs: Any) -> None:
+        """Build it for these inputs, and remember their dtype."""
+        tensors: list[Any] = nest.flatten(inputs)
+        ts.in_this_pass(self, _Opened).dtype = tensors[0].dtype
+        self.build(inputs.shape if isinstance(inputs, Tensor) else [x.shape for x in tensors])
+
+    # ---- what it has -----------------------------------------------------------------------
+
+    @property
+    def _base_name(self) -> str:
+        return self._given_name or _snake_case(type(self).__name__)
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The dtype given, or that of the first input in this pass."""
+        return self._dtype or ts.in_this_pass(self, _Opened).dtype
+
+    @property
+    def built(self) -> bool:
+        """Whether its variables have been asked for in this pass."""
+        return ts.in_this_pass(self, _Opened).built
+
+    @built.setter
+    def built(self, built: bool) -> None:
+        ts.in_this_pass(self, _Opened).built = built
+
+    @property
+    def scope_name(self) -> str:
+        """The full name of its scope, once it was called in this pass.
+
+        Raises:
+            ValueError: it was not.
+        """
+        scope = ts.in_this_pass(self, _Opened).scope or self._scope
+        if scope is None:
+            raise ValueError(
+                f"{self._base_name!r} has no scope yet: its first call in a pass opens one."
+            )
+        return scope.name
+
+    def _collected(self, key: str) -> list[Any]:
+        scope = ts.in_this_pass(self, _Opened).scope
+        return [] if scope is None else scope.get_collection(key)
+
+    @property
+    def variables(self) -> list[Tensor]:
+        """The variables in its scope, in the order of making."""
+        return self._collected(ts.GraphKeys.GLOBAL_VARIABLES)
+
+    @property
+    def trainable_variables(self) -> list[Tensor]:
+        """Those of them that require a gradient."""
+        return self._collected(ts.GraphKeys.TRAINABLE_VARIABLES)
+
+    @property
+    def non_trainable_variables(self) -> list[Tensor]:
+        """Those of them that require none."""
+        return [variable for variable in self.variables if not variable.requires_grad]
+
+    weights = variables
+    trainable_weights = trainable_variables
+    non_trainable_weights = non_trainable_variables
+
+    @property
+    def losses(self) -> list[Tensor]:
+        """The regularization losses of its variables and of its calls in this pass."""
+        return self._collected(ts.GraphKeys.REGULARIZATION_LOSSES)
+
+    @property
+    def updates(self) -> list[Any]:
+        """The updates that wait; see ``tf.collect_updates``."""
+        return self._collected(ts.GraphKeys.UPDATE_OPS)
+
+
+def _snake_case(name: str) -> str:
+    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    name = re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+    return f"private{name}" if name.startswith("_") else name
