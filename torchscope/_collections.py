@@ -1,6 +1,8 @@
 """Collections: of variables, kept with the store, and of values, which end with the pass."""
 
 import re
+import sys
+from types import FrameType
 from typing import Any
 
 import torch
@@ -24,7 +26,7 @@ _OF_VARIABLES = {
 
 def _told(call: str, found: list[Any]) -> list[Any]:
     """``found``; if the store that is entered is all empty, a warning of that, once."""
-    if found or is_dynamo_compiling():
+    if found or is_dynamo_compiling() or _asked_by_tf1():
         return found
     run = current_pass()
     store: VariableStore = run.store
@@ -36,6 +38,14 @@ def _told(call: str, found: list[Any]) -> list[Any]:
             "the function that makes them: store.build(fn, *example).",
         )
     return found
+
+
+def _asked_by_tf1() -> bool:
+    """Whether `torchscope.tf1` asks, which it may well before there are variables."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals is globals():
+        frame = frame.f_back
+    return frame is not None and frame.f_globals.get("__name__", "").startswith("torchscope.tf1.")
 
 
 def _listing_pass(call: str) -> Pass:

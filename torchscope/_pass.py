@@ -91,7 +91,16 @@ class Pass:
     """
 
     __slots__ = (
-        *("__weakref__", "_templates", "_values", "begun", "graph_task", "met", "opened", "settled"),
+        *(
+            "__weakref__",
+            "_templates",
+            "_values",
+            "begun",
+            "graph_task",
+            "met",
+            "opened",
+            "settled",
+        ),
         *("specs", "stack", "store", "task", "traced"),
     )
 

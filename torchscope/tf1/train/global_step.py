@@ -25,10 +25,9 @@ def get_global_step(graph: object = None) -> Tensor | None:
         graph: accepted, as TensorFlow's; the store that is entered is asked.
     """
     try:
-        found = ts.get_collection(_GLOBAL_STEP)
-        if not found:
-            store = ts.entered_store() or ts.default_store()
-            found = [v for name, v in store.named_variables() if name == _GLOBAL_STEP]
+        found = ts.get_collection(_GLOBAL_STEP) or [
+            v for v in ts.global_variables() if ts.name_of(v) == _GLOBAL_STEP
+        ]
     except ts.ScopeError:  # No store was entered, and the default one is empty.
         return None
     return found[0] if found else None
