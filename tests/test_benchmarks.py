@@ -13,6 +13,7 @@ import pytest
 TESTS = Path(__file__).parent
 HERE = {**os.environ, "PYTHONPATH": str(TESTS.parent)}  # This tree's torchscope.
 
+RULES = ["GradientDescent", "Momentum", "Adam", "RMSProp", "Adagrad", "Adadelta"]
 MEASURES = {
     *("get", "scope", "naming", "forward", "shares", "training", "transformer", "gets", "parts"),
     *("threads", "making", "memory", "making once", "fetching", "state_dict", "load_state_dict"),
@@ -21,6 +22,8 @@ MEASURES = {
     *("graphs 10", "guards 10", "compile 10", "dispatch 10", "tf1 plain"),
     *("tf1 dense 4 x 8 -> 8", "tf1 dense 1024 -> 1024", "tf1 conv2d 2 x 8 x 8 x 3 -> 8"),
     *("tf1 conv2d 32 x 224 x 224 x 3 -> 64", "tf1 slim.conv2d 32 x 224 x 224 x 3 -> 64"),
+    *("tf1 BasicLSTMCell", "tf1 GRUCell", "tf1 peepholes"),
+    *(f"tf1 {rule} {number}" for rule in RULES for number in (10, 100)),
 }
 
 

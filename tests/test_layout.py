@@ -14,10 +14,21 @@ PACKAGE = Path(torchscope.__file__).parent
 # The floors, from the bottom: a file imports only from floors below its own.
 FLOORS = [
     ["_dynamo", "_errors"],
-    ["_names", "_opened", "_locks", "_origin", "_sharded", "_optim", "initializers"],
+    [
+        "_as_now",
+        "_growing",
+        "_names",
+        "_opened",
+        "_locks",
+        "_origin",
+        "_sharded",
+        "_optim",
+        "initializers",
+    ],
     ["_arguments", "_assign", "_pass", "_pending", "_stream", "regularizers"],
     ["_build", "_declaration", "_unbuilt"],
-    ["_initial", "_table"],
+    ["_built", "_initial", "_lazy"],
+    ["_table"],
     ["_loading", "_walk"],
     ["_make"],
     ["_store"],
@@ -25,6 +36,7 @@ FLOORS = [
     ["_reuse", "_collections", "_in_this_pass", "_owner"],
     ["_getter"],
     ["_scope"],
+    ["_opening"],
     ["_variables", "_template", "_bind"],
     ["_module"],
     ["distributed"],
@@ -96,15 +108,16 @@ TF1_IMAGE_FLOORS = [["_images"], ["color", "geometry", "patches", "resize"], ["_
 TF1_RNN_FLOORS = [
     ["_fused", "_states", "linear"],
     ["_cell"],
-    ["cells", "raw", "sequences"],
-    ["wrappers"],
+    ["_parts", "_steps", "raw", "sequences"],
+    ["cells", "lstm"],
+    ["dropout", "wrappers"],
     ["rnn_cell"],
     ["__init__"],
 ]
 TF1_TRAIN_FLOORS = [
-    ["_names", "_slots", "global_step", "optimizer", "schedules"],
+    ["_lists", "_names", "_slots", "global_step", "optimizer", "schedules"],
     ["_rule", "averages"],
-    ["optimizers"],
+    ["adagrad", "adaptive", "descent"],
     ["__init__"],
 ]
 TF1_LAYERS_FLOORS = [

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 import torchscope as ts
 import torchscope.tf1 as tf
+from torchscope.tf1.rnn import _fused
 
 BATCH, STEPS, DEPTH, UNITS = 4, 5, 3, 3
 LENGTHS = [STEPS, 0, 3, 1]
@@ -36,6 +37,7 @@ class LoopingOnes(cells.LSTMCell):
 FUSED = {
     "one": lambda lstm: lstm(UNITS),
     "other forget bias": lambda lstm: lstm(UNITS, forget_bias=0.25),
+    "tf.tanh": lambda lstm: lstm(UNITS, activation=tf.tanh),
     "state in one tensor": lambda lstm: lstm(UNITS, state_is_tuple=False),
     "two layers": lambda lstm: cells.MultiRNNCell([lstm(4), lstm(UNITS)]),
     "two layers in one tensor": lambda lstm: cells.MultiRNNCell(
@@ -169,6 +171,15 @@ def test_second_derivatives_go_through_the_fused_lstm(lengths):
         for kind in (cells.BasicLSTMCell, Looping)
     ]
     assert_alike(*map(penalty, nets))
+
+
+def test_cudnn_is_given_parameters_in_one_piece_of_memory():
+    apart = _fused.weights(torch.randn(7, 16), torch.randn(16), 3, 1.0)
+    together = _fused.in_one_piece(apart)
+    assert_alike(together, apart)
+    places = [p.storage_offset() for p in together]
+    assert places == [0, 48, 112, 128]
+    assert len({p.untyped_storage().data_ptr() for p in together}) == 1
 
 
 def test_a_length_of_zero_gives_the_first_state_back_and_a_longer_one_all_steps():
@@ -648,7 +659,19 @@ REFUSED = {
     ),
     "one tensor for a pair": (
         lambda: tf.nn.dynamic_rnn(cells.BasicLSTMCell(3), X, initial_state=torch.zeros(2, 3)),
-        (ValueError, r"basic_lstm_cell: its state is a pair \(c, h\)"),
+        (TypeError, r"basic_lstm_cell: its state is a pair \(c, h\)"),
+    ),
+    "three for a pair": (
+        lambda: cells.LSTMCell(3)(X[:, 0], (X[:, 0],) * 3),
+        (ValueError, r"lstm_cell: its state is a pair \(c, h\)"),
+    ),
+    "integers": (
+        lambda: tf.nn.dynamic_rnn(GRU, X.int(), dtype=tf.float32),
+        (TypeError, "gru_cell.*: inputs is int32 and has to be a float"),
+    ),
+    "a state of another dtype": (
+        lambda: tf.nn.dynamic_rnn(GRU, X, dtype=tf.float64),
+        (TypeError, "inputs and state has float32 and float64; TensorFlow does not promote"),
     ),
     "a pair for one tensor": (
         lambda: cells.BasicLSTMCell(3, state_is_tuple=False)(X[:, 0], (X[:, 0], X[:, 0])),

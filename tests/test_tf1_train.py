@@ -249,6 +249,28 @@ def test_a_grad_scaler_unscales_and_skips():
     assert_alike(values(pairs), values(expected), rtol=1e-6, atol=1e-7)
 
 
+@every_rule
+def test_a_step_at_rate_zero_makes_the_slots_and_moves_nothing(rule):
+    # So does torch.distributed.checkpoint, to have a state to load into.
+    pairs = variables()
+    optimizer = rule(pairs, 0.1)
+    for _, parameter in pairs:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.param_groups[0]["lr"] = 0.0
+    optimizer.step()
+    assert_alike(values(pairs), values(variables()), rtol=0, atol=0)
+    assert len(optimizer.state) == (3 if optimizer.get_slot_names() else 0)
+
+
+@pytest.mark.parametrize("given", [lambda net: net, lambda net: net.named_parameters()])
+@pytest.mark.parametrize("inside", [False, True], ids=["itself", "in a bigger one"])
+def test_a_net_that_was_not_built_is_refused(given, inside):
+    net = ts.ScopedModule(lambda x: x * ts.get_variable("w", [2]))
+    bigger = nn.Sequential(nn.Linear(2, 2), net)
+    with pytest.raises(ts.NotBuiltError, match="AdamOptimizer is given a ScopedModule that was no"):
+        train.AdamOptimizer(given(bigger if inside else net))
+
+
 # ---- gradients of rows -------------------------------------------------------------------------
 
 
@@ -869,6 +891,10 @@ REFUSED = {
     "no variables": (
         lambda: train.MomentumOptimizer(learning_rate=0.1, momentum=0.9),
         (TypeError, r"MomentumOptimizer\(\) takes the variables first"),
+    ),
+    "an empty list": (
+        lambda: train.AdamOptimizer([]),
+        (ValueError, r"AdamOptimizer\(\) is given no variables at all"),
     ),
     "variables without names": (
         lambda: train.AdamOptimizer([nn.Parameter(torch.ones(2))]),

@@ -31,13 +31,20 @@ from ._errors import (
 )
 from ._in_this_pass import in_this_pass
 from ._module import ScopedModule
+from ._opening import get_variable_scope, name_scope, variable_scope
 from ._optim import match_by_name
 from ._owner import constraint_of, entered_store
 from ._reuse import AUTO_REUSE
-from ._scope import VariableScope, get_variable_scope, name_scope, variable_scope
+from ._scope import VariableScope
 from ._store import VariableStore
 from ._template import make_template
-from ._variables import get_buffer, get_local_variable, get_module, get_variable, is_training
+from ._variables import (
+    get_buffer,
+    get_local_variable,
+    get_module,
+    get_variable,
+    is_training,
+)
 from .initializers import (
     constant_initializer,
     glorot_normal_initializer,

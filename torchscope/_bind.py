@@ -8,8 +8,9 @@ from typing import Any, TypeVar, overload
 from typing_extensions import ParamSpec
 
 from ._default import current_pass
+from ._opening import innermost
 from ._pass import Open, Pass, here
-from ._scope import innermost, scope_at
+from ._scope import scope_at
 
 P = ParamSpec("P")
 R = TypeVar("R")

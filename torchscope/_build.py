@@ -1,6 +1,6 @@
 """What a build leaves as it was, and how it computes nothing; knows of no variable's name."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -12,11 +12,26 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from ._pass import here
 
 
+def build(module: nn.Module, run: Callable[[], Any], inputs: Any) -> None:
+    """Let ``run`` make what ``module`` is to hold, and leave all else as it was."""
+    with put_back(module), computing_nothing_on_meta(inputs):
+        try:
+            with torch.no_grad():
+                run()
+        except RuntimeError as error:
+            if "does not require grad" not in str(error):
+                raise
+            # It takes gradients itself, for a penalty perhaps.
+            with torch.enable_grad(), no_gradients_left(module, inputs):
+                run()
+
+
 @contextmanager
 def put_back(module: nn.Module) -> Generator[None]:
-    """Leave random streams and all that is not trained as they were, or as they were made."""
-    kept = [(tensor, tensor.detach().clone()) for tensor in _untrained(module)]
-    outer, here.kept = here.kept, kept
+    """Leave random streams and all values as they were, or as they were made."""
+    outer, here.kept = here.kept, []
+    keep_values([*module.parameters(), *module.buffers()])
+    kept = here.kept
     try:
         with _forked_streams():
             yield
@@ -24,7 +39,22 @@ def put_back(module: nn.Module) -> Generator[None]:
         here.kept = outer
         with torch.no_grad():
             for tensor, value in kept:
-                tensor.copy_(value)
+                if not _is_same(tensor, value):  # A write would spoil a backward pass to come.
+                    tensor.copy_(value)
+
+
+def keep_values(tensors: Iterable[torch.Tensor]) -> None:
+    """While a module is built in this thread, note the values to be put back."""
+    if here.kept is not None:
+        # Those of lazy layers have none yet.
+        here.kept += [(t, t.detach().clone()) for t in tensors if not nn.parameter.is_lazy(t)]
+
+
+def _is_same(tensor: torch.Tensor, value: torch.Tensor) -> bool:
+    try:
+        return torch.equal(tensor, value)
+    except RuntimeError:  # Meta and fake tensors have no values to compare.
+        return False
 
 
 @contextmanager
@@ -38,11 +68,6 @@ def _forked_streams() -> Generator[None]:
     devices = range(torch.accelerator.device_count() if has_streams else 0)
     with torch.random.fork_rng(devices, device_type=kind):
         yield
-
-
-def _untrained(module: nn.Module) -> Iterator[torch.Tensor]:
-    yield from module.buffers()
-    yield from (parameter for parameter in module.parameters() if not parameter.requires_grad)
 
 
 @contextmanager
@@ -72,7 +97,7 @@ class _OnMeta(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def computing_nothing_on_meta(args: Any, kwargs: Any) -> AbstractContextManager[Any]:
-    leaves = tree_leaves((args, kwargs))
+def computing_nothing_on_meta(inputs: Any) -> AbstractContextManager[Any]:
+    leaves = tree_leaves(inputs)
     on_meta = any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in leaves)
     return _OnMeta() if on_meta else nullcontext()

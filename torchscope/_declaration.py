@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ._arguments import Constraint, GraphKeys, Shape, as_dtype, as_shape, as_value, members_of
+from ._as_now import as_now
 from ._errors import ScopeError, naming
 from .initializers import Initializer, ones, zeros
 from .regularizers import Regularizer
@@ -116,6 +117,8 @@ class Declaration:
     buffer: bool = False
     persistent: bool = True
     origin: Any = None  # an Origin
+    first: int | None = None  # a checksum of the first value, if another may be made another time
+    as_then: Any = None  # the initializer as it was then
 
     def again(self) -> Request:
         """The request for its first value, on the CPU."""
@@ -127,7 +130,8 @@ class Declaration:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: picklable(getattr(self, name), name) for name in self.__slots__}
+        state = {name: picklable(getattr(self, name), name) for name in self.__slots__}
+        return {**state, "first": None}  # Another machine may round otherwise.
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
@@ -136,7 +140,7 @@ class Declaration:
 
 
 def declared(
-    request: Request, key: str, shape: Shape, dtype: torch.dtype, origin: Any
+    request: Request, key: str, shape: Shape, dtype: torch.dtype, origin: Any, first: int | None
 ) -> Declaration:
     """What a variable of this shape and dtype, made for ``request``, is from now on."""
     initializer = request.initializer
@@ -150,13 +154,15 @@ def declared(
         spec=spec_of(shape, dtype, by_default),
         initializer=initializer,
         shapeless=not request.complete and callable(initializer),
-        regularizer=request.regularizer,
-        constraint=request.constraint,
+        regularizer=as_now(request.regularizer),
+        constraint=as_now(request.constraint),
         trainable=request.trainable,
         collections=request.collections,
         buffer=request.buffer,
         persistent=request.persistent,
         origin=origin,
+        first=first,
+        as_then=None if first is None else as_now(initializer),
     )
 
 

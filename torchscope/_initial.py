@@ -4,12 +4,15 @@ In: a `Request` and the store's seed. Out: a tensor on the CPU that nobody else 
 and dtype asked for; or an error that names the variable. Nothing is kept here.
 """
 
+import ctypes
 import functools
+import zlib
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from ._arguments import Shape, as_value, fits, parameters_of
 from ._declaration import Request
@@ -70,6 +73,35 @@ def first_value(request: Request, seed: int) -> torch.Tensor:
 
 def _made(request: Request, initializer: Any) -> torch.Tensor:
     return _checked(request, _call(initializer, request))
+
+
+def checksum(*values: torch.Tensor) -> int:
+    """A number that other values on the CPU would hardly have."""
+    total = 0
+    for value in values:
+        if is_lazy(value):
+            continue
+        dense = value.detach().contiguous()
+        size = dense.numel() * dense.element_size()
+        if size and dense.device.type == "cpu" and type(dense) is torch.Tensor:  # No subclass.
+            total = zlib.crc32((ctypes.c_char * size).from_address(dense.data_ptr()), total)
+    return total
+
+
+def follows_from_name(initializer: Any) -> bool:
+    """Whether the first value is known to be the same again: nobody's own function gives it."""
+    return not callable(initializer) or _is_ours(initializer) or _takes_generator(initializer)
+
+
+def check_same(what: str, name: str, first: int, now: int) -> None:
+    """Raise if a value made again has not the checksum of the first."""
+    if now != first:
+        raise ScopeError(
+            name,
+            f"The {what} of {name!r} gives another value than when it was made: it depends on more "
+            "than its arguments and torch's random numbers (on numpy's, on a count, on what has "
+            "changed since). Nothing was reset.",
+        )
 
 
 def _default_initializer(request: Request) -> Initializer:

@@ -18,10 +18,11 @@ class Lock:
     before the first line of an `__exit__` of ours, and the lock would be held for good.
     """
 
-    __slots__ = ("__weakref__", "held")
+    __slots__ = ("__weakref__", "held", "making")
 
     def __init__(self) -> None:
         self.held = threading.RLock()
+        self.making: dict[str, bool] = {}  # the names being made under it; whether of a module
         _all.add(self)
 
     def __reduce__(self) -> Any:
@@ -34,7 +35,7 @@ _all: "weakref.WeakSet[Lock]" = weakref.WeakSet()
 def _free_in_child() -> None:
     """Only the forking thread lives on in a child; who held a lock there does not."""
     for lock in list(_all):
-        lock.held = threading.RLock()
+        lock.held, lock.making = threading.RLock(), {}
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no forks.

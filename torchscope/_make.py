@@ -7,6 +7,7 @@ the value against what was asked for. The value is the one that was loaded for t
 the initializer's.
 """
 
+import functools
 import sys
 from collections.abc import Callable
 from copy import copy
@@ -22,7 +23,9 @@ from torch.compiler import is_compiling
 
 from . import _names
 from ._arguments import fits, keeps_all
-from ._declaration import Request, declared, picklable
+from ._as_now import as_now
+from ._build import keep_values
+from ._declaration import Declaration, Request, declared, picklable
 from ._errors import (
     NotBuiltError,
     ScopeError,
@@ -30,7 +33,8 @@ from ._errors import (
     VariableExistsError,
     VariableMismatchError,
 )
-from ._initial import first_value
+from ._initial import check_same, checksum, first_value, follows_from_name
+from ._lazy import first_values, name_lazy_layers
 from ._loading import key_in
 from ._origin import Origin, warn
 from ._pass import Pass, here
@@ -48,6 +52,8 @@ class MadeModule:
 
     factory: Callable[[], nn.Module]
     origin: Origin
+    first: int | None = None  # a checksum of its first values
+    as_then: Any = None  # the factory as it was then
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "MadeModule":
         return replace(self)  # The factory is a function: shared, never copied.
@@ -74,22 +80,21 @@ def make_variable(table: VariableTable, request: Request) -> torch.Tensor:
     loaded = pending.key(request.name) if pending.values else None
     if loaded is not None:
         value = pending.values[loaded]
-        dtype = _loaded_as(table, request, value, origin)
-        if pending.assign:
-            value = value.detach()
-        else:
-            value = _placed(table, value, request.device, dtype)
+        dtype, first = _loaded_as(table, request, value, origin), None
     else:
         value = first_value(request, table._seed)
         dtype = value.dtype
-        value = _placed(table, value, request.device, dtype)
+        known = value.is_meta or follows_from_name(request.initializer)
+        first = None if known else checksum(value)
+    # With load_state_dict(assign=True) it is kept as it is, where it is.
+    as_loaded = loaded is not None and pending.assign
+    value = value.detach() if as_loaded else _placed(table, value, request.device, dtype)
     warn_of_late(table, "Variable", request.name, origin)
-    declaration = declared(request, key, tuple(value.shape), dtype, origin)
+    declaration = declared(request, key, tuple(value.shape), dtype, origin, first)
     variable = table._register(declaration, value)
     if loaded is None and request.persistent:
         pending.lack(request.name)
-    if here.kept is not None and not variable.requires_grad:
-        here.kept.append((variable, variable.detach().clone()))
+    keep_values([variable])
     return variable
 
 
@@ -128,7 +133,8 @@ class _Raised:
         self.regularizer, self.begun = regularizer, ref(run)
 
     def __call__(self, variable: torch.Tensor) -> Any:
-        return None if self.begun() in here.passes else self.regularizer(variable)
+        here_now = self.begun() in (*here.passes, here.endless)
+        return None if here_now else self.regularizer(variable)
 
     def __reduce__(self) -> Any:
         return copy, (self.regularizer,)
@@ -246,9 +252,15 @@ def warn_of_late(table: VariableTable, what: str, name: str, origin: Origin) -> 
 
 
 def make_module(
-    table: VariableTable, full_name: str, factory: Callable[[], nn.Module]
+    table: VariableTable,
+    full_name: str,
+    factory: Callable[..., nn.Module],
+    args: Any = (),
+    kwargs: Any = None,
 ) -> nn.Module:
     """Make the module ``full_name``, and give it what was loaded for it."""
+    if args or kwargs:
+        factory = functools.partial(factory, *args, **kwargs)
     if is_inferring():
         with torch.inference_mode(False):
             return make_module(table, full_name, factory)
@@ -261,7 +273,11 @@ def make_module(
                 f"Module {full_name!r} would take the name of {name!r}, made at "
                 f"{made.origin}. Use another name.",
             )
+    key = _names.escape(full_name)
+    table._check_free("Module", full_name, key)
     module = _from_factory(table, full_name, factory)
+    first = checksum(*_values(module))
+    name_lazy_layers(module, table._seed, full_name)
     device = table._device or default_device()
     if table._device is not None or device.type != "cpu":
         module.to(device)
@@ -269,18 +285,21 @@ def make_module(
     taken = _load_into(table, full_name, module)
     origin = Origin.here()
     warn_of_late(table, "Module", full_name, origin)
-    made, key = MadeModule(factory, origin), _names.escape(full_name)
-    left = {key: value for key, value in table._pending.values.items() if key not in taken}
+    made = MadeModule(factory, origin, first, as_now(factory))
+    left = {k: value for k, value in table._pending.values.items() if k not in taken}
     if _torch._global_module_registration_hooks:
         table.add_module(key, module)
         module = cast("nn.Module", table._modules[key])  # Hooks may have replaced it.
     table._no_longer_empty()
     # No call between these, as in `_table._register`.
-    table._modules[key] = module
+    own = table.__dict__
+    if own["_modules"].__class__ is dict:
+        own["_modules"] = {**own["_modules"], key: module}
+    else:
+        own["_modules"][key] = module
     table._made_modules[full_name] = made
     table._pending.values = left
-    if here.kept is not None:
-        here.kept += [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    keep_values([*module.parameters(), *module.buffers()])
     return module
 
 
@@ -329,12 +348,27 @@ def _load_into(table: VariableTable, full_name: str, module: nn.Module) -> list[
     return list(below)
 
 
+def reset_variable(table: VariableTable, made: Declaration) -> tuple[torch.Tensor, torch.Tensor]:
+    """A variable, with the value that a first build gave it."""
+    request = made.again()
+    value = first_value(request, table._seed)
+    if made.first is not None and checksum(value) != made.first:
+        request.initializer = made.as_then
+        value = first_value(request, table._seed)
+        check_same("initializer", made.name, made.first, checksum(value))
+    return table._writable(made), value
+
+
 def reset_module(table: VariableTable, full_name: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Each tensor of a kept module but blocks', with the value that a first build gave it."""
-    factory = table._made_modules[full_name].factory
-    fresh = in_lent_stream(table._seed, full_name, factory).state_dict()  # Blocks are stores, too.
-    kept = table._modules[_names.escape(full_name)]
-    tensors = cast("nn.Module", kept).state_dict(keep_vars=True)
+    made = table._made_modules[full_name]
+    kept = cast("nn.Module", table._modules[_names.escape(full_name)])
+    module = in_lent_stream(table._seed, full_name, made.factory)
+    if made.first is not None and checksum(*_values(module)) != made.first:
+        module = in_lent_stream(table._seed, full_name, made.as_then)
+        check_same("factory", full_name, made.first, checksum(*_values(module)))
+    fresh = first_values(module, kept, table._seed, full_name)  # Blocks are stores, too.
+    tensors = kept.state_dict(keep_vars=True)
     gone = fresh.keys() - tensors.keys()
     if gone:
         raise ScopeError(
@@ -343,3 +377,7 @@ def reset_module(table: VariableTable, full_name: str) -> list[tuple[torch.Tenso
             "Remove its parametrization or pruning before you reset it.",
         )
     return [(tensors[key], value) for key, value in fresh.items()]
+
+
+def _values(module: nn.Module) -> list[torch.Tensor]:
+    return [value for value in module.state_dict().values() if isinstance(value, torch.Tensor)]

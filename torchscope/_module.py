@@ -12,12 +12,13 @@ from torch import nn
 from torch.compiler import is_dynamo_compiling
 from typing_extensions import ParamSpec, Self
 
+from ._build import build
+from ._built import built_as
 from ._dynamo import only_inlined
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._origin import Origin, warn
 from ._pass import Pass, here
 from ._store import VariableStore, first_pass
-from ._table import built_as
 from ._unbuilt import EmptyState, Unbuilt, note_reading
 from ._walk import variables
 
@@ -27,11 +28,11 @@ R = TypeVar("R")
 
 # ---- the function that runs ------------------------------------------------------------------
 #
-# torch asks a module for `forward`, and two of its tools look at what they get: torch.export goes by
-# the names of the arguments, and Dynamo counts compilations by code object and gives up after a few,
-# so models of different functions must not share one, while equal blocks of one function should.
-# So `forward` is looked up by the function, at the call. It is kept on no instance: a bound method
-# there would be a reference cycle, and a shallow copy would run the original.
+# torch asks a module for `forward`, and two of its tools look at what they get: torch.export goes
+# by the names of the arguments, and Dynamo counts compilations by code object and gives up after a
+# few, so models of different functions must not share one, while equal blocks of one function
+# should. So `forward` is looked up by the function, at the call. It is kept on no instance: a bound
+# method there would be a reference cycle, and a shallow copy would run the original.
 
 
 def _forward(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -59,7 +60,9 @@ class _Forward:
             return _forward
         if is_dynamo_compiling():  # What is inlined needs no code of its own.
             return net._forward
-        return types.MethodType(_forward_of(net.fn), net)
+        fn = net.fn
+        own = _forwards.get(getattr(fn, "__code__", None)) or _forward_of(fn)
+        return types.MethodType(own, net)
 
 
 _forwards: dict[Any, Callable[..., Any]] = {}
@@ -151,6 +154,10 @@ class ScopedModule(VariableStore, Generic[P, R]):
     ) -> Self:
         """Make the variables now, by running the function once on example inputs.
 
+        No gradient is kept; torch's random streams and all values are put back as they were, or as
+        they were made, for which each is kept twice meanwhile. Inputs on the meta device do: then
+        nothing is computed, and the variables have their values all the same.
+
         Args:
             args: what the module will be called with, or anything of those shapes and dtypes.
             kwargs: likewise.
@@ -158,7 +165,8 @@ class ScopedModule(VariableStore, Generic[P, R]):
         Returns:
             The module itself.
         """
-        return super().build(self.fn, *args, **kwargs)
+        build(self, lambda: first_pass(self, self.fn, args, kwargs), (args, kwargs))
+        return self
 
     def apply(self, fn: Callable[[nn.Module], None]) -> Self:
         """As ``nn.Module.apply``; of a net that was not built it reaches no module kept in it."""
@@ -191,7 +199,6 @@ class ScopedModule(VariableStore, Generic[P, R]):
         self._settle_pending()
         built = built_as(dict(self._specs))
         with self._lock.held:  # Another thread may be adding to them.
-            self.__dict__["_parameters"] = dict(self._parameters)
             if len(self._specs) == len(built.specs):
                 self._built_as, self._specs = built, built.specs  # One table for all alike.
         super()._pass_ended()

@@ -7,10 +7,10 @@ Leaving a scope that was opened by its name zeroes the counts below it; leaving 
 as an object puts the whole table back as it stood at entering.
 
 Copying and searching the table, as TensorFlow does, would take time in proportion to all names at
-each scope. But a name opened inside a scope nearly always lies below it, and a dict keeps the order:
-so what a scope has added is what comes after the length at its entering, and is popped off. Only
-when a name was opened elsewhere than directly below the current scope (`variable_scope("a/b")`, or
-an object of another place) the table is searched or copied: then it is `scattered`.
+each scope. But a name opened inside a scope nearly always lies below it, and a dict keeps the
+order: so what a scope has added is what comes after the length at its entering, and is popped off.
+Only when a name was opened elsewhere than directly below the current scope (`variable_scope("a/b")`
+or an object of another place) the table is searched or copied: then it is `scattered`.
 """
 
 from typing import TypeAlias
@@ -21,18 +21,17 @@ Mark: TypeAlias = "int | tuple[bool, int | dict[str, int | None]]"
 
 
 class Opened:
-    """The names opened; a name to which numbers were added has the last of them."""
+    """The names opened; a name to which numbers were added has the last of them.
+
+    A scope that continues the current one is counted by `names[full_name] = None`; its mark is the
+    length after that (`_opening`, where a call would take too long).
+    """
 
     __slots__ = ("names", "scattered")
 
     def __init__(self) -> None:
         self.names: dict[str, int | None] = {}
         self.scattered = False
-
-    def enter_name(self, full_name: str) -> Mark:
-        """Count a scope that continues the current one."""
-        self.names[full_name] = None
-        return len(self.names)
 
     def enter_object(self, full_name: str, around: list[str]) -> Mark:
         """Count a scope that was there before, entered inside those named ``around``."""

@@ -1,4 +1,4 @@
-"""Where in the user's code something was first made, and warnings from there; no more than that."""
+"""Where in the user's code something was first made, and warnings from there; nothing else."""
 
 import functools
 import sys

@@ -21,7 +21,7 @@ import torch
 from torch.compiler import is_dynamo_compiling
 
 from ._dynamo import only_inlined, reads_instead
-from ._errors import NotBuiltError, ScopeOrderError
+from ._errors import NotBuiltError, ScopeError, ScopeOrderError
 from ._opened import Mark, Opened
 
 R = TypeVar("R")
@@ -120,7 +120,7 @@ class Pass:
         self.settled: dict[Any, tuple[Any, Any, Any]] = {}
         self._values = self._templates = None
         self.graph_task = graph_task()
-        self.task = running_task()
+        self.task = asyncio.current_task() if in_event_loop() else None
 
     @property
     def values(self) -> dict[Any, list[tuple[str, Any]]]:
@@ -216,7 +216,8 @@ class Pass:
         if not self.again:
             if self._values:  # A bound function may keep the pass; not the step's graph.
                 self._values.clear()
-            self.store._pass_ended()
+            if not self.store._built:
+                self.store._pass_ended()
 
     def check(self, full_name: str) -> None:
         """Raise if whoever asks for ``full_name`` is not the code that began this pass."""
@@ -239,6 +240,22 @@ class Pass:
             )
 
 
+class ResetPass(Pass):
+    """Where initializers and factories are called again: they can ask for nothing there."""
+
+    __slots__ = ("of",)
+
+    again = True
+    of: str  # the name whose value is made again
+
+    def check(self, full_name: str) -> None:
+        raise ScopeError(
+            self.of,
+            f"The initializer or factory of {self.of!r} asks for {full_name!r}, which it can do "
+            "only when it is made. Nothing was reset.",
+        )
+
+
 class _Here(threading.local):
     """This thread's passes, innermost last; made in `__init__`, the form that Dynamo can trace."""
 
@@ -246,7 +263,7 @@ class _Here(threading.local):
         self.passes: list[Pass] = []
         self.endless: Pass | None = None  # this thread's share of the default store's pass
         self.ways_out: dict[int, ref[Any]] = {}  # see `WayOut`, by how many passes it leaves
-        # While a module is built: what is not trained, with the value to be put back.
+        # While a module is built: its tensors, with the values to be put back.
         self.kept: list[tuple[torch.Tensor, torch.Tensor]] | None = None
 
 

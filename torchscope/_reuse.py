@@ -110,11 +110,17 @@ def find_or_make(run: Pass, request: Request, reuse: Reuse) -> torch.Tensor:
 
 
 def find_or_make_module(
-    run: Pass, full_name: str, factory: Callable[[], nn.Module], reuse: Reuse
+    run: Pass,
+    full_name: str,
+    factory: Callable[..., nn.Module],
+    args: Any,
+    kwargs: Any,
+    reuse: Reuse,
 ) -> nn.Module:
     """The module ``full_name``, by the same table."""
     table: VariableTable = run.store
-    made = _made(run, full_name, reuse, table._made_modules, make_module, full_name, factory)
+    asked = full_name, factory, args, kwargs
+    made = _made(run, full_name, reuse, table._made_modules, make_module, *asked)
     if made is not None:
         return made
     _meet(run, full_name)
@@ -150,12 +156,28 @@ def _made(
                 if is_on():
                     uncompiled(_tell_given_up)(table, name)
                     make = uncompiled(make)
-                made = make(table, *asked)
+                making = table._lock.making
+                _check_not_being_made(making, name)
+                making[name] = there is not table._specs
+                try:
+                    made = make(table, *asked)
+                finally:
+                    making.pop(name, None)
                 run.met[name] = None
                 return made
     if watched and reuse is Reuse.NO and name in run.met:
         raise VariableExistsError(name, _exists(run, name))
     return None
+
+
+def _check_not_being_made(making: Mapping[str, bool], name: str) -> None:
+    for other, is_module in making.items():
+        if name == other or (is_module and name.startswith(f"{other}/")):
+            raise ScopeError(
+                name,
+                f"{name!r} is asked for by the initializer or factory of {other!r}, which is being "
+                "made: there would be two of that name. Use another name.",
+            )
 
 
 def _exists(run: Pass, name: str) -> str:

@@ -16,13 +16,12 @@ from torch.utils._python_dispatch import _disable_current_modes
 from typing_extensions import ParamSpec, Self
 
 from ._arguments import GraphKeys
-from ._build import computing_nothing_on_meta, no_gradients_left, put_back
+from ._build import build
 from ._dynamo import never_compiled, uncompiled
 from ._errors import ScopeOrderError, VariableMissingError
-from ._initial import first_value
 from ._loading import check_fits
-from ._make import reset_module
-from ._pass import Pass, WayOut, entered, here
+from ._make import reset_module, reset_variable
+from ._pass import Pass, ResetPass, WayOut, entered, here
 from ._sharded import back_in_parts, gathered, is_fully_sharded, like
 from ._table import VariableTable
 from ._unbuilt import Empty, note_reading
@@ -105,6 +104,25 @@ class VariableStore(VariableTable):
             del passes[depth:]
         return run.whole(result, left)
 
+    def build(self, fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Self:
+        """Make the variables of ``fn`` now, by running it once on example inputs.
+
+        For a store with several functions: ``store.build(encode, x).build(decode, z)``. No gradient
+        is kept; torch's random streams and all values are put back as they were, or as they were
+        made. Inputs on the meta device do: then nothing is computed, and the variables have
+        their values all the same.
+
+        Args:
+            fn: what the store will be called with.
+            args: what ``fn`` will be called with, or anything of those shapes and dtypes.
+            kwargs: likewise.
+
+        Returns:
+            The store itself.
+        """
+        build(self, lambda: first_pass(self, fn, args, kwargs), (args, kwargs))
+        return self
+
     def __enter__(self) -> Self:
         run = entered(self)
         if run is None and is_fully_sharded(self):
@@ -130,46 +148,8 @@ class VariableStore(VariableTable):
         """Called when a pass has ended without an exception."""
         if not self._built:
             self._no_longer_empty()
+            self._close()
             self._built = True
-
-    def build(self, fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Self:
-        """Make the variables of ``fn`` now, by running it once on example inputs.
-
-        No gradient is kept; torch's random streams, buffers and variables that are not trained are
-        put back as they were, or as they were made. Inputs on the meta device do: then nothing is
-        computed, and the variables have their values all the same.
-
-        >>> import torch, torchscope as ts
-        >>> def encode(x):
-        ...     return x @ ts.get_variable("encoder/w", [x.shape[-1], 2])
-        >>> def decode(z):
-        ...     return z @ ts.get_variable("decoder/w", [z.shape[-1], 3])
-        >>> store = ts.VariableStore()
-        >>> store.build(encode, torch.ones(1, 3)).build(decode, torch.ones(1, 2))
-        VariableStore(
-          (encoder/w): Parameter (3, 2) float32 cpu
-          (decoder/w): Parameter (2, 3) float32 cpu
-        )
-
-        Args:
-            fn: one of the functions that the store is called with.
-            args: what it will be called with, or anything of those shapes and dtypes.
-            kwargs: likewise.
-
-        Returns:
-            The store itself.
-        """
-        with put_back(self), computing_nothing_on_meta(args, kwargs):
-            try:
-                with torch.no_grad():
-                    first_pass(self, fn, args, kwargs)
-            except RuntimeError as error:
-                if "does not require grad" not in str(error):
-                    raise
-                # It takes gradients itself, for a penalty perhaps.
-                with torch.enable_grad(), no_gradients_left(self, (args, kwargs)):
-                    first_pass(self, fn, args, kwargs)
-        return self
 
     # ---- lists -----------------------------------------------------------------------------
 
@@ -289,17 +269,28 @@ class VariableStore(VariableTable):
     def reset_parameters(self) -> Self:
         """Give each variable its initial value again, in place: the value of a first build.
 
+        Returns the store itself.
+
         For variables made on the meta device this is how they get their values, after
         ``store.to_empty(device=...)``. What was loaded instead of initialized is reset as well.
         Returns the store itself.
         """
         back_in_parts(self)
         values: list[tuple[torch.Tensor, torch.Tensor]] = []
-        for table in tables(self):
-            for _, made in items(table._declared):
-                values.append((table._writable(made), first_value(made.again(), table._seed)))
-            for name, _ in items(table._made_modules):
-                values += reset_module(table, name)
+        passes = here.passes
+        depth = len(passes)
+        try:  # As in `run_in`.
+            run = ResetPass(VariableTable())
+            passes.append(run)
+            for table in tables(self):
+                for name, made in items(table._declared):
+                    run.of = name
+                    values.append(reset_variable(table, made))
+                for name, _ in items(table._made_modules):
+                    run.of = name
+                    values += reset_module(table, name)
+        finally:
+            del passes[depth:]
         with torch.no_grad():
             for variable, value in values:
                 variable.copy_(like(variable, value))  # No more than this rank's part.

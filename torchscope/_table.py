@@ -8,11 +8,9 @@ would go stale in silence.
 """
 
 import difflib
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, NoReturn, cast
-from weakref import WeakValueDictionary
 
 import torch
 from torch import nn
@@ -20,9 +18,10 @@ from torch.compiler import is_dynamo_compiling
 from typing_extensions import Self
 
 from . import _names
+from ._built import AsBuilt, Built
 from ._declaration import Declaration, Spec, is_value, spec_of
-from ._dynamo import constant
 from ._errors import NotBuiltError, ScopeError, VariableMissingError, VariableNameError
+from ._growing import Growing
 from ._locks import Lock
 from ._origin import Origin
 from ._pending import Pending, strictness
@@ -30,7 +29,8 @@ from ._unbuilt import Empty, note_reading
 
 _SHOWN = 20  # lines of a store's repr
 _EXTRA = "_extra_state"
-_TORCH_TABLES = "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"
+_TORCH_TABLES = "_parameters", "_buffers", "_modules"
+_COPIED = (*_TORCH_TABLES, "_non_persistent_buffers_set")
 
 
 class VariableTable(nn.ParameterDict):
@@ -41,6 +41,8 @@ class VariableTable(nn.ParameterDict):
 
     def __init__(self) -> None:
         super().__init__()
+        for table in _TORCH_TABLES:
+            self.__dict__[table] = Growing(self.__dict__[table])
         # The same names, in the order of making; written together, by `_register` and `_forget`.
         self._declarations: dict[str, Declaration] = {}  # read as `_declared`
         self._specs: dict[str, Spec] = {}
@@ -73,7 +75,7 @@ class VariableTable(nn.ParameterDict):
             if self._owner == id(self):  # Another thread was first.
                 return
             own = self.__dict__
-            for table in ("_declarations", "_specs", "_pending", "_made_modules", *_TORCH_TABLES):
+            for table in ("_declarations", "_specs", "_pending", "_made_modules", *_COPIED):
                 own[table] = own[table].copy()
             for name, made in list(self._declarations.items()):
                 if not self._has(made.key):  # The original has made it since.
@@ -88,6 +90,16 @@ class VariableTable(nn.ParameterDict):
         # Under parametrize a variable is an attribute of a class, pruned it is one of the instance.
         tables = self._parameters, self._buffers, self.__dict__, vars(type(self))
         return any(key in table for table in tables)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: the tables as they are now, if another thread adds to them."""
+        state = self.__dict__.copy()
+        for table in ("_declarations", "_specs", "_made_modules"):
+            state[table] = state[table].copy()
+        for table in _TORCH_TABLES:
+            if type(state[table]) is Growing:  # Which nobody adds to in a copy, or a pickle.
+                state[table] = state[table].copy()
+        return state
 
     def __copy__(self) -> Self:
         clone = type(self).__new__(type(self))
@@ -129,7 +141,7 @@ class VariableTable(nn.ParameterDict):
         self._no_longer_empty()
         self._change_specs()
         if old is None:
-            self._check_free(declaration)
+            self._check_free("Variable", name, key)
         elif old.spec != declaration.spec:
             self._built_as = None
         if not declaration.buffer and (
@@ -141,17 +153,20 @@ class VariableTable(nn.ParameterDict):
         if watched:
             self._keep(declaration, value)
             value = self._fetch(key)  # Hooks on registration may have replaced it.
-        table, other = self._parameters, self._buffers
+        own, table, other = self.__dict__, "_parameters", "_buffers"
         if declaration.buffer:
-            table, other = cast("Any", (other, table))
+            table, other = other, table
             if not declaration.persistent:
                 self._non_persistent_buffers_set.add(key)
         waiting = self._pending.key(name)
         # No call between these: an interrupt, another thread and a forked process see all or none.
         if not watched:  # As torch does it, but for asking once more whether the name is free.
-            if key in other:
-                del other[key]
-            table[key] = cast("Any", value)
+            if key in own[other]:
+                del own[other][key]
+            if own[table].__class__ is dict:  # See `_close`.
+                own[table] = {**own[table], key: value}
+            else:
+                own[table][key] = value
         self._declarations[name] = declaration
         self._specs[name] = declaration.spec
         if waiting is not None:
@@ -161,7 +176,7 @@ class VariableTable(nn.ParameterDict):
     def _no_longer_empty(self) -> None:
         """From now on whoever reads the parameters gets some, or may."""
         if isinstance(self._parameters, Empty):
-            self.__dict__["_parameters"] = dict(self._parameters)
+            self.__dict__["_parameters"] = Growing(self._parameters)
 
     def _keep(self, declaration: Declaration, value: torch.Tensor) -> None:
         """Let torch register it, or put it where it was in the order."""
@@ -188,14 +203,14 @@ class VariableTable(nn.ParameterDict):
         del table[key], self._declarations[name], self._specs[name]
         self._non_persistent_buffers_set.discard(key)
 
-    def _check_free(self, new: Declaration) -> None:
-        """Raise if something else than a variable is kept already where ``new`` is to be."""
-        key, own = new.key, self.__dict__
+    def _check_free(self, what: str, name: str, key: str) -> None:
+        """Raise if something else is kept already where ``name`` is to be."""
+        own = self.__dict__
         if "/" not in key:
             if hasattr(self, key):
                 raise VariableNameError(
-                    new.name,
-                    f"Variable {new.name!r} cannot be kept: {type(self).__name__} has an attribute "
+                    name,
+                    f"{what} {name!r} cannot be kept: {type(self).__name__} has an attribute "
                     "of that name. Use another name, or a scope: variable_scope('model').",
                 )
         elif (  # No class has such an attribute, and to ask for one takes ten times as long.
@@ -205,10 +220,20 @@ class VariableTable(nn.ParameterDict):
             or key in own["_modules"]
         ):
             raise NotBuiltError(
-                new.name,
-                f"Variable {new.name!r} was put in from outside (by functional_call, perhaps) "
+                name,
+                f"{what} {name!r} was put in from outside (by functional_call, perhaps) "
                 "before it was made. Build the module first: net.build(*example).",
             )
+
+    def _close(self) -> None:
+        """Keep what there is in plain tables: compiled code need not watch what those hold.
+
+        What is made later goes into copies of them, so that whoever reads one may read on.
+        """
+        own = self.__dict__  # No call in any of these, see `_register`.
+        own["_parameters"] = {**own["_parameters"]}
+        own["_buffers"] = {**own["_buffers"]}
+        own["_modules"] = {**own["_modules"]}
 
     def _specs_for(self, traced: bool) -> Any:
         """Where a pass looks specs up."""
@@ -228,8 +253,8 @@ class VariableTable(nn.ParameterDict):
     # ---- the mapping -----------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._declared
-        yield from map(_names.unescape, self._pending.values)
+        yield from list(self._declared)
+        yield from map(_names.unescape, list(self._pending.values))
 
     def __reversed__(self) -> Iterator[str]:
         return reversed(list(self))
@@ -273,6 +298,7 @@ class VariableTable(nn.ParameterDict):
             buffer=old.buffer and not isinstance(value, nn.Parameter),
             origin=Origin.here(),
             shapeless=False,
+            first=None,
             initializer=old.initializer if lasting else value.detach().clone(),
             trainable=value.requires_grad or not isinstance(value, nn.Parameter),
         )
@@ -352,7 +378,7 @@ class VariableTable(nn.ParameterDict):
 
     def _respell(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Give the variables in ``state_dict`` the keys that they have here."""
-        for name, declaration in self._declared.items():
+        for name, declaration in list(self._declared.items()):
             key = declaration.key
             if key == name:
                 continue
@@ -362,12 +388,13 @@ class VariableTable(nn.ParameterDict):
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        keys = [declaration.key for declaration in self._declared.values()]
+        keys = [declaration.key for declaration in list(self._declared.values())]
         if keys != list(self._parameters):  # torch puts parameters first.
             for key in keys:
                 if prefix + key in destination:
                     destination[prefix + key] = destination.pop(prefix + key)
-        destination.update({prefix + key: value for key, value in self._pending.values.items()})
+        pending = self._pending.values.copy()
+        destination.update({prefix + key: value for key, value in pending.items()})
 
     def _load_from_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any
@@ -380,7 +407,7 @@ class VariableTable(nn.ParameterDict):
             # hooks, which may give them other names, and has found them unexpected.
             assign = bool(local_metadata.get("assign_to_params_buffers", False))
             there = {*self._parameters, *self._buffers, *self._modules, _EXTRA}
-            there |= {declaration.key for declaration in self._declared.values()}
+            there |= {declaration.key for declaration in list(self._declared.values())}
             begins = len(prefix)
             taken = {
                 key: _kept(value, assign)
@@ -413,52 +440,3 @@ def _is_watched(kind: type[nn.Module]) -> bool:
         or _torch._global_parameter_registration_hooks
         or _torch._global_buffer_registration_hooks
     )
-
-
-# ---- what compiled code watches --------------------------------------------------------------
-#
-# Dynamo checks, at each call of compiled code, every value that it read while tracing. It would
-# read the spec of every variable. So for a store that was built it reads one string, the digest of
-# all names and specs, and takes what follows from that for a constant: `as_built`. Blocks that are
-# alike have the same digest, so what is compiled for one serves all.
-
-
-class Built:
-    """What a store held when it was built; one object for all stores that were built alike."""
-
-    def __init__(self, digest: str, specs: dict[str, Spec]) -> None:
-        self.digest, self.specs = digest, specs
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Built":
-        return self
-
-    def __reduce__(self) -> Any:
-        return built_as, (self.specs,)
-
-
-_alike: WeakValueDictionary[str, Built] = WeakValueDictionary()
-
-
-def built_as(specs: dict[str, Spec]) -> Built:
-    """The one object for stores that hold ``specs``, to which nothing is added from now on."""
-    lines = "".join(f"{name} {spec}\n" for name, spec in specs.items())
-    key = hashlib.blake2b(lines.encode()).hexdigest()
-    return _alike.setdefault(key, Built(key, specs))
-
-
-@constant
-def as_built(digest: str, full_name: str) -> Spec | None:
-    """The spec of a variable in the stores that were built alike."""
-    built = _alike.get(digest)
-    return None if built is None else built.specs.get(full_name)
-
-
-class AsBuilt:
-    """What a pass that is traced looks specs up in: as a mapping from full names to them."""
-
-    def __init__(self, digest: str) -> None:
-        self.digest = digest
-
-    def get(self, full_name: str) -> Spec | None:
-        """The spec, None for what was made later."""
-        return as_built(self.digest, full_name)

@@ -16,8 +16,9 @@ from ._collections import in_collection
 from ._default import current_pass
 from ._errors import ScopeError
 from ._getter import CustomGetter
+from ._opening import get_variable_scope, variable_scope
 from ._pass import Pass
-from ._scope import Defaults, VariableScope, get_variable_scope, scope_at, variable_scope
+from ._scope import Defaults, VariableScope, scope_at
 from ._table import VariableTable
 
 P = ParamSpec("P")
@@ -57,7 +58,8 @@ class Template(Generic[P, R]):
         if not self._unique_name:
             name = opened.unused(name)
         opened.scattered = True
-        opened.leave(name, opened.enter_name(name))
+        opened.names[name] = None
+        opened.forget_below(name)
         # As in TensorFlow, a scope made now inherits everything but the dtype.
         defaults = Defaults(custom_getter=self._custom_getter).over(outer.defaults)
         return scope_at(name, outer.mode, replace(defaults, dtype=None))

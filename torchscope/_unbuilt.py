@@ -32,7 +32,7 @@ class Unbuilt(dict[str, Any]):
 
     def items(self) -> Any:
         self.read(sys._getframe(1))
-        return super().items()
+        return dict(self).items()  # A copy, as `Growing` gives.
 
     def read(self, frame: FrameType | None) -> None:
         """Notice the code of ``frame``, unless it is torch's and does not keep what it reads."""
@@ -130,7 +130,7 @@ def note_reading(modules: Iterable[nn.Module], note: bool = True) -> None:
 _PASSING_ON = {"parameters", "named_parameters", "_named_members", "<lambda>", "state_dict"}
 _OURS = "torch.", "torchscope.", "safetensors."
 _KEEPING = (
-    *("torch.optim.", "torch.distributed.", "torch.nn.parallel."),
+    *("torch.optim.", "torch.distributed.", "torch.nn.parallel.", "torchscope.tf1.train."),
     *("torch._functorch.functional_call.", "torch.nn.utils.convert_parameters."),
 )
 _SAVING = "torch.distributed.checkpoint."

@@ -7,7 +7,6 @@ where it should not) goes on from there: the scope completes the request (`_scop
 are asked (`_getter`), the reuse table decides (`_reuse`), the store makes (`_make`).
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -19,13 +18,14 @@ from ._declaration import Request
 from ._default import current_pass
 from ._getter import CustomGetter
 from ._names import escape
+from ._opening import innermost
 from ._pass import graph_task, here
 from ._reuse import Reuse, find_or_make_module
-from ._scope import Defaults, innermost, scope_at
+from ._scope import Defaults, scope_at
 from .regularizers import Regularizer
 
-P = ParamSpec("P")
 M = TypeVar("M", bound=nn.Module)
+P = ParamSpec("P")
 _NO = Reuse.NO  # To read a member off the class takes longer than the test it is read for.
 
 
@@ -177,11 +177,11 @@ def get_local_variable(
     """
     given = () if collections is None else members_of(name, collections)
     return get_variable(
-        name=name,
-        shape=shape,
-        dtype=dtype,
-        initializer=initializer,
-        regularizer=regularizer,
+        name,
+        shape,
+        dtype,
+        initializer,
+        regularizer,
         trainable=False,
         collections=[*given, GraphKeys.LOCAL_VARIABLES],
         caching_device=caching_device,
@@ -267,11 +267,12 @@ def get_module(name: str, factory: Callable[P, M], *args: P.args, **kwargs: P.kw
 
     Args:
         name: name within the scope.
-        factory: a class or a function, called where the module is to be made; its random numbers
-            are drawn as for variables, from the store's seed and the name.
-        args: what it is called with. (One that takes a ``name`` or a ``factory`` itself needs a
-            ``functools.partial``.)
-        kwargs: likewise.
+        factory: a class or another function that makes the module. It is called where the module
+            is to be made; its random numbers are drawn as for variables, from the store's seed
+            and the name.
+        args: what it is called with.
+        kwargs: likewise; a factory that has an argument ``name`` itself takes a
+            ``functools.partial``.
 
     Raises:
         VariableExistsError: met in this pass already, and the scope does not reuse; or variables
@@ -281,20 +282,20 @@ def get_module(name: str, factory: Callable[P, M], *args: P.args, **kwargs: P.kw
     """
     run = current_pass()
     scope = innermost(run)
-    make = functools.partial(factory, *args, **kwargs) if args or kwargs else factory
-    return cast("M", find_or_make_module(run, scope.full_name(name), make, scope.mode))
+    made = find_or_make_module(run, scope.full_name(name), factory, args, kwargs, scope.mode)
+    return cast("M", made)
 
 
 def is_training() -> bool:
-    """Whether the store that is entered now is to train: as ``train()`` and ``eval()`` have set it.
+    """Whether the module whose pass this is was left in training mode: its ``training`` flag.
+
+    Of nested modules it is the innermost that runs. So dropout obeys ``net.eval()``:
 
     >>> import torch, torchscope as ts
     >>> def model(x):
-    ...     return torch.nn.functional.dropout(x, 1.0, training=ts.is_training())
-    >>> net = ts.ScopedModule(model)
-    >>> net(torch.ones(3)), net.eval()(torch.ones(3))
-    (tensor([0., 0., 0.]), tensor([1., 1., 1.]))
-
-    In a block, a store kept in another, it is the block's own.
+    ...     return torch.nn.functional.dropout(x, 0.5, training=ts.is_training())
+    >>> net = ts.ScopedModule(model).eval()
+    >>> net(torch.ones(3))
+    tensor([1., 1., 1.])
     """
     return bool(current_pass().store.training)

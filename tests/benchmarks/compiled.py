@@ -48,10 +48,11 @@ def compiled_at(count: int, settings: Settings) -> list[Measure]:
         statements[name] = Statement("net(x)", {"net": fast, "x": X})
     of = f"compiled, {count:,} variables"
     bar = 1.1 if count <= 10 else 1.05
+    one = {SCOPED_MODULE: 1.0}
     compile_bars = {SCOPED_MODULE: 2.5} if count == 1_000 else {}
     fresh = first_calls(count, 1 if settings.rounds < 10 else 3)
     return [
-        Measure(f"graphs {count}", f"{of}: graphs after 4 calls", "", graphs, bars={SCOPED_MODULE: 1.0}),
+        Measure(f"graphs {count}", f"{of}: graphs after 4 calls", "", graphs, bars=one),
         Measure(f"guards {count}", f"{of}: guards", "", guards, bars={SCOPED_MODULE: 1.1}),
         Measure(
             f"compile {count}", f"{of}: first call in a fresh process, backend apart", "s",

@@ -28,6 +28,7 @@ import many
 import peers
 import tf1
 import tf1_layers
+import tf1_training
 import torch
 from timing import FULL, QUICK, Measure, Settings, Spread
 
@@ -53,6 +54,8 @@ MEASURES: dict[str, Callable[[Settings], Measure | Iterable[Measure]]] = {
     "compiled training": compiled.compiled_training,
     "tf1 plain": tf1.plain_operations,
     "tf1 layers": tf1_layers.layers,
+    "tf1 sequences": tf1_training.sequences,
+    "tf1 optimizers": tf1_training.optimizers,
     "peers": peers.peers,
 }
 

@@ -4,16 +4,16 @@ from torchscope.tf1 import _missing
 
 from . import rnn_cell as rnn_cell
 from ._cell import LayerRNNCell, RNNCell, assert_like_rnncell
-from .cells import (
+from .cells import BasicRNNCell, GRUCell
+from .dropout import DropoutWrapper
+from .linear import _linear
+from .lstm import (
     BasicLSTMCell,
-    BasicRNNCell,
-    GRUCell,
     LayerNormBasicLSTMCell,
     LSTMBlockCell,
     LSTMCell,
     LSTMStateTuple,
 )
-from .linear import _linear
 from .raw import raw_rnn
 from .sequences import (
     bidirectional_dynamic_rnn,
@@ -24,7 +24,6 @@ from .sequences import (
 )
 from .wrappers import (
     DeviceWrapper,
-    DropoutWrapper,
     InputProjectionWrapper,
     MultiRNNCell,
     OutputProjectionWrapper,

@@ -40,6 +40,8 @@ def lstm(
     """
     c, h = (part[None] for part in state)
     parameters = weights(kernel, bias, inputs.shape[-1], forget_bias)
+    if inputs.is_cuda:
+        parameters = in_one_piece(parameters)
     train = torch.is_grad_enabled()  # cuDNN keeps what a gradient needs only then
     if inputs.is_meta:  # where there are shapes only, also of what a build has made elsewhere
         lengths, parameters = None, tuple(parameter.to("meta") for parameter in parameters)
@@ -68,3 +70,10 @@ def weights(kernel: Tensor, bias: Tensor, depth: int, forget_bias: float) -> tup
     i, j, f, o = bias.chunk(4)
     bias = torch.cat([i, f + forget_bias, j, o])
     return of_inputs.t(), of_outputs.t(), bias, torch.zeros_like(bias)
+
+
+def in_one_piece(parameters: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The parameters one after the other in memory; cuDNN copies others, and warns at each call."""
+    whole = torch.cat([parameter.flatten() for parameter in parameters])
+    parts = torch.split(whole, [parameter.numel() for parameter in parameters])
+    return tuple(part.view(p.shape) for part, p in zip(parts, parameters, strict=True))

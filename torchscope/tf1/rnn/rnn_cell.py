@@ -3,14 +3,14 @@
 from torchscope.tf1 import _missing
 
 from ._cell import RNNCell as RNNCell
-from .cells import BasicLSTMCell as BasicLSTMCell
 from .cells import BasicRNNCell as BasicRNNCell
 from .cells import GRUCell as GRUCell
-from .cells import LSTMCell as LSTMCell
-from .cells import LSTMStateTuple as LSTMStateTuple
+from .dropout import DropoutWrapper as DropoutWrapper
 from .linear import _linear as _linear
+from .lstm import BasicLSTMCell as BasicLSTMCell
+from .lstm import LSTMCell as LSTMCell
+from .lstm import LSTMStateTuple as LSTMStateTuple
 from .wrappers import DeviceWrapper as DeviceWrapper
-from .wrappers import DropoutWrapper as DropoutWrapper
 from .wrappers import MultiRNNCell as MultiRNNCell
 from .wrappers import ResidualWrapper as ResidualWrapper
 

@@ -278,9 +278,14 @@ def _run(
     if state is None:
         if dtype is None:
             raise ValueError(f"{function}(): give dtype=, or an initial_state.")
-        halves = (torch.float16, torch.bfloat16)  # of a net that was converted
-        state = cell.zero_state(batch, first.dtype if first.dtype in halves else as_dtype(dtype))
-    return unroll(cell, inputs, _states.each(lambda x: x.to(first.device), state), lengths)
+        state = cell.zero_state(batch, as_dtype(dtype))
+    # In a net converted to halves the program says float32 still.
+    halves = first.dtype in (torch.float16, torch.bfloat16)
+
+    def fitting(x: Tensor) -> Tensor:
+        return x.to(first) if halves and x.dtype is torch.float32 else x.to(first.device)
+
+    return unroll(cell, inputs, _states.each(fitting, state), lengths)
 
 
 def _turned(time_major: bool) -> Callable[[Tensor], Tensor]:

@@ -2,10 +2,12 @@
 
 from torchscope.tf1 import _missing
 
+from .adagrad import *
+from .adaptive import *
 from .averages import *
+from .descent import *
 from .global_step import *
 from .optimizer import Optimizer as Optimizer
-from .optimizers import *
 from .schedules import *
 
 __getattr__ = _missing.of("tf.train")

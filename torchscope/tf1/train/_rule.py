@@ -18,13 +18,13 @@ from torch import Tensor
 import torchscope as ts
 from torchscope.tf1._rows import as_rows
 
+from ._lists import Tensors
 from ._names import Names, named
 from ._slots import read
 from .optimizer import GradientsAndVariables, Optimizer
 
 Group = dict[str, Any]
 Pair = tuple[Tensor, Tensor]  # a variable and its gradient
-Tensors = list[Tensor] | tuple[Tensor, ...]
 Slots = tuple[Tensors, ...]  # for each slot, that of each variable
 
 
@@ -54,6 +54,8 @@ class RuleOptimizer(Optimizer, torch.optim.Optimizer):
         if learning_rate is None:
             raise TypeError(f"{type(self).__name__}() needs a learning_rate.")
         variables = [variable for group in groups for _, variable in group["params"]]
+        if not variables:
+            raise ValueError(f"{type(self).__name__}() is given no variables at all.")
         self._names = Names(variables)
         self._power_names = {power: self._names.alone(power) for power in self._powers}
         torch.optim.Optimizer.__init__(self, groups, {"lr": learning_rate, **settings})
@@ -173,7 +175,7 @@ class RuleOptimizer(Optimizer, torch.optim.Optimizer):
 
     def _slots_of(self, group: Group, variables: list[Tensor]) -> Slots:
         first = self._first_values(group)
-        for variable in variables:
+        for variable in variables if first else ():
             if not self.state[variable]:
                 made = {slot: torch.full_like(variable, value) for slot, value in first.items()}
                 self.state[variable] = made
@@ -285,13 +287,12 @@ def _pieces(pairs: list[Pair]) -> Iterator[list[Pair]]:
     """The pairs in lists short enough for a processor's cache, which a rule goes through often."""
     piece: list[Pair] = []
     size = 0
-    for pair in pairs:
-        if pair[0].is_cpu:
-            size += pair[0].numel()
+    for variable, gradient in pairs:
+        size += variable.numel() if variable.is_cpu else 0
         if piece and size > _CACHED:
             yield piece
-            piece, size = [], 0
-        piece.append(pair)
+            piece, size = [], variable.numel()
+        piece.append((variable, gradient))
     if piece:
         yield piece
 

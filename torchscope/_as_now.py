@@ -1,0 +1,63 @@
+"""Functions as they are when a variable is made; knows of no variable.
+
+TensorFlow calls an initializer, a regularizer or a constraint once. Here they are called again
+later, when what they close over may be another: of functions written in a loop all would see the
+last turn. So a copy is kept that closes over what there is now. (An initializer or factory is
+called as it is first; the copy, if that gives another value.) Objects are shared as ever: only what
+the names stand for is settled.
+"""
+
+import contextlib
+import dis
+import functools
+from types import CellType, CodeType, FunctionType, ModuleType
+from typing import Any, cast
+
+
+def as_now(function: Any, copied: dict[int, Any] | None = None) -> Any:
+    """``function``, closing over what it does now; anything but such a function as it is."""
+    copied = {} if copied is None else copied
+    if id(function) in copied:  # It calls itself.
+        return copied[id(function)]
+    if type(function) is functools.partial:
+        partial = cast("functools.partial[Any]", function)
+        return functools.partial(as_now(partial.func, copied), *partial.args, **partial.keywords)
+    if type(function) is not FunctionType or "<" not in function.__qualname__:
+        return function  # One with a name of its own is found, and pickled, by that.
+    cells = function.__closure__ or ()
+    names = function.__globals__
+    if "<locals>" not in function.__qualname__ and _reads_values(function):
+        names = dict(names)  # A loop at the top of a script.
+    elif not cells:
+        return function
+    own = [
+        cell if name in _written(function.__code__) else CellType()
+        for name, cell in zip(function.__code__.co_freevars, cells, strict=True)
+    ]
+    copy = FunctionType(
+        function.__code__, names, function.__name__, function.__defaults__, tuple(own)
+    )
+    copy.__kwdefaults__, copy.__qualname__ = function.__kwdefaults__, function.__qualname__
+    copy.__dict__.update(function.__dict__)
+    copied[id(function)] = copy
+    for new, cell in zip(own, cells, strict=True):
+        if new is not cell:
+            with contextlib.suppress(ValueError):  # Nothing is assigned to that name yet.
+                new.cell_contents = as_now(cell.cell_contents, copied)
+    return copy
+
+
+def _reads_values(function: FunctionType) -> bool:
+    """Whether it reads a global name that stands for neither a function, a class nor a module."""
+    found = [function.__globals__.get(name, len) for name in function.__code__.co_names]
+    return not all(callable(value) or isinstance(value, ModuleType) for value in found)
+
+
+@functools.cache
+def _written(code: CodeType) -> set[str]:
+    """The names from around it that it assigns to, so that others may see it."""
+    return {
+        cast("str", instruction.argval)
+        for instruction in dis.get_instructions(code)
+        if instruction.opname in ("STORE_DEREF", "DELETE_DEREF")
+    }

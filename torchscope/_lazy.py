@@ -1,0 +1,52 @@
+"""Layers of torch that take their shapes, and their values, from their first input.
+
+Those values follow from the store's seed and the layer's name, as all do; knows of no store.
+"""
+
+import copy
+import functools
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import is_lazy
+
+from ._build import keep_values
+from ._stream import in_lent_stream
+
+
+def name_lazy_layers(module: nn.Module, seed: int, full_name: str) -> None:
+    """Let each lazy layer of ``module`` draw its values from a stream of its own name's."""
+    for path, layer in _lazy_layers(module):
+        initialize = functools.partial(_initialize, layer, seed, f"{full_name}/{path}")
+        layer.__dict__["initialize_parameters"] = initialize
+
+
+def _initialize(layer: Any, seed: int, full_name: str, *args: Any, **kwargs: Any) -> None:
+    """What torch calls with the first input; in place of the class's method, once."""
+    del layer.__dict__["initialize_parameters"]
+    in_lent_stream(seed, full_name, functools.partial(layer.initialize_parameters, *args, **kwargs))
+    keep_values([*layer.parameters(), *layer.buffers()])
+
+
+def first_values(
+    fresh: nn.Module, kept: nn.Module, seed: int, full_name: str
+) -> dict[str, torch.Tensor]:
+    """The state dict of ``fresh``, which is as ``kept`` was made; of lazy layers too, if called."""
+    values = {key: value for key, value in fresh.state_dict().items() if not is_lazy(value)}
+    for path, _ in _lazy_layers(fresh):
+        layer: Any = kept.get_submodule(path)
+        if not any(map(is_lazy, [*layer.parameters(), *layer.buffers()])):
+            layer = copy.deepcopy(layer)
+            in_lent_stream(seed, f"{full_name}/{path}", layer.reset_parameters)
+            prefix = f"{path}." if path else ""
+            values.update({prefix + key: value for key, value in layer.state_dict().items()})
+    return values
+
+
+def _lazy_layers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for path, layer in cast("Any", module).named_modules():
+        if isinstance(layer, LazyModuleMixin) and cast("Any", layer).has_uninitialized_params():
+            yield path, cast("nn.Module", layer)

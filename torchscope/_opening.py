@@ -1,0 +1,266 @@
+"""How a scope is opened and left: `variable_scope(...)` and `with`; no tensor.
+
+In: a name or a scope, with settings. Out: while the block runs, the innermost scope of this
+thread's pass. All that leaving it takes lies in the pass's stack (`_pass`), and default names are
+counted in `_opened`.
+
+What `variable_scope(...)` returns, an `Opening`, is not the scope that it opens: `with scope:`
+would read well and open a scope with *its* settings wherever it stands, which is rarely what was
+meant. So a `VariableScope` is not a context manager, and `with variable_scope(scope):` says it.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+from weakref import ref
+
+from . import _names
+from ._arguments import Constraint, DTypeLike, as_dtype
+from ._default import current_pass
+from ._errors import ScopeError, ScopeOrderError
+from ._getter import CustomGetter
+from ._in_this_pass import in_this_pass
+from ._pass import Pass, here, in_event_loop, is_by, lost, running_task
+from ._reuse import Reuse, mode_of
+from ._scope import NO_DEFAULTS, Defaults, VariableScope, scope_at
+from .regularizers import Regularizer
+
+_NOTHING_SPECIAL = None, None, None
+_NO = Reuse.NO  # To read a member off the class takes longer than the test it is read for.
+
+
+class Opening:
+    """What ``variable_scope(...)`` returns: ``with`` it, the scope is open.
+
+    It holds what it was given and nothing of where it is open, so that it may be entered twice and
+    by several threads. What a first entering settles for later ones in the same pass, as in
+    TensorFlow (the name taken; the copy of a scope), is kept in the pass. The mode, which matters
+    where a name is entered again by the same object, is kept here with the pass that found it.
+    """
+
+    __slots__ = ("__weakref__", "_asked", "_found", "_special", "_target")
+
+    _target: Any  # a name, a scope or None
+    _asked: Reuse
+    _special: tuple[str | None, Defaults | None, Constraint | None] | None  # with a default name
+    _found: tuple[Any, Reuse] | None  # under which mode a pass first entered it, if it is a name
+
+    def __enter__(self) -> VariableScope:
+        passes = here.passes
+        run = passes[-1] if passes else current_pass()
+        stack = run.stack
+        outer = stack[-1][0] if stack else innermost(run)
+        task = run.task
+        if not run.traced and in_event_loop():
+            run.check_task(str(self._target))
+            run.task = running_task()
+        target, mode, special = self._target, self._asked, self._special
+        by = self if run.traced else ref(self, lost)
+        found = self._found
+        if found is not None and found[0] is run.met:
+            mode = found[1]
+        elif run.settled:
+            # By its number, with a reference that tells whose it is: `lost` waits for it to die.
+            settled = run.settled.get(self if run.traced else id(self))
+            if settled is not None and is_by(settled[0], self):
+                _, target, mode = settled
+        if target is None:
+            target = _unused_name(run, outer, special, mode)
+        if type(target) is str:
+            if not (target.isidentifier() and target.isascii()) or target[0] == "_":
+                _check_name(run, target)
+            source, name, names = outer, outer.prefix + target, run.opened.names
+            names[name] = None
+            mark = len(names)
+        elif isinstance(target, VariableScope):
+            mark = run.opened.enter_object(target.name, run.scope_names)
+            source, name = target, target.name
+        else:
+            raise TypeError(f"variable_scope takes a name or a VariableScope, not {target!r}.")
+        if source is target and target is not self._target:
+            scope = target  # One copy serves all openings of a scope in a pass.
+        else:
+            if mode is _NO:
+                mode = source.mode
+            scope = VariableScope()  # As `scope_at`, which would take half as long again.
+            scope.name, scope.prefix = name, name + "/" if name else ""
+            scope.mode, scope.defaults, scope.constraint = mode, source.defaults, None
+            if special is not None:
+                _, defaults, scope.constraint = special
+                if defaults is not None:
+                    scope.defaults = defaults.over(source.defaults)
+        if source is target:
+            target = scope
+        if target is not self._target:
+            run.settled[self if run.traced else id(self)] = by, target, mode
+        elif mode is not _NO:
+            self._found = run.met, mode
+        stack.append((scope, by, mark, task))
+        return scope
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        passes = here.passes
+        run = passes[-1] if passes else current_pass()
+        stack = run.stack
+        depth = len(stack) - 1
+        by = stack[-1][1] if stack else None
+        if by is self or (type(by) is ref and by() is self):
+            scope, _, mark, run.task = stack[depth]
+            if mark != len(run.opened.names) or run.opened.scattered:  # Else it has opened none.
+                run.opened.leave(scope.name, mark)
+            del stack[depth:]
+        elif kind is not None:
+            # An exception on its way out stays itself. Perhaps it is an interrupt, which has kept
+            # inner scopes from being left; they are left with this one, if it is open here.
+            while depth > 0 and not is_by(stack[depth][1], self):
+                depth -= 1
+            if depth > 0:
+                run.unwind(depth)
+        else:
+            for depth, (scope, by, mark, task) in enumerate(stack):
+                if is_by(by, self):  # It stays open, also when this object dies.
+                    stack[depth] = scope, self, mark, task
+            inside = innermost(run).name
+            raise ScopeOrderError(
+                inside,
+                f"Scopes must be left in the reverse order of entering; {inside!r} is open still. "
+                "Did a generator or a coroutine enter one and pause? Keep `with "
+                "variable_scope(...)` around code without yield and await.",
+            )
+
+    def __repr__(self) -> str:
+        default_name, defaults, constraint = self._special or _NOTHING_SPECIAL
+        named = {} if defaults is None else dict(vars(defaults), plain=None)
+        named |= {"reuse": self._asked.plain or None, "constraint": constraint}
+        shown = [repr(self._target), *([] if default_name is None else [repr(default_name)])]
+        shown += [f"{name}={value!r}" for name, value in named.items() if value is not None]
+        return f"variable_scope({', '.join(shown)})"
+
+
+def _unused_name(run: Pass, outer: VariableScope, special: Any, mode: Reuse) -> str:
+    default_name = special[0]
+    if mode is not Reuse.NO:
+        raise ScopeError(
+            None,
+            "reuse needs a name: variable_scope(None, default_name) takes a name not used yet. "
+            f"Give it one: variable_scope({default_name!r}, reuse=True).",
+        )
+    if not isinstance(default_name, str):
+        raise TypeError(f"variable_scope takes a name as default_name, not {default_name!r}.")
+    _check_name(run, default_name)
+    return run.opened.unused(outer.prefix + default_name)[len(outer.prefix) :]
+
+
+def _check_name(run: Pass, name: str) -> None:
+    _names.check_scope(name, at_root=not any(run.scope_names))
+    if "/" in name:
+        run.opened.scattered = True
+
+
+def variable_scope(
+    name_or_scope: str | VariableScope | None,
+    default_name: str | None = None,
+    values: Any = None,
+    initializer: Any = None,
+    regularizer: Regularizer | None = None,
+    caching_device: Any = None,
+    partitioner: Any = None,
+    custom_getter: CustomGetter | None = None,
+    reuse: Any = None,
+    dtype: DTypeLike = None,
+    use_resource: Any = None,
+    constraint: Constraint | None = None,
+    auxiliary_name_scope: Any = None,
+) -> Opening:
+    """Open a scope: names inside it begin with its own and a slash.
+
+    >>> import torchscope as ts
+    >>> with ts.VariableStore() as store:
+    ...     with ts.variable_scope("model") as scope:
+    ...         first = ts.get_variable("w", [3])
+    ...     with ts.variable_scope(scope, reuse=True):
+    ...         again = ts.get_variable("w", [3])
+    >>> first is again, store.name_of(first)
+    (True, 'model/w')
+
+    Entering a ``VariableScope`` goes back to it from anywhere: name, reuse and defaults are its
+    own. A name continues the current scope and inherits from it; leaving it starts the counts of
+    default names below it again. These rules are TensorFlow 1's
+    (tensorflow/python/ops/variable_scope.py).
+
+    Args:
+        name_or_scope: a name, which may hold ``/``, or a scope to enter again.
+        default_name: with ``name_or_scope=None``: this name, or ``default_name_1`` and so on,
+            whichever no scope was opened by yet.
+        values: accepted, as all arguments that mean something only in a graph.
+        initializer: for variables that name none; also a value.
+        regularizer: for variables that name none; ``ts.no_regularizer`` switches one off.
+        caching_device: as ``values``.
+        partitioner: as ``values``.
+        custom_getter: called for each variable as ``custom_getter(getter, name, ...)``; those of
+            outer scopes are chained to it.
+        reuse: True to only return what is there, ``AUTO_REUSE`` to make what is not. None and
+            False inherit: reuse cannot be switched off inside.
+        dtype: for variables that name none.
+        use_resource: as ``values``.
+        constraint: for variables directly in this scope that name none.
+        auxiliary_name_scope: as ``values``.
+
+    Raises:
+        VariableNameError: on entering; the name is none that TensorFlow accepts.
+        ScopeError: ``reuse`` is another value, or given without a name.
+        ScopeOrderError: on leaving; another scope was opened after this one and is open still.
+        TypeError: neither a name nor a default name, or an unknown argument.
+    """
+    if name_or_scope is None and default_name is None:
+        raise TypeError("variable_scope(None) needs a default_name: variable_scope(None, 'a').")
+    # Without an __init__: a function is called faster than a class with arguments.
+    opening = Opening()
+    opening._target = name_or_scope
+    opening._asked = _NO if reuse is None else mode_of(reuse)
+    opening._special = opening._found = None
+    plain = initializer is regularizer is dtype is custom_getter is None
+    if not (plain and default_name is constraint is None):
+        defaults = None
+        if not plain:
+            defaults = Defaults(initializer, regularizer, as_dtype(dtype), custom_getter)
+        opening._special = default_name, defaults, constraint
+    return opening
+
+
+def innermost(run: Pass) -> VariableScope:
+    """The current scope of ``run``; its root is made when first asked for."""
+    stack = run.stack
+    if not stack:
+        stack.append((scope_at("", _NO, NO_DEFAULTS), None, 0, run.task))
+    return stack[-1][0]
+
+
+def get_variable_scope() -> VariableScope:
+    """The current scope itself: ``get_variable_scope().reuse_variables()`` acts on what follows."""
+    return innermost(current_pass())
+
+
+@contextmanager
+def name_scope(
+    name: str | None, default_name: str | None = None, values: Any = None
+) -> Generator[str]:
+    """Accepted so that ported code runs; it names operations in TensorFlow, never variables.
+
+    >>> import torchscope as ts
+    >>> with ts.VariableStore() as store, ts.name_scope("tower_0"):
+    ...     w = ts.get_variable("w", [2])
+    >>> list(store)
+    ['w']
+    """
+    name = default_name if name is None else name
+    scope = get_variable_scope()
+    # What an optimizer of `torchscope.tf1` names after the operations of a graph asks for this.
+    opened = in_this_pass("name_scope", list[tuple[VariableScope, str]])
+    outer = opened[-1][1] if opened and opened[-1][0] is scope else scope.prefix
+    full_name = f"{outer}{name}/" if name else ""
+    opened.append((scope, full_name))
+    try:
+        yield full_name
+    finally:
+        opened.pop()

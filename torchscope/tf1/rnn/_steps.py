@@ -1,0 +1,61 @@
+"""One step of a cell or all of them, seen alike; and what stands around a cell for either."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from ._cell import RNNCell, assert_like_rnncell, unroll
+
+Step = Callable[[Any, Any, Any], tuple[Any, Any]]  # (cell, inputs, state) -> (outputs, state)
+
+
+def one_step(cell: Any, inputs: Any, state: Any) -> tuple[Any, Any]:
+    return cell(inputs, state)
+
+
+def one_step_in(scope: Any) -> Step:
+    def step(cell: Any, inputs: Any, state: Any) -> tuple[Any, Any]:
+        return cell(inputs, state, scope=scope)
+
+    return one_step if scope is None else step
+
+
+def all_steps(lengths: Tensor | None) -> Step:
+    return lambda cell, inputs, state: unroll(cell, inputs, state, lengths)
+
+
+class Wrapper(RNNCell):
+    """A cell with something around it; it has no scope of its own."""
+
+    def __init__(self, cell: RNNCell) -> None:
+        assert_like_rnncell(f"{type(self).__name__}(): cell", cell)
+        super().__init__()
+        self._cell = cell
+
+    @property
+    def wrapped_cell(self) -> RNNCell:
+        """The cell inside."""
+        return self._cell
+
+    @property
+    def state_size(self) -> Any:
+        return self._cell.state_size
+
+    @property
+    def output_size(self) -> Any:
+        return self._cell.output_size
+
+    @property
+    def variables(self) -> list[Tensor]:
+        return self._cell.variables
+
+    def zero_state(self, batch_size: Any, dtype: Any) -> Any:
+        return self._cell.zero_state(batch_size, dtype)
+
+    def __call__(self, inputs: Any, state: Any, scope: Any = None) -> tuple[Any, Any]:
+        return self._around(inputs, state, one_step_in(scope))
+
+    def _around(self, inputs: Any, state: Any, step: Step) -> tuple[Any, Any]:
+        """Do what the wrapper does around the cell's step, or around all of them."""
+        return step(self._cell, inputs, state)
