@@ -198,13 +198,7 @@ def check_can_make(table: VariableTable, what: str, name: str) -> None:
     ):  # Nearly never; then it is to be said what it is, unless the modes are harmless.
         _check_surroundings(table, what, name)
     _names.check_variable(name)
-    for other, made in table._made_modules.items():  # A module's parameters have such names.
-        if f"{name}/".startswith(f"{other}/"):
-            raise VariableExistsError(
-                name,
-                f"{what} {name!r} would lie in the module {other!r}, made at {made.origin}. "
-                "Use another name.",
-            )
+    table._check_outside_modules(what, name)
 
 
 def _check_surroundings(table: VariableTable, what: str, name: str) -> None:

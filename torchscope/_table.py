@@ -20,7 +20,13 @@ from typing_extensions import Self
 from . import _names
 from ._built import AsBuilt, Built
 from ._declaration import Declaration, Spec, is_value, spec_of
-from ._errors import NotBuiltError, ScopeError, VariableMissingError, VariableNameError
+from ._errors import (
+    NotBuiltError,
+    ScopeError,
+    VariableExistsError,
+    VariableMissingError,
+    VariableNameError,
+)
 from ._growing import Growing
 from ._locks import Lock
 from ._origin import Origin
@@ -225,6 +231,16 @@ class VariableTable(nn.ParameterDict):
                 "before it was made. Build the module first: net.build(*example).",
             )
 
+    def _check_outside_modules(self, what: str, name: str) -> None:
+        """Raise if a kept module has ``name``, or may give it to a parameter of its own."""
+        for other, made in self._made_modules.items():
+            if f"{name}/".startswith(f"{other}/"):
+                raise VariableExistsError(
+                    name,
+                    f"{what} {name!r} would lie in the module {other!r}, made at {made.origin}. "
+                    "Use another name.",
+                )
+
     def _close(self) -> None:
         """Keep what there is in plain tables: compiled code need not watch what those hold.
 
@@ -278,6 +294,8 @@ class VariableTable(nn.ParameterDict):
         return self._pending.values[key]
 
     def __setitem__(self, name: str, value: Any) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"A variable's name is a string, not {name!r}.")
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"store[{name!r}] takes a parameter or a tensor, not {value!r}.")
         shape, dtype = tuple(value.shape), value.dtype
@@ -285,6 +303,7 @@ class VariableTable(nn.ParameterDict):
         lasting = False
         if old is None:
             _names.check_variable(name)
+            self._check_outside_modules("Variable", name)
             old = Declaration(name, _names.escape(name), spec_of(shape, dtype, False))
         else:
             # .half() may have changed the dtype since: that declares nothing anew.
