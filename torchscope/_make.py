@@ -175,6 +175,14 @@ def _loaded_as(
             f"{value.dtype}. Convert the value before it is loaded, or drop it: "
             f"del store[{request.name!r}].",
         )
+    loads_floats = value.is_floating_point() or value.is_complex()
+    wanted = dtype or request.dtype
+    if pending.assign and not loads_floats and (wanted.is_floating_point or wanted.is_complex):
+        raise VariableMismatchError(
+            request.name,
+            f"Variable {request.name!r} is asked for with dtype {wanted}, but was loaded as "
+            f"{value.dtype}, which cannot be trained. Load without assign=True.",
+        )
     if request.device is not None and request.device.type == "meta" and not pending.assign:
         warn(
             origin,

@@ -3,6 +3,7 @@
 What it holds lies in `_table`; how a variable is made, in `_make`; how all are listed, in `_walk`.
 """
 
+import operator
 import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -62,7 +63,7 @@ class VariableStore(VariableTable):
     def __init__(self, seed: int | None = None) -> None:
         super().__init__()
         self.__dict__["_parameters"] = Empty()
-        self._seed = _drawn_seed() if seed is None else seed
+        self._seed = _drawn_seed() if seed is None else _as_seed(seed)
         living.add(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -307,7 +308,7 @@ class VariableStore(VariableTable):
         Raises:
             StateDictError: names or shapes do not fit; all are listed, and nothing was loaded.
         """
-        check_fits(self, state_dict, strict)
+        check_fits(self, state_dict, strict, assign)
         return super().load_state_dict(state_dict, strict, assign)
 
     def copy(self) -> "VariableStore":
@@ -320,6 +321,7 @@ class VariableStore(VariableTable):
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
+        self._pending.apply(fn)
         # What fn does to tensors tells where and as what later variables are to be kept.
         dtypes = torch.float32, torch.float64
         moved, wider = (fn(torch.empty(0, dtype=dtype, device="cpu")) for dtype in dtypes)
@@ -358,6 +360,13 @@ def _is_in(key: str, table: VariableTable, name: str, variable: torch.Tensor) ->
     made = table._declared.get(name)
     # A module's own parameters are in no other collection.
     return key == GraphKeys.GLOBAL_VARIABLES if made is None else key in made.collections
+
+
+def _as_seed(seed: Any) -> int:
+    try:
+        return int(operator.index(seed))
+    except TypeError:
+        raise TypeError(f"seed is an integer, not {seed!r}; for example seed=0.") from None
 
 
 def _drawn_seed() -> int:

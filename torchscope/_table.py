@@ -396,14 +396,20 @@ class VariableTable(nn.ParameterDict):
     # ---- state dicts -----------------------------------------------------------------------
 
     def _respell(self, state_dict: dict[str, Any], prefix: str) -> None:
-        """Give the variables in ``state_dict`` the keys that they have here."""
+        """Give what is in ``state_dict`` the keys that it has here."""
         for name, declaration in list(self._declared.items()):
             key = declaration.key
-            if key == name:
-                continue
+            if key == name or name.partition(".")[0] in self._modules:
+                continue  # A module `h` has a `w` that is called `h.w`, not the variable.
             for other in {name, key.removeprefix("/")} - {key}:
                 if prefix + other in state_dict:
                     state_dict[prefix + key] = state_dict.pop(prefix + other)
+        for name in list(self._made_modules):
+            key, below = _names.escape(name), f"{prefix}{name}."
+            if key == name or name.partition(".")[0] in self._modules:
+                continue
+            for other in [other for other in state_dict if other.startswith(below)]:
+                state_dict[f"{prefix}{key}.{other.removeprefix(below)}"] = state_dict.pop(other)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
