@@ -133,8 +133,9 @@ class _Raised:
         self.regularizer, self.begun = regularizer, ref(run)
 
     def __call__(self, variable: torch.Tensor) -> Any:
-        here_now = self.begun() in (*here.passes, here.endless)
-        return None if here_now else self.regularizer(variable)
+        run = self.begun()
+        is_same = run is not None and run in (*here.passes, here.endless)
+        return None if is_same else self.regularizer(variable)
 
     def __reduce__(self) -> Any:
         return copy, (self.regularizer,)
