@@ -246,10 +246,16 @@ class VariableTable(nn.ParameterDict):
 
         What is made later goes into copies of them, so that whoever reads one may read on.
         """
-        own = self.__dict__  # No call in any of these, see `_register`.
-        own["_parameters"] = {**own["_parameters"]}
-        own["_buffers"] = {**own["_buffers"]}
-        own["_modules"] = {**own["_modules"]}
+        own, lock = self.__dict__, self._lock.held
+        try:  # If another thread is making something, they are left as they are.
+            if lock.acquire(blocking=False):
+                for table in _TORCH_TABLES:
+                    own[table] = {**own[table]}
+        finally:
+            try:  # noqa: SIM105  - As in `_stream.in_lent_stream`.
+                lock.release()
+            except RuntimeError:  # It was not acquired.
+                pass
 
     def _specs_for(self, traced: bool) -> Any:
         """Where a pass looks specs up."""
