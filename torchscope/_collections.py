@@ -1,6 +1,5 @@
 """Collections: of variables, kept with the store, and of values, which end with the pass."""
 
-import re
 import sys
 from types import FrameType
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 from torch.compiler import is_dynamo_compiling
 
-from ._arguments import GraphKeys
+from ._arguments import GraphKeys, begins_with
 from ._default import current_pass, is_untouched
 from ._errors import ScopeError, VariableMissingError
 from ._origin import Origin, warn
@@ -107,7 +106,7 @@ def in_collection(key: str, scope: str | None) -> list[Any]:
         variables = store.regularization_losses(scope)
     else:
         variables = store.get_collection(key, scope)
-    begins = re.compile(scope or "").match
+    begins = begins_with(scope)
     return variables + [value for name, value in run.values.get(key, []) if begins(name)]
 
 

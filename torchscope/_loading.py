@@ -17,6 +17,11 @@ def check_fits(
     table: VariableTable, state_dict: Mapping[str, Any], strict: bool, assign: bool = False
 ) -> None:
     """Raise a StateDictError that lists all that does not fit."""
+    if not isinstance(cast("Any", state_dict), Mapping):
+        raise TypeError(f"A state dict is a mapping from names to tensors, not {state_dict!r}.")
+    for key in state_dict:
+        if not isinstance(cast("Any", key), str):
+            raise TypeError(f"A key of a state dict is a string, not {key!r}.")
     misfits = [*_misfits(table, state_dict, strict, assign)]
     if not misfits:
         return

@@ -4,7 +4,6 @@ What it holds lies in `_table`; how a variable is made, in `_make`; how all are 
 """
 
 import operator
-import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -16,7 +15,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.utils._python_dispatch import _disable_current_modes
 from typing_extensions import ParamSpec, Self
 
-from ._arguments import GraphKeys
+from ._arguments import GraphKeys, begins_with
 from ._build import build
 from ._dynamo import never_compiled, uncompiled
 from ._errors import ScopeOrderError, VariableMissingError
@@ -168,7 +167,10 @@ class VariableStore(VariableTable):
         ['gen/w']
         """
         note_reading(tables(self))
-        inside = str(getattr(scope, "name", scope) or "").rstrip("/")
+        inside = getattr(scope, "name", scope) or ""
+        if not isinstance(inside, str):
+            raise TypeError(f"scope is a name or a VariableScope, not {scope!r}.")
+        inside = inside.rstrip("/")
         below = inside + "/"
         for name, variable, _, _ in variables(self):
             if not inside or name.startswith(below) or name == inside:
@@ -183,7 +185,7 @@ class VariableStore(VariableTable):
                 ``"gen"`` also finds ``gen_2/w``.
         """
         note_reading(tables(self))
-        begins = re.compile(scope or "").match
+        begins = begins_with(scope)
         return [
             found.tensor
             for found in variables(self)
@@ -218,7 +220,7 @@ class VariableStore(VariableTable):
         In the order of making; ``scope`` as for :meth:`get_collection`.
         """
         note_reading(tables(self))
-        begins = re.compile(scope or "").match
+        begins = begins_with(scope)
         losses: list[torch.Tensor | None] = []
         seen: set[int] = set()
         for module, prefix in walk(self):
@@ -247,6 +249,8 @@ class VariableStore(VariableTable):
 
     def origin(self, name: str) -> str:
         """Where the variable or module ``name`` was made: ``file:line`` in the user's code."""
+        if not isinstance(name, str):
+            raise TypeError(f"A variable's name is a string, not {name!r}.")
         found = made_at(self, name)
         return self._missing(name) if found is None else found
 
