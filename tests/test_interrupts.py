@@ -305,6 +305,7 @@ def held(store: ts.VariableStore) -> dict[str, list[float]]:
     return {name: variable.tolist() for name, variable in held.items()}
 
 
+@pytest.mark.filterwarnings("ignore:The parameters were read")  # A block's, by `held`.
 @pytest.mark.parametrize("make", MAKINGS)
 @pytest.mark.parametrize("inside", [(PACKAGE,), (PACKAGE, TORCH)], ids=["", "and in torch"])
 def test_an_interrupt_leaves_a_variable_that_is_made_or_one_that_can_be(make: Any, inside: Any):

@@ -6,6 +6,7 @@ tensors; or a TypeError or ScopeError that says what to type, before anything ha
 
 import inspect
 import operator
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, cast
 
@@ -136,6 +137,18 @@ def keeps_all(dtype: torch.dtype | str, wanted: torch.dtype) -> bool:
         return False
 
 
+def as_device(device: Any) -> torch.device | None:
+    """``device`` as torch's."""
+    if device is None or isinstance(device, torch.device):
+        return device
+    if not isinstance(device, str | int):
+        raise TypeError(f"A device is a name such as 'cuda:0' or a torch.device, not {device!r}.")
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ScopeError(None, f"There is no device {device!r}: {error}") from error
+
+
 # ---- functions and collections -------------------------------------------------------------------
 
 
@@ -145,6 +158,18 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):  # Some builtins have no signature; they ask for a shape.
         return {"shape": inspect.Parameter("shape", inspect.Parameter.POSITIONAL_ONLY)}
+
+
+def begins_with(scope: Any) -> Callable[[str], Any]:
+    """Tells whether a name begins as the regular expression ``scope`` says; None for any."""
+    if scope is not None and not isinstance(getattr(scope, "pattern", scope), str):
+        raise TypeError(f"scope is a regular expression, a string, not {scope!r}.")
+    try:
+        return re.compile(scope or "").match
+    except re.error as error:
+        raise ScopeError(
+            None, f"scope={scope!r} is not a regular expression ({error}); re.escape makes it one."
+        ) from error
 
 
 def members_of(name: str, collections: Any) -> tuple[Any, ...]:

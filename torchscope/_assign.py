@@ -25,29 +25,39 @@ def assign(variable: torch.Tensor, value: Any) -> torch.Tensor:
         VariableMismatchError: the shapes differ; nothing is broadcast.
     """
     with torch.no_grad():
-        return variable.copy_(_fitting("assign", variable, value))
+        value = _fitting("assign", variable, value)
+        return variable.copy_(value)
 
 
 def assign_add(variable: torch.Tensor, value: Any) -> torch.Tensor:
     """Add ``value`` to ``variable`` in place; otherwise as :func:`assign`."""
     with torch.no_grad():
-        return variable.add_(_fitting("assign_add", variable, value))
+        value = _fitting("assign_add", variable, value)
+        return variable.add_(value)
 
 
 def assign_sub(variable: torch.Tensor, value: Any) -> torch.Tensor:
     """Subtract ``value`` from ``variable`` in place; otherwise as :func:`assign`."""
     with torch.no_grad():
-        return variable.sub_(_fitting("assign_sub", variable, value))
+        value = _fitting("assign_sub", variable, value)
+        return variable.sub_(value)
 
 
 def _fitting(call: str, variable: torch.Tensor, value: Any) -> torch.Tensor:
+    if not isinstance(variable, torch.Tensor):
+        raise TypeError(f"{call} takes a variable, as get_variable returns it, not {variable!r}.")
     if not variable.is_leaf:
         raise VariableMismatchError(
             None,
             f"{call}: this tensor is no variable but computed from some, so what is written to it "
             "would be lost. Pass what get_variable returns, without parametrization or getter.",
         )
-    value = torch.as_tensor(value, dtype=variable.dtype, device=variable.device)
+    try:
+        value = torch.as_tensor(value, dtype=variable.dtype, device=variable.device)
+    except TypeError as error:
+        raise TypeError(
+            f"{call}: a value is a tensor, an array, a number or a list of numbers, not {value!r}."
+        ) from error
     if value.shape != variable.shape:
         raise VariableMismatchError(
             None,

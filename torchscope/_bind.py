@@ -39,11 +39,12 @@ def bind(fn: Callable[..., Any] | None = None, /) -> Any:
     Called without a function it is what ``checkpoint`` takes as ``context_fn``:
     ``checkpoint(block, x, use_reentrant=False, context_fn=ts.bind)``.
     """
+    if fn is not None and not callable(fn):
+        raise TypeError(f"bind takes a function, not {fn!r}.")
     snapshot = _Snapshot(current_pass())
     if fn is None:
         return _Again(snapshot), _Again(snapshot)
 
-    @functools.wraps(fn)
     def bound(*args: Any, **kwargs: Any) -> Any:
         passes = here.passes
         depth = len(passes)
@@ -57,7 +58,9 @@ def bind(fn: Callable[..., Any] | None = None, /) -> Any:
             snapshot.end(run)
         return run.whole(result, left)
 
-    return bound
+    if isinstance(fn, functools.partial):  # It has no name, and Dynamo does not get over that.
+        return bound
+    return functools.wraps(fn)(bound)
 
 
 class _BoundPass(Pass):

@@ -1,15 +1,50 @@
 """Collections: of variables, kept with the store, and of values, which end with the pass."""
 
-import re
+import sys
+from types import FrameType
 from typing import Any
 
 import torch
+from torch.compiler import is_dynamo_compiling
 
-from ._arguments import GraphKeys
+from ._arguments import GraphKeys, begins_with
 from ._default import current_pass, is_untouched
-from ._errors import ScopeError
-from ._pass import Pass
+from ._errors import ScopeError, VariableMissingError
+from ._origin import Origin, warn
+from ._pass import Pass, here
 from ._store import VariableStore
+from ._walk import locate
+
+# Other collections are of values, of which a program may well ask before there are variables.
+_OF_VARIABLES = {
+    *(GraphKeys.GLOBAL_VARIABLES, GraphKeys.TRAINABLE_VARIABLES, GraphKeys.LOCAL_VARIABLES),
+    *(GraphKeys.MODEL_VARIABLES, GraphKeys.MOVING_AVERAGE_VARIABLES, GraphKeys.METRIC_VARIABLES),
+    *(GraphKeys.REGULARIZATION_LOSSES, GraphKeys.WEIGHTS, GraphKeys.BIASES),
+}
+
+
+def _told(call: str, found: list[Any]) -> list[Any]:
+    """``found``; if the store that is entered is all empty, a warning of that, once."""
+    if found or is_dynamo_compiling() or _asked_by_tf1():
+        return found
+    run = current_pass()
+    store: VariableStore = run.store
+    if not (run.endless or store._declared or store._made_modules or store._told_empty):
+        store._told_empty = True
+        warn(
+            Origin.here(),
+            f"{call} finds nothing: the store that is entered holds no variables yet. Run first "
+            "the function that makes them: store.build(fn, *example).",
+        )
+    return found
+
+
+def _asked_by_tf1() -> bool:
+    """Whether `torchscope.tf1` asks, which it may well before there are variables."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals is globals():
+        frame = frame.f_back
+    return frame is not None and frame.f_globals.get("__name__", "").startswith("torchscope.tf1.")
 
 
 def _listing_pass(call: str) -> Pass:
@@ -55,29 +90,42 @@ def get_collection(key: str, scope: str | None = None) -> list[Any]:
             TensorFlow: ``"q"`` also finds ``q_func/w``. Another value has no name; the scope that
             it was put in from stands for it.
     """
+    call = f"get_collection({key!r})"
+    return (
+        _told(call, in_collection(key, scope))
+        if key in _OF_VARIABLES
+        else in_collection(key, scope)
+    )
+
+
+def in_collection(key: str, scope: str | None) -> list[Any]:
+    """As :func:`get_collection`, without a warning where there is nothing."""
     run = _listing_pass(f"get_collection({key!r})")
     store: VariableStore = run.store
     if key == GraphKeys.REGULARIZATION_LOSSES:
         variables = store.regularization_losses(scope)
     else:
         variables = store.get_collection(key, scope)
-    begins = re.compile(scope or "").match
+    begins = begins_with(scope)
     return variables + [value for name, value in run.values.get(key, []) if begins(name)]
 
 
 def global_variables(scope: str | None = None) -> list[torch.Tensor]:
     """The store's variables but local ones; ``scope`` as for :func:`get_collection`."""
-    return _listing_pass("global_variables()").store.global_variables(scope)
+    call = "global_variables()"
+    return _told(call, _listing_pass(call).store.global_variables(scope))
 
 
 def trainable_variables(scope: str | None = None) -> list[torch.Tensor]:
     """The variables that require a gradient now; ``scope`` as for :func:`get_collection`."""
-    return _listing_pass("trainable_variables()").store.trainable_variables(scope)
+    call = "trainable_variables()"
+    return _told(call, _listing_pass(call).store.trainable_variables(scope))
 
 
 def local_variables(scope: str | None = None) -> list[torch.Tensor]:
     """The local variables; ``scope`` as for :func:`get_collection`."""
-    return _listing_pass("local_variables()").store.local_variables(scope)
+    call = "local_variables()"
+    return _told(call, _listing_pass(call).store.local_variables(scope))
 
 
 def get_regularization_losses(scope: str | None = None) -> list[torch.Tensor]:
@@ -113,6 +161,14 @@ def name_of(variable: torch.Tensor) -> str:
     """The full name of a variable of the store entered now; elsewhere ask ``store.name_of``.
 
     Raises:
-        VariableMissingError: it is no variable of that store.
+        VariableMissingError: it is no variable of that store, or no store is entered.
     """
-    return current_pass().store.name_of(variable)
+    store: VariableStore = current_pass().store
+    found = locate(store, variable)
+    if found is None and not here.passes:
+        raise VariableMissingError(
+            None,
+            "No store is entered, and the default store does not hold this tensor. Ask the store "
+            "that does: store.name_of(variable).",
+        )
+    return store.name_of(variable) if found is None else found.full_name

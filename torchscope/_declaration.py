@@ -19,7 +19,16 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ._arguments import Constraint, GraphKeys, Shape, as_dtype, as_shape, as_value, members_of
+from ._arguments import (
+    Constraint,
+    GraphKeys,
+    Shape,
+    as_device,
+    as_dtype,
+    as_shape,
+    as_value,
+    members_of,
+)
 from ._as_now import as_now
 from ._errors import ScopeError, naming
 from .initializers import Initializer, ones, zeros
@@ -76,8 +85,8 @@ class Request:
                 f"Variable {self.name!r}: constraint is a function of the variable, not "
                 f"{self.constraint!r}; for example constraint=torch.abs."
             )
-        if self.device is not None:
-            self.device = torch.device(self.device)
+        with naming(self.name):
+            self.device = as_device(self.device)
         return self
 
     @property

@@ -27,10 +27,10 @@ class ScopeError(ValueError):
 
     @property
     def name(self) -> str | None:
-        return self.args[0]
+        return self.args[0] if len(self.args) > 1 else None
 
     def __str__(self) -> str:
-        return str(self.args[-1])
+        return str(self.args[-1]) if self.args else ""
 
 
 class VariableExistsError(ScopeError):

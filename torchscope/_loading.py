@@ -1,6 +1,7 @@
 """Whether a state dict fits a module that holds stores; checks everything, changes nothing."""
 
 import difflib
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -12,9 +13,16 @@ from ._errors import StateDictError
 from ._table import _EXTRA, VariableTable
 
 
-def check_fits(table: VariableTable, state_dict: Mapping[str, Any], strict: bool) -> None:
+def check_fits(
+    table: VariableTable, state_dict: Mapping[str, Any], strict: bool, assign: bool = False
+) -> None:
     """Raise a StateDictError that lists all that does not fit."""
-    misfits = [*_misfits(table, state_dict, strict)]
+    if not isinstance(cast("Any", state_dict), Mapping):
+        raise TypeError(f"A state dict is a mapping from names to tensors, not {state_dict!r}.")
+    for key in state_dict:
+        if not isinstance(cast("Any", key), str):
+            raise TypeError(f"A key of a state dict is a string, not {key!r}.")
+    misfits = [*_misfits(table, state_dict, strict, assign)]
     if not misfits:
         return
     listed = "\n  ".join(misfits)
@@ -28,7 +36,9 @@ def check_fits(table: VariableTable, state_dict: Mapping[str, Any], strict: bool
     )
 
 
-def _misfits(table: VariableTable, state_dict: Mapping[str, Any], strict: bool) -> Iterator[str]:
+def _misfits(
+    table: VariableTable, state_dict: Mapping[str, Any], strict: bool, assign: bool
+) -> Iterator[str]:
     given = {key: value for key, value in state_dict.items() if not key.endswith(_EXTRA)}
     modules = dict(cast("Any", table.named_modules(remove_duplicate=False)))
     judged: dict[str, nn.Module] = {}
@@ -50,6 +60,10 @@ def _misfits(table: VariableTable, state_dict: Mapping[str, Any], strict: bool) 
         if value is given:
             if strict:
                 yield f"{_names.unescape(key)!r} is missing{_like(key, given, expected)}"
+        elif isinstance(value, torch.Tensor) and (
+            problem := _untrainable(value, tensor) if assign else _uncopyable(value, tensor)
+        ):
+            yield f"{_names.unescape(key)!r} {problem}"
         elif (
             isinstance(value, torch.Tensor)
             and value.shape != tensor.shape
@@ -69,8 +83,51 @@ def _misfits(table: VariableTable, state_dict: Mapping[str, Any], strict: bool) 
             continue
         if not isinstance(value, torch.Tensor) and (waits or key in expected):
             yield f"{_names.unescape(key)!r} is no tensor but {value!r}"
+        elif (
+            isinstance(owner, VariableTable)
+            and waits
+            and not assign
+            and (problem := _uncopyable(value, None, owner._device))
+        ):
+            yield f"{_names.unescape(key)!r} {problem}"
         elif strict and not waits and key not in expected:
             yield f"{_names.unescape(key)!r} is unexpected{_like(key, expected, given)}"
+
+
+def _untrainable(value: torch.Tensor, tensor: torch.Tensor) -> str:
+    """Why ``value`` cannot become what ``tensor`` is; "" if it can."""
+    if value.is_floating_point() or value.is_complex() or not tensor.requires_grad:
+        return ""
+    return f"is of {value.dtype}, which cannot be trained"
+
+
+def _uncopyable(
+    value: torch.Tensor, tensor: torch.Tensor | None, device: torch.device | None = None
+) -> str:
+    """Why ``value`` cannot be copied into a tensor like ``tensor``; "" if it can, as nearly all."""
+    if (
+        type(value) in (torch.Tensor, nn.Parameter, nn.Buffer)
+        and value.layout is torch.strided
+        and not (value.is_quantized or value.is_meta or value.is_nested)
+        and _is_usual(value.dtype)
+    ):
+        return ""
+    try:  # One that torch keeps in its own way: only trying tells.
+        if tensor is None:
+            tensor = torch.empty(value.shape, device=device or "cpu")
+        with torch.no_grad():
+            torch.empty_like(tensor).copy_(value)
+    except Exception as error:  # Each kind raises what it likes.
+        return f"is a tensor that cannot be copied: {str(error).partition(chr(10))[0]}"
+    return ""
+
+
+@functools.cache
+def _is_usual(dtype: torch.dtype) -> bool:
+    try:
+        return torch.promote_types(dtype, torch.float32) is not None
+    except RuntimeError:
+        return False
 
 
 def key_in(module: nn.Module, name: str) -> str:
@@ -97,4 +154,4 @@ def _like(key: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """The nearest of the names that are there, and not here, too."""
     others = [other for other in there if other not in here][:10_000]
     close = difflib.get_close_matches(key, others, n=1)
-    return f"; there is {_names.unescape(close[0])!r}" if close else ""
+    return f"; there is {close[0]!r}" if close else ""

@@ -133,8 +133,9 @@ class _Raised:
         self.regularizer, self.begun = regularizer, ref(run)
 
     def __call__(self, variable: torch.Tensor) -> Any:
-        here_now = self.begun() in (*here.passes, here.endless)
-        return None if here_now else self.regularizer(variable)
+        run = self.begun()
+        is_same = run is not None and run in (*here.passes, here.endless)
+        return None if is_same else self.regularizer(variable)
 
     def __reduce__(self) -> Any:
         return copy, (self.regularizer,)
@@ -175,6 +176,14 @@ def _loaded_as(
             f"{value.dtype}. Convert the value before it is loaded, or drop it: "
             f"del store[{request.name!r}].",
         )
+    loads_floats = value.is_floating_point() or value.is_complex()
+    wanted = dtype or request.dtype
+    if pending.assign and not loads_floats and (wanted.is_floating_point or wanted.is_complex):
+        raise VariableMismatchError(
+            request.name,
+            f"Variable {request.name!r} is asked for with dtype {wanted}, but was loaded as "
+            f"{value.dtype}, which cannot be trained. Load without assign=True.",
+        )
     if request.device is not None and request.device.type == "meta" and not pending.assign:
         warn(
             origin,
@@ -198,13 +207,7 @@ def check_can_make(table: VariableTable, what: str, name: str) -> None:
     ):  # Nearly never; then it is to be said what it is, unless the modes are harmless.
         _check_surroundings(table, what, name)
     _names.check_variable(name)
-    for other, made in table._made_modules.items():  # A module's parameters have such names.
-        if f"{name}/".startswith(f"{other}/"):
-            raise VariableExistsError(
-                name,
-                f"{what} {name!r} would lie in the module {other!r}, made at {made.origin}. "
-                "Use another name.",
-            )
+    table._check_outside_modules(what, name)
 
 
 def _check_surroundings(table: VariableTable, what: str, name: str) -> None:
@@ -243,8 +246,8 @@ def warn_of_late(table: VariableTable, what: str, name: str, origin: Origin) -> 
         read_at, parameters.read_at = parameters.read_at, None
         warn(
             origin,
-            f"The net's parameters were read at {read_at}, before any was made: whoever read "
-            "them (an optimizer?) holds none. Build it first: net.build(*example).",
+            f"The parameters were read at {read_at}, before any was made: whoever read them (an "
+            f"optimizer, an average, an init?) holds none. Build first: {parameters.build}.",
         )
 
 
@@ -290,6 +293,7 @@ def make_module(
     if _torch._global_module_registration_hooks:
         table.add_module(key, module)
         module = cast("nn.Module", table._modules[key])  # Hooks may have replaced it.
+    table._no_longer_empty()
     # No call between these, as in `_table._register`.
     own = table.__dict__
     if own["_modules"].__class__ is dict:
@@ -305,14 +309,13 @@ def make_module(
 def _from_factory(
     table: VariableTable, full_name: str, factory: Callable[[], nn.Module]
 ) -> nn.Module:
-    module = None
-    if not isinstance(factory, nn.Module):
-        module = in_lent_stream(table._seed, full_name, factory)
+    makes = callable(factory) and not isinstance(factory, nn.Module)
+    module = in_lent_stream(table._seed, full_name, factory) if makes else None
     if isinstance(module, nn.Module):
         return module
     problem = f"gave {type(module).__name__}, not an nn.Module"
-    if isinstance(factory, nn.Module):
-        problem = "is a module itself, not a function that makes one"
+    if not makes:
+        problem = f"is not a class or a function that makes a module, but {factory!r}"
     last = full_name.rpartition("/")[2]
     raise TypeError(
         f"The factory of {full_name!r} {problem}. For example "

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 import types
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._origin import Origin, warn
 from ._pass import Pass, here
 from ._store import VariableStore, first_pass
-from ._unbuilt import Unbuilt
+from ._unbuilt import EmptyState, Unbuilt, note_reading
 from ._walk import variables
 
 P = ParamSpec("P")
@@ -166,6 +167,21 @@ class ScopedModule(VariableStore, Generic[P, R]):
         """
         build(self, lambda: first_pass(self, self.fn, args, kwargs), (args, kwargs))
         return self
+
+    def apply(self, fn: Callable[[nn.Module], None]) -> Self:
+        """As ``nn.Module.apply``; of a net that was not built it reaches no module kept in it."""
+        note_reading([self])
+        return super().apply(fn)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As ``nn.Module.state_dict``; before the build, of what was loaded."""
+        state = cast("Any", super()).state_dict(*args, **kwargs)
+        parameters = self._parameters
+        if not isinstance(parameters, Unbuilt) or self._pending.values:
+            return state
+        if kwargs.get("destination") is not None:  # A bigger module's, in which nothing can tell.
+            parameters.read(sys._getframe(1))
+        return state or EmptyState(parameters, state._metadata)
 
     def _replicate_for_data_parallel(self) -> Self:
         if not self._built:

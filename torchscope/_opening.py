@@ -93,8 +93,8 @@ class Opening:
         if source is target:
             target = scope
         if target is not self._target:
-            remembered = self if run.traced else ref(self)
-            run.settled[self if run.traced else id(self)] = remembered, target, mode
+            owner = self if run.traced else ref(self)  # Not `by`: `lost` would be called.
+            run.settled[self if run.traced else id(self)] = owner, target, mode
         elif mode is not _NO:
             self._found = run.met, mode
         stack.append((scope, by, mark, task))

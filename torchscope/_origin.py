@@ -17,7 +17,7 @@ class Origin:
 
     @classmethod
     def here(cls) -> "Origin":
-        """The innermost line outside torchscope and torch."""
+        """The innermost line outside torchscope, torch and Python's ``copy``."""
         frame = sys._getframe(1)
         while frame is not None:
             if not _is_inside(frame.f_globals.get("__name__")):
@@ -31,7 +31,7 @@ class Origin:
 
 @functools.cache
 def _is_inside(module: str | None) -> bool:
-    return f"{module}.".startswith(("torchscope.", "torch."))
+    return f"{module}.".startswith(("torchscope.", "torch.", "copy."))
 
 
 @functools.lru_cache(4096)  # A loop makes many variables in one line: they share one object.

@@ -7,7 +7,7 @@ has ended, what is to be said of values that nobody took and of variables that g
 
 import copy
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -79,6 +79,14 @@ class Pending:
         other.lacking = None if self.lacking is None else list(self.lacking)
         return other
 
+    def apply(self, fn: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Move what is to be kept as it is; the rest is moved when it is taken."""
+        if self.assign:
+            self.values = {
+                key: fn(value) if isinstance(value, torch.Tensor) else value
+                for key, value in self.values.items()
+            }
+
     def key(self, full_name: object) -> str | None:
         """The key of the value for ``full_name``, whichever way it is spelled; None without one."""
         if self.values and isinstance(full_name, str):
@@ -102,16 +110,16 @@ class Pending:
         A state dict spells what is below a module with a dot, a checkpoint with a slash: such a
         name begins with ``/`` here.
         """
-        dotted = f"{_names.escape(full_name)}."
+        dotted = f"{_names.escape(full_name)}.", f"{full_name}."
         slashed = f"{full_name}/".replace(".", "%2E")
-        return {
-            key: (
-                key.removeprefix(dotted) if key.startswith(dotted) else key[len(slashed) - 1 :],
-                value,
-            )
-            for key, value in self.values.items()
-            if key.startswith((dotted, slashed))
-        }
+        below: dict[str, tuple[str, torch.Tensor]] = {}
+        for key, value in self.values.items():
+            if key.startswith(slashed):
+                below[key] = key[len(slashed) - 1 :], value
+            for spelled in dotted:
+                if key.startswith(spelled):
+                    below[key] = key.removeprefix(spelled), value
+        return below
 
     def finish(self, made: Iterable[str]) -> str:
         """What did not fit the names ``made``, in a sentence or more; "" if all did.

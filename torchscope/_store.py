@@ -3,7 +3,7 @@
 What it holds lies in `_table`; how a variable is made, in `_make`; how all are listed, in `_walk`.
 """
 
-import re
+import operator
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -15,7 +15,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.utils._python_dispatch import _disable_current_modes
 from typing_extensions import ParamSpec, Self
 
-from ._arguments import GraphKeys
+from ._arguments import GraphKeys, begins_with
 from ._build import build
 from ._dynamo import never_compiled, uncompiled
 from ._errors import ScopeOrderError, VariableMissingError
@@ -24,7 +24,7 @@ from ._make import reset_module, reset_variable
 from ._pass import Pass, ResetPass, WayOut, entered, here
 from ._sharded import back_in_parts, gathered, is_fully_sharded, like
 from ._table import VariableTable
-from ._unbuilt import note_reading
+from ._unbuilt import Empty, note_reading
 from ._walk import items, locate, made_at, tables, variables, walk
 
 P = ParamSpec("P")
@@ -61,7 +61,8 @@ class VariableStore(VariableTable):
 
     def __init__(self, seed: int | None = None) -> None:
         super().__init__()
-        self._seed = _drawn_seed() if seed is None else seed
+        self.__dict__["_parameters"] = Empty()
+        self._seed = _drawn_seed() if seed is None else _as_seed(seed)
         living.add(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -146,6 +147,7 @@ class VariableStore(VariableTable):
     def _pass_ended(self) -> None:
         """Called when a pass has ended without an exception."""
         if not self._built:
+            self._no_longer_empty()
             self._close()
             self._built = True
 
@@ -165,7 +167,10 @@ class VariableStore(VariableTable):
         ['gen/w']
         """
         note_reading(tables(self))
-        inside = str(getattr(scope, "name", scope) or "").rstrip("/")
+        inside = getattr(scope, "name", scope) or ""
+        if not isinstance(inside, str):
+            raise TypeError(f"scope is a name or a VariableScope, not {scope!r}.")
+        inside = inside.rstrip("/")
         below = inside + "/"
         for name, variable, _, _ in variables(self):
             if not inside or name.startswith(below) or name == inside:
@@ -180,7 +185,7 @@ class VariableStore(VariableTable):
                 ``"gen"`` also finds ``gen_2/w``.
         """
         note_reading(tables(self))
-        begins = re.compile(scope or "").match
+        begins = begins_with(scope)
         return [
             found.tensor
             for found in variables(self)
@@ -214,7 +219,8 @@ class VariableStore(VariableTable):
 
         In the order of making; ``scope`` as for :meth:`get_collection`.
         """
-        begins = re.compile(scope or "").match
+        note_reading(tables(self))
+        begins = begins_with(scope)
         losses: list[torch.Tensor | None] = []
         seen: set[int] = set()
         for module, prefix in walk(self):
@@ -243,6 +249,8 @@ class VariableStore(VariableTable):
 
     def origin(self, name: str) -> str:
         """Where the variable or module ``name`` was made: ``file:line`` in the user's code."""
+        if not isinstance(name, str):
+            raise TypeError(f"A variable's name is a string, not {name!r}.")
         found = made_at(self, name)
         return self._missing(name) if found is None else found
 
@@ -270,6 +278,7 @@ class VariableStore(VariableTable):
 
         For variables made on the meta device this is how they get their values, after
         ``store.to_empty(device=...)``. What was loaded instead of initialized is reset as well.
+        Returns the store itself.
         """
         back_in_parts(self)
         values: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -303,7 +312,7 @@ class VariableStore(VariableTable):
         Raises:
             StateDictError: names or shapes do not fit; all are listed, and nothing was loaded.
         """
-        check_fits(self, state_dict, strict)
+        check_fits(self, state_dict, strict, assign)
         return super().load_state_dict(state_dict, strict, assign)
 
     def copy(self) -> "VariableStore":
@@ -316,6 +325,7 @@ class VariableStore(VariableTable):
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
+        self._pending.apply(fn)
         # What fn does to tensors tells where and as what later variables are to be kept.
         dtypes = torch.float32, torch.float64
         moved, wider = (fn(torch.empty(0, dtype=dtype, device="cpu")) for dtype in dtypes)
@@ -327,6 +337,8 @@ class VariableStore(VariableTable):
             self._device = moved.device
         if moved.dtype == wider.dtype and moved.is_floating_point():
             self._float_dtype = moved.dtype
+        if moved.device.type == "cpu" and moved.is_shared():
+            note_reading([self])  # By share_memory, which later variables do not follow.
         return self
 
     def _load_from_state_dict(self, *args: Any) -> None:  # pyright: ignore
@@ -352,6 +364,13 @@ def _is_in(key: str, table: VariableTable, name: str, variable: torch.Tensor) ->
     made = table._declared.get(name)
     # A module's own parameters are in no other collection.
     return key == GraphKeys.GLOBAL_VARIABLES if made is None else key in made.collections
+
+
+def _as_seed(seed: Any) -> int:
+    try:
+        return int(operator.index(seed))
+    except TypeError:
+        raise TypeError(f"seed is an integer, not {seed!r}; for example seed=0.") from None
 
 
 def _drawn_seed() -> int:

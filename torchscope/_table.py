@@ -20,11 +20,18 @@ from typing_extensions import Self
 from . import _names
 from ._built import AsBuilt, Built
 from ._declaration import Declaration, Spec, is_value, spec_of
-from ._errors import NotBuiltError, ScopeError, VariableMissingError, VariableNameError
+from ._errors import (
+    NotBuiltError,
+    ScopeError,
+    VariableExistsError,
+    VariableMissingError,
+    VariableNameError,
+)
 from ._growing import Growing
 from ._locks import Lock
 from ._origin import Origin
 from ._pending import Pending, strictness
+from ._unbuilt import Empty, note_reading
 
 _SHOWN = 20  # lines of a store's repr
 _EXTRA = "_extra_state"
@@ -53,6 +60,7 @@ class VariableTable(nn.ParameterDict):
         self._device: torch.device | None = None  # where .to() last sent this store
         self._float_dtype: torch.dtype | None = None  # and what .half() and the like made of floats
         self._built = self._finalized = False
+        self._told_empty = False  # whether a list of it that was empty has been told
         self._built_as: Built | None = None  # what compiled code rests on
 
     # ---- clones ----------------------------------------------------------------------------
@@ -136,6 +144,7 @@ class VariableTable(nn.ParameterDict):
         """Keep ``value`` as it was declared, a Parameter as it is; returns what is kept."""
         name, key = declaration.name, declaration.key
         old = self._declared.get(name)
+        self._no_longer_empty()
         self._change_specs()
         if old is None:
             self._check_free("Variable", name, key)
@@ -169,6 +178,11 @@ class VariableTable(nn.ParameterDict):
         if waiting is not None:
             del self._pending.values[waiting]
         return value
+
+    def _no_longer_empty(self) -> None:
+        """From now on whoever reads the parameters gets some, or may."""
+        if isinstance(self._parameters, Empty):
+            self.__dict__["_parameters"] = Growing(self._parameters)
 
     def _keep(self, declaration: Declaration, value: torch.Tensor) -> None:
         """Let torch register it, or put it where it was in the order."""
@@ -217,15 +231,31 @@ class VariableTable(nn.ParameterDict):
                 "before it was made. Build the module first: net.build(*example).",
             )
 
+    def _check_outside_modules(self, what: str, name: str) -> None:
+        """Raise if a kept module has ``name``, or may give it to a parameter of its own."""
+        for other, made in self._made_modules.items():
+            if f"{name}/".startswith(f"{other}/"):
+                raise VariableExistsError(
+                    name,
+                    f"{what} {name!r} would lie in the module {other!r}, made at {made.origin}. "
+                    "Use another name.",
+                )
+
     def _close(self) -> None:
         """Keep what there is in plain tables: compiled code need not watch what those hold.
 
         What is made later goes into copies of them, so that whoever reads one may read on.
         """
-        own = self.__dict__  # No call in any of these, see `_register`.
-        own["_parameters"] = {**own["_parameters"]}
-        own["_buffers"] = {**own["_buffers"]}
-        own["_modules"] = {**own["_modules"]}
+        own, lock = self.__dict__, self._lock.held
+        try:  # If another thread is making something, they are left as they are.
+            if lock.acquire(blocking=False):
+                for table in _TORCH_TABLES:
+                    own[table] = {**own[table]}
+        finally:
+            try:  # noqa: SIM105  - As in `_stream.in_lent_stream`.
+                lock.release()
+            except RuntimeError:  # It was not acquired.
+                pass
 
     def _specs_for(self, traced: bool) -> Any:
         """Where a pass looks specs up."""
@@ -266,10 +296,12 @@ class VariableTable(nn.ParameterDict):
             return self._fetch(declaration.key)
         key = self._pending.key(name)
         if key is None:
-            raise KeyError(f"no variable {name!r}.{self._nearest(name)}")
+            raise self._unknown(name)
         return self._pending.values[key]
 
     def __setitem__(self, name: str, value: Any) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"A variable's name is a string, not {name!r}.")
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"store[{name!r}] takes a parameter or a tensor, not {value!r}.")
         shape, dtype = tuple(value.shape), value.dtype
@@ -277,6 +309,7 @@ class VariableTable(nn.ParameterDict):
         lasting = False
         if old is None:
             _names.check_variable(name)
+            self._check_outside_modules("Variable", name)
             old = Declaration(name, _names.escape(name), spec_of(shape, dtype, False))
         else:
             # .half() may have changed the dtype since: that declares nothing anew.
@@ -299,7 +332,7 @@ class VariableTable(nn.ParameterDict):
     def __delitem__(self, name: str) -> None:
         key = self._pending.key(name)
         if name not in self._declared and key is None:
-            raise KeyError(f"no variable {name!r}.{self._nearest(name)}")
+            raise self._unknown(name)
         if name in self._declared:
             self._forget(name)
         if key is not None:
@@ -312,11 +345,14 @@ class VariableTable(nn.ParameterDict):
 
     def items(self) -> Iterable[tuple[str, Any]]:
         """Each full name with its variable, in the order of making."""
-        return ((name, self[name]) for name in self)
+        note_reading([self], note=not self._pending.values)
+        for name in self:
+            yield name, self[name]
 
     def values(self) -> Iterable[Any]:
         """The variables, in the order of making."""
-        return (self[name] for name in self)
+        for _, variable in self.items():
+            yield variable
 
     def popitem(self) -> tuple[str, Any]:
         """Forget the variable made last; returns its name and itself."""
@@ -345,6 +381,13 @@ class VariableTable(nn.ParameterDict):
             lines.insert(_SHOWN // 2, f"... {hidden:,} more")
         return "\n".join(lines)
 
+    def _unknown(self, name: str) -> KeyError:
+        """The error for a name that no variable has."""
+        if name in self._made_modules:
+            key = _names.escape(name)
+            return KeyError(f"{name!r} is a module, not a variable: store.get_submodule({key!r}).")
+        return KeyError(f"no variable {name!r}.{self._nearest(name)}")
+
     def _nearest(self, name: object) -> str:
         """A question that offers the names nearest to ``name``, or nothing."""
         close = difflib.get_close_matches(str(name), list(self)[:10_000], n=3)
@@ -359,14 +402,20 @@ class VariableTable(nn.ParameterDict):
     # ---- state dicts -----------------------------------------------------------------------
 
     def _respell(self, state_dict: dict[str, Any], prefix: str) -> None:
-        """Give the variables in ``state_dict`` the keys that they have here."""
+        """Give what is in ``state_dict`` the keys that it has here."""
         for name, declaration in list(self._declared.items()):
             key = declaration.key
-            if key == name:
-                continue
+            if key == name or name.partition(".")[0] in self._modules:
+                continue  # A module `h` has a `w` that is called `h.w`, not the variable.
             for other in {name, key.removeprefix("/")} - {key}:
                 if prefix + other in state_dict:
                     state_dict[prefix + key] = state_dict.pop(prefix + other)
+        for name in list(self._made_modules):
+            key, below = _names.escape(name), f"{prefix}{name}."
+            if key == name or name.partition(".")[0] in self._modules:
+                continue
+            for other in [other for other in state_dict if other.startswith(below)]:
+                state_dict[f"{prefix}{key}.{other.removeprefix(below)}"] = state_dict.pop(other)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

@@ -12,7 +12,7 @@ from typing_extensions import ParamSpec
 
 from . import _names
 from ._arguments import GraphKeys
-from ._collections import get_collection
+from ._collections import in_collection
 from ._default import current_pass
 from ._errors import ScopeError
 from ._getter import CustomGetter
@@ -46,6 +46,8 @@ class Template(Generic[P, R]):
     ) -> None:
         if name is None:
             raise ScopeError(None, "A template needs a name: make_template('layer', fn).")
+        if not callable(func):
+            raise TypeError(f"The template {name!r} needs a function, not {func!r}.")
         self._name = name
         self._func = func
         self._unique_name = unique_name
@@ -122,7 +124,7 @@ class Template(Generic[P, R]):
     def _variables(self, key: str) -> list[torch.Tensor]:
         if not self._calls(current_pass()).completed:
             return []
-        return get_collection(key, re.escape(self.variable_scope_name or ""))
+        return in_collection(key, re.escape(self.variable_scope_name or ""))
 
     @property
     def global_variables(self) -> list[torch.Tensor]:

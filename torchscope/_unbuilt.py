@@ -1,6 +1,16 @@
-"""Who reads the parameters of a module before it has any; knows nothing of how it gets them."""
+"""Who reads the parameters of a store before it has any; knows nothing of how it gets them.
+
+In: reads of `_parameters`, lists of variables, `apply` and the like, of a store that holds nothing
+yet. Out: an error where the reader would keep what it gets (an optimizer, DDP, FSDP), or a note of
+where it was, for a warning once there is a first variable (`_make.warn_of_late`).
+
+torch gives no other way to notice a reader that is given a bigger module: it reads `_parameters` of
+each module directly (`nn.Module._named_members`). So these are of a class of their own, which looks
+at the frame that reads. Moving, saving and compiling need not see what is to come.
+"""
 
 import sys
+from collections import OrderedDict
 from collections.abc import Iterable
 from types import FrameType
 from typing import Any, cast
@@ -14,58 +24,121 @@ from ._pass import entered
 
 
 class Unbuilt(dict[str, Any]):
-    """The parameters of a module that was not built: an optimizer that reads them would hold none.
+    """The parameters of a ScopedModule that was not built."""
 
-    torch gives no other way to notice one that is made from a bigger module, which reads
-    ``_parameters`` directly (``nn.Module._named_members``).
-    """
-
+    what = "a ScopedModule that was not built"
+    build = "net.build(*example)"
     read_at: Origin | None = None
 
     def items(self) -> Any:
-        frame = sys._getframe(1)
+        self.read(sys._getframe(1))
+        return dict(self).items()  # A copy, as `Growing` gives.
+
+    def read(self, frame: FrameType | None) -> None:
+        """Notice the code of ``frame``, unless it is torch's and does not keep what it reads."""
+        alone = True
         while frame is not None and frame.f_code.co_name in _PASSING_ON:
+            if frame.f_code.co_name == "_named_members":
+                alone = frame.f_locals["self"]._parameters is self
             frame = frame.f_back
         where = "" if frame is None else frame.f_globals.get("__name__", "") + "."
+        keeping = where.startswith(_KEEPING) and not where.startswith(_SAVING)
         function = "" if frame is None else frame.f_code.co_name
-        holding = where.startswith(_HOLDING) and not where.startswith(_SAVING)
-        ours = where.startswith(("torch.", "torchscope.")) and not holding
-        if not ours or function == "requires_grad_":
-            self.notice()
-        return super().items()  # Moving, saving, compiling need not see what is to come.
+        if keeping or function == "requires_grad_" or not where.startswith(_OURS):
+            self.notice(alone)
 
-    def notice(self) -> None:
+    def notice(self, alone: bool = True, note: bool = True) -> None:
         """Refuse an optimizer and the like; remember any other reader, to warn it."""
-        self._refuse_holders(sys._getframe(1))
-        self.read_at = Origin.here()
+        self._refuse_keepers(sys._getframe(1))
+        if note:
+            self.read_at = Origin.here()
 
-    def __reduce__(self) -> Any:
-        return Unbuilt, (dict(self),)  # Copying reads, too, but holds nothing.
-
-    def _refuse_holders(self, frame: FrameType | None) -> None:
+    def _refuse_keepers(self, frame: FrameType | None) -> None:
         while frame is not None:
-            holder = type(cast("object", frame.f_locals.get("self")))
-            function = frame.f_code.co_name
-            sharding = function in _SHARDING
-            if sharding or (function == "__init__" and issubclass(holder, _HOLDERS)):
-                name = function if sharding else holder.__name__
+            name = frame.f_code.co_name
+            if name == "__init__":  # To look at a frame's variables elsewhere keeps them alive.
+                kind: type = type(cast("object", frame.f_locals.get("self")))
+                name = kind.__name__ if issubclass(kind, _keepers()) else ""
+            elif name not in _SHARDING:
+                name = ""
+            if name:
                 raise NotBuiltError(
                     None,
-                    f"{name} is given a ScopedModule that was not built, and would hold none of "
-                    "its variables. Build it first: net.build(*example).",
+                    f"{name} is given {self.what}, and would hold none of its variables. Build it "
+                    f"first: {self.build}.",
                 )
             frame = frame.f_back
 
+    def copy(self) -> "Unbuilt":
+        """For a clone, which is not built either."""
+        other = type(self)(self)
+        other.read_at = self.read_at
+        return other
 
-def note_reading(modules: Iterable[nn.Module]) -> None:
+    def __reduce__(self) -> Any:
+        return type(self), (dict(self),)
+
+
+class Empty(Unbuilt):
+    """The parameters of a store that knows no function, and holds nothing yet.
+
+    Nothing need be missing in it; but a bigger model's reader gets less than the model will have.
+    """
+
+    what = "a model with a VariableStore that holds nothing yet"
+    build = "store.build(fn, *example)"
+
+    def notice(self, alone: bool = True, note: bool = True) -> None:
+        super().notice(note=note and not alone)
+
+
+class EmptyState(OrderedDict[str, Any]):
+    """The state dict of what was not built: whoever makes another of it in a loop has nothing."""
+
+    def __init__(self, parameters: Unbuilt, metadata: Any) -> None:
+        super().__init__()
+        self._parameters, self._metadata = parameters, metadata
+
+    def keys(self) -> Any:
+        self._parameters.read(sys._getframe(1))
+        return super().keys()
+
+    def items(self) -> Any:
+        self._parameters.read(sys._getframe(1))
+        return super().items()
+
+    def values(self) -> Any:
+        self._parameters.read(sys._getframe(1))
+        return super().values()
+
+    def __reduce__(self) -> Any:
+        self._parameters.read(sys._getframe(1))
+        return OrderedDict, (), {"_metadata": self._metadata}
+
+    def copy(self) -> Any:
+        self._parameters.read(sys._getframe(1))
+        return OrderedDict[str, Any]()
+
+
+def note_reading(modules: Iterable[nn.Module], note: bool = True) -> None:
     """Note that somebody lists the variables of ``modules``, from outside their passes."""
     for module in modules:
         if isinstance(module._parameters, Unbuilt) and entered(module) is None:
-            module._parameters.notice()
+            module._parameters.notice(note=note)
 
 
-_PASSING_ON = {"parameters", "named_parameters", "_named_members", "<lambda>"}
-_HOLDING = ("torch.optim.", "torch.distributed.", "torch.nn.parallel.", "torchscope.tf1.train.")
+_PASSING_ON = {"parameters", "named_parameters", "_named_members", "<lambda>", "state_dict"}
+_OURS = "torch.", "torchscope.", "safetensors."
+_KEEPING = (
+    *("torch.optim.", "torch.distributed.", "torch.nn.parallel.", "torchscope.tf1.train."),
+    *("torch._functorch.functional_call.", "torch.nn.utils.convert_parameters."),
+)
 _SAVING = "torch.distributed.checkpoint."
 _SHARDING = {"fully_shard", "distribute_module"}
-_HOLDERS = (torch.optim.Optimizer, nn.parallel.DistributedDataParallel)
+
+
+def _keepers() -> tuple[type, ...]:
+    """The classes that keep the parameters of what they are made from."""
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # To import it takes long.
+    kinds = torch.optim.Optimizer, nn.parallel.DistributedDataParallel
+    return kinds if fsdp is None else (*kinds, fsdp.FullyShardedDataParallel)

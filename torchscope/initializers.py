@@ -26,6 +26,8 @@ from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
 
+from ._arguments import as_dtype, as_shape
+
 Initializer: TypeAlias = Callable[..., torch.Tensor]
 
 _linalg: Any = torch.linalg  # Torch does not say what types it takes and gives.
@@ -45,7 +47,11 @@ class _Initializer:
     def __call__(
         self, shape: Sequence[int], dtype: torch.dtype | None = None, partition_info: object = None
     ) -> torch.Tensor:
-        return self._make(tuple(shape), dtype or self.dtype or torch.get_default_dtype())
+        sizes = as_shape(shape)
+        if sizes is None or None in sizes:
+            raise TypeError(f"A shape is a list of sizes such as [3, 4], not {shape!r}.")
+        wanted = as_dtype(dtype) or as_dtype(self.dtype) or torch.get_default_dtype()
+        return self._make(cast("tuple[int, ...]", sizes), wanted)
 
     def __repr__(self) -> str:
         names = inspect.signature(type(self)).parameters
@@ -65,6 +71,7 @@ class _FloatInitializer(_Initializer):
     random: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        self.dtype = as_dtype(self.dtype)
         if self.dtype is not None:
             self._check(self.dtype, ValueError)
 
@@ -237,6 +244,7 @@ class _Normal(_FloatInitializer):
         seed: int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        dtype = as_dtype(dtype)
         if dtype is not None:
             self._check(dtype, ValueError)
         self.mean = mean
@@ -406,7 +414,7 @@ class variance_scaling(_FloatInitializer):
         if self.mode not in modes:
             raise ValueError(f"mode must be one of {modes}, not {self.mode!r}.")
         distributions = ("truncated_normal", "normal", "untruncated_normal", "uniform")
-        if self.distribution.lower() not in distributions:
+        if str(self.distribution).lower() not in distributions:
             raise ValueError(
                 f"distribution must be one of {distributions}, not {self.distribution!r}."
             )

@@ -32,6 +32,8 @@ class _Scaled:
         # Only a number is compared: asking a tensor would wait for its device.
         if isinstance(self.scale, float) and self.scale == 0.0:
             return None
+        if not isinstance(weights, torch.Tensor):
+            raise TypeError(f"{type(self).__name__} takes a tensor, not {weights!r}.")
         return self._penalty(weights) * self.scale
 
     def __repr__(self) -> str:
