@@ -96,6 +96,7 @@ VARIABLES = [
     ),
     ("sorted(tvars, key=lambda v: v.name)", "sorted(tvars, key=lambda v: tf.name_of(v))"),
     ("tf.trainable_variables()[0].name", "tf.name_of(tf.trainable_variables()[0])"),
+    ("os.path.dirname(net.name)", "os.path.dirname(tf.name_of(net))"),
     ("activation.op.name + '/sparsity'", "tf.op_name(activation) + '/sparsity'"),
     ("tf.name_scope(s.original_name_scope)", "tf.name_scope(tf.original_name_scope(s))"),
     ("x.dtype.base_dtype", "x.dtype"),
@@ -327,6 +328,7 @@ def test_comments_line_ends_tabs_and_encodings_are_kept(newline: str, head: str)
 # ---- what is left to hands ---------------------------------------------------------------------
 
 LEFT = [
+    ("y.graph.get_operations()", 1, "y.graph.get_operations", "There is no graph here"),
     ("x = tf.placeholder(tf.float32, [None, 3])", 1, "tf.placeholder", "argument"),
     ("with tf.Session() as s:\n    s.run(x)", 1, "tf.Session", "at once"),
     ("with tf.Session() as s:\n    s.run(x)", 2, "s.run", "at once"),

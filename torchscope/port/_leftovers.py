@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import libcst as cst
+from libcst.helpers import get_full_name_for_node
 from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
 
 from ._deferred import is_left_to_a_session
@@ -42,6 +43,7 @@ _ATTRIBUTES = {
 _SHAPE_METHODS = re.compile(
     r"assert_\w+|is_compatible_with|is_fully_defined|merge_with|with_rank\w*"
 )
+_OF_A_GRAPH = re.compile(r"\.graph\.get_(operations|(operation|tensor)_by_name)$")
 _UPDATES = re.compile(r"assign(_\w+)?|scatter_(add|sub|update)|group")
 _OPERATORS: Mapping[type[cst.BaseBinaryOp], str] = {
     cst.Add: "add",
@@ -149,6 +151,8 @@ class _Finder(cst.CSTVisitor):
             self._tell(node, node, _PYTHON_2)
         elif name in _ATTRIBUTES and self._reader.may_be(node.value, *TENSORS):
             self._tell(node, node, _ATTRIBUTES[name])
+        elif _OF_A_GRAPH.search(get_full_name_for_node(node) or ""):
+            self._tell(node, node, _ATTRIBUTES["graph"])
         elif _SHAPE_METHODS.fullmatch(name) and self._reader.may_be(node.value, Kind.SHAPE):
             self._tell(node, node, "A shape is a torch.Size here, with ints: compare them.")
 

@@ -24,7 +24,7 @@ _NOTHING = cst.Pass()  # in place of such a line, until its comments have anothe
 # What people call a variable or a tensor, where nothing else tells what `v.name` is the name of.
 _VARIABLES = re.compile(
     r"[glptvwxyz]|grad(ient)?|param(eter)?|(\w+_)?(tensor|var)|tvar|variable|weights?|bias"
-    r"|inp|inputs?_?|outputs?|logits|loss|activation"
+    r"|inp|inputs?_?|net|outputs?|logits|loss|activation"
 )
 
 # Checks of a shape -> whether the argument is a rank, and whether they give the shape back.
