@@ -328,6 +328,7 @@ def test_comments_line_ends_tabs_and_encodings_are_kept(newline: str, head: str)
 # ---- what is left to hands ---------------------------------------------------------------------
 
 LEFT = [
+    ("import tensorflow_probability as tfp", 1, "tensorflow_probability", "torch's own"),
     ("y.graph.get_operations()", 1, "y.graph.get_operations", "There is no graph here"),
     ("x = tf.placeholder(tf.float32, [None, 3])", 1, "tf.placeholder", "argument"),
     ("with tf.Session() as s:\n    s.run(x)", 1, "tf.Session", "at once"),

@@ -43,6 +43,7 @@ _ATTRIBUTES = {
 _SHAPE_METHODS = re.compile(
     r"assert_\w+|is_compatible_with|is_fully_defined|merge_with|with_rank\w*"
 )
+_ON_TENSORFLOW = re.compile(r"(tensorflow_\w+|sonnet|tensorlayer|tensorpack|tflearn)(?=\.|$)")
 _OF_A_GRAPH = re.compile(r"\.graph\.get_(operations|(operation|tensor)_by_name)$")
 _UPDATES = re.compile(r"assign(_\w+)?|scatter_(add|sub|update)|group")
 _OPERATORS: Mapping[type[cst.BaseBinaryOp], str] = {
@@ -115,6 +116,8 @@ class _Finder(cst.CSTVisitor):
             path = path_of(name)
             if path is not None and not name.startswith(HOME):
                 self._tell(node, name, advice(path) or f"Import it from {HOME}.")
+            elif _ON_TENSORFLOW.match(name):
+                self._tell(node, name, "It runs on TensorFlow: write torch's own, or port it, too.")
         if isinstance(node.names, cst.ImportStar) and path_of(module) is not None:
             self._tell(
                 node,
