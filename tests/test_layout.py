@@ -32,6 +32,7 @@ FLOORS = [
     ["_table"],
     ["_loading", "_walk"],
     ["_make"],
+    ["_make_module"],
     ["_store"],
     ["_default"],
     ["_reuse", "_collections", "_in_this_pass", "_owner"],

@@ -47,6 +47,7 @@ SHAPES = [
     ("[d.value for d in x.get_shape()[1:].dims]", "[d for d in list(x.shape[1:])]"),
     ("x.get_shape().with_rank(2)[1].value", "tf.ensure_shape(x, [None] * 2).shape[1]"),
     ("x.get_shape().with_rank_at_least(2)", "x.shape"),
+    ("x.get_shape().concatenate([1])", "tf.TensorShape(x.shape).concatenate([1])"),
     ("x.get_shape().merge_with(y.get_shape())", "tf.ensure_shape(x, y.shape).shape"),
     ("x.get_shape().assert_has_rank(n + 1)", "tf.ensure_shape(x, [None] * (n + 1))"),
     (
@@ -95,7 +96,9 @@ VARIABLES = [
     ),
     ("sorted(tvars, key=lambda v: v.name)", "sorted(tvars, key=lambda v: tf.name_of(v))"),
     ("tf.trainable_variables()[0].name", "tf.name_of(tf.trainable_variables()[0])"),
+    ("os.path.dirname(net.name)", "os.path.dirname(tf.name_of(net))"),
     ("activation.op.name + '/sparsity'", "tf.op_name(activation) + '/sparsity'"),
+    ("tf.name_scope(s.original_name_scope)", "tf.name_scope(tf.original_name_scope(s))"),
     ("x.dtype.base_dtype", "x.dtype"),
     ("x.dtype.is_floating", "x.dtype.is_floating_point"),
 ]
@@ -186,6 +189,14 @@ IMPORTS = [
     ("import tensorflow.contrib.slim as slim", "from torchscope.tf1.contrib import slim"),
     ("import tensorflow.contrib.layers as tcl", "from torchscope.tf1.contrib import layers as tcl"),
     ("import tf_slim as slim", "from torchscope.tf1.contrib import slim"),
+    (
+        "from tf_slim.layers import layers, utils as u",
+        "from torchscope.tf1.contrib import layers\nfrom torchscope.tf1.slim import utils as u",
+    ),
+    (
+        "from tf_slim.ops.arg_scope import arg_scope",
+        "from torchscope.tf1.contrib.framework import arg_scope",
+    ),
     ("from tensorflow import layers", "from torchscope.tf1 import layers"),
     ("from tensorflow import nn as N, float32", "from torchscope.tf1 import nn as N, float32"),
     (
@@ -317,6 +328,8 @@ def test_comments_line_ends_tabs_and_encodings_are_kept(newline: str, head: str)
 # ---- what is left to hands ---------------------------------------------------------------------
 
 LEFT = [
+    ("import tensorflow_probability as tfp", 1, "tensorflow_probability", "torch's own"),
+    ("y.graph.get_operations()", 1, "y.graph.get_operations", "There is no graph here"),
     ("x = tf.placeholder(tf.float32, [None, 3])", 1, "tf.placeholder", "argument"),
     ("with tf.Session() as s:\n    s.run(x)", 1, "tf.Session", "at once"),
     ("with tf.Session() as s:\n    s.run(x)", 2, "s.run", "at once"),

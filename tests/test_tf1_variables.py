@@ -102,6 +102,20 @@ def test_a_scope_object_names_by_its_last_part():
     assert names(program) == ["a/b/w", "c/b/w", "w"]
 
 
+def test_a_scope_knows_the_name_scope_of_its_first_opening():
+    with ts.VariableStore():
+        assert tf.original_name_scope(tf.get_variable_scope()) == ""
+        with tf.name_scope("n"), tf.variable_scope("a"), tf.name_scope("x"):
+            assert tf.original_name_scope(tf.get_variable_scope()) == "n/a/"
+        with tf.variable_scope("a") as first:
+            assert tf.original_name_scope(first) == "a/"
+        with tf.variable_scope("a") as second:
+            assert tf.original_name_scope(second) == "a_1/"
+            with tf.variable_scope(second, auxiliary_name_scope=False) as again:
+                assert tf.original_name_scope(again) == "a_1/"
+        assert tf.original_name_scope(first) == "a/"
+
+
 def test_name_scopes_end_in_a_slash_to_be_entered_again_and_are_empty_at_the_root():
     def program(make: Callable[[], Any]) -> None:
         with tf.name_scope("a") as full, tf.name_scope("a") as inner:

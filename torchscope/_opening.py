@@ -11,7 +11,7 @@ meant. So a `VariableScope` is not a context manager, and `with variable_scope(s
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from weakref import ref
 
 from . import _names
@@ -79,7 +79,9 @@ class Opening:
         else:
             raise TypeError(f"variable_scope takes a name or a VariableScope, not {target!r}.")
         if source is target and target is not self._target:
-            scope = target  # One copy serves all openings of a scope in a pass.
+            scope = cast(
+                "VariableScope", target
+            )  # One copy serves all openings of a scope in a pass.
         else:
             if mode is _NO:
                 mode = source.mode

@@ -25,7 +25,8 @@ from ._arguments import GraphKeys, fits
 from ._declaration import Request, Spec
 from ._dynamo import is_on, only_inlined, uncompiled
 from ._errors import NotBuiltError, ScopeError, VariableExistsError, VariableMismatchError
-from ._make import make_module, make_variable, regularize
+from ._make import make_variable, regularize
+from ._make_module import make_module
 from ._names import escape
 from ._origin import Origin, warn
 from ._pass import Pass

@@ -20,7 +20,8 @@ from ._build import build
 from ._dynamo import never_compiled, uncompiled
 from ._errors import ScopeOrderError, VariableMissingError
 from ._loading import check_fits
-from ._make import reset_module, reset_variable
+from ._make import reset_variable
+from ._make_module import reset_module
 from ._pass import Pass, ResetPass, WayOut, entered, here
 from ._sharded import back_in_parts, gathered, is_fully_sharded, like
 from ._table import VariableTable

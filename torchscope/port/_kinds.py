@@ -46,7 +46,8 @@ _RETURNS = [
         (r"size|rank", Kind.NUMBER),
         (r"(Sparse)?Tensor", Kind.TENSOR),
         (r"shape|(get_)?variable_scope|name_scope|make_template|as_dtype|arg_scope|\w+_initializer|\w+_regularizer"
-         r"|device|control_dependencies|get_default_graph|name_of|op_name|[A-Z]\w*", Kind.OTHER),
+         r"|device|control_dependencies|get_default_graph|name_of|op_name"
+         r"|original_name_scope|[A-Z]\w*", Kind.OTHER),
         (r"\w+", Kind.TENSOR),
     ]
 ]  # fmt: skip

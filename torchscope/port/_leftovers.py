@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import libcst as cst
+from libcst.helpers import get_full_name_for_node
 from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
 
 from ._deferred import is_left_to_a_session
@@ -42,6 +43,8 @@ _ATTRIBUTES = {
 _SHAPE_METHODS = re.compile(
     r"assert_\w+|is_compatible_with|is_fully_defined|merge_with|with_rank\w*"
 )
+_ON_TENSORFLOW = re.compile(r"(tensorflow_\w+|sonnet|tensorlayer|tensorpack|tflearn)(?=\.|$)")
+_OF_A_GRAPH = re.compile(r"\.graph\.get_(operations|(operation|tensor)_by_name)$")
 _UPDATES = re.compile(r"assign(_\w+)?|scatter_(add|sub|update)|group")
 _OPERATORS: Mapping[type[cst.BaseBinaryOp], str] = {
     cst.Add: "add",
@@ -113,6 +116,8 @@ class _Finder(cst.CSTVisitor):
             path = path_of(name)
             if path is not None and not name.startswith(HOME):
                 self._tell(node, name, advice(path) or f"Import it from {HOME}.")
+            elif _ON_TENSORFLOW.match(name):
+                self._tell(node, name, "It runs on TensorFlow: write torch's own, or port it, too.")
         if isinstance(node.names, cst.ImportStar) and path_of(module) is not None:
             self._tell(
                 node,
@@ -149,6 +154,8 @@ class _Finder(cst.CSTVisitor):
             self._tell(node, node, _PYTHON_2)
         elif name in _ATTRIBUTES and self._reader.may_be(node.value, *TENSORS):
             self._tell(node, node, _ATTRIBUTES[name])
+        elif _OF_A_GRAPH.search(get_full_name_for_node(node) or ""):
+            self._tell(node, node, _ATTRIBUTES["graph"])
         elif _SHAPE_METHODS.fullmatch(name) and self._reader.may_be(node.value, Kind.SHAPE):
             self._tell(node, node, "A shape is a torch.Size here, with ints: compare them.")
 

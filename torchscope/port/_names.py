@@ -43,6 +43,17 @@ _MOVED = [
             r"contrib.\1",
         ),
         (r"contrib\.(\w+)\.python\.\w+", r"contrib.\1"),
+        (r"contrib\.slim\.layers\.utils", "contrib.layers.utils"),  # tf_slim's modules
+        (
+            r"contrib\.slim\.layers(\.(initializers|layers|normalization|optimizers|regularizers"
+            r"|summaries)(?=\.|$))?",
+            "contrib.layers",
+        ),
+        (
+            r"contrib\.slim\.ops(\.(arg_scope|framework_ops|variables)(?=\.|$))?",
+            "contrib.framework",
+        ),
+        (r"contrib\.slim\.losses\.loss_ops", "contrib.slim.losses"),
         (r"python\.ops\.(image_ops|losses)\w*(\.\w+_impl)?", r"\1"),
         (r"image_ops", "image"),
         (r"python\.ops\.rnn_cell\w*", "nn.rnn_cell"),

@@ -24,7 +24,7 @@ _NOTHING = cst.Pass()  # in place of such a line, until its comments have anothe
 # What people call a variable or a tensor, where nothing else tells what `v.name` is the name of.
 _VARIABLES = re.compile(
     r"[glptvwxyz]|grad(ient)?|param(eter)?|(\w+_)?(tensor|var)|tvar|variable|weights?|bias"
-    r"|inp|inputs?_?|outputs?|logits|loss|activation"
+    r"|inp|inputs?_?|net|outputs?|logits|loss|activation"
 )
 
 # Checks of a shape -> whether the argument is a rank, and whether they give the shape back.
@@ -128,6 +128,8 @@ class Rewriter(cst.CSTTransformer):
                 return updated.with_changes(attr=cst.Name("is_floating_point"))
             case "name" if isinstance(new, cst.Attribute) and new.attr.value == "op":
                 return call(self._tf("op_name"), new.value)
+            case "original_name_scope":
+                return call(self._tf(name), new)
             case "name" if self._is_variable(inner):
                 return call(self._tf("name_of"), new)
             case _:
@@ -174,6 +176,9 @@ class Rewriter(cst.CSTTransformer):
                 return cst.Name("True")
             case "num_elements", 0 if self._is_shape(inner):
                 return updated.with_changes(func=updated.func.with_changes(attr=cst.Name("numel")))
+            case "concatenate", 1 if self._is_size(inner):
+                of = call(self._tf("TensorShape"), new)
+                return updated.with_changes(func=updated.func.with_changes(value=of))
             case "set_shape", 1:
                 return self._called("ensure_shape", updated, new)
             case "assign" | "assign_add" | "assign_sub", _ if _gives_value(args):
@@ -251,6 +256,11 @@ class Rewriter(cst.CSTTransformer):
 
     def _is_shape(self, node: cst.BaseExpression) -> bool:
         return self._reader.may_be(node, Kind.SHAPE)
+
+    def _is_size(self, node: cst.BaseExpression) -> bool:
+        """Whether what was a TensorShape is a torch.Size now."""
+        is_made = isinstance(node, cst.Call) and self._names.path(node.func) == "TensorShape"
+        return self._is_shape(node) and not is_made
 
     def _is_variable(self, node: cst.BaseExpression) -> bool:
         """Whether what has a name is a variable, or another tensor."""

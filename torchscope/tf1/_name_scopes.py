@@ -38,8 +38,9 @@ class Names:
         return name
 
 
-# An open name scope: the variable scope that is current in it, its prefix, the names of the pass.
-Open: TypeAlias = tuple[ts.VariableScope, str, Names]
+# An open name scope: the variable scope that is current in it, its prefix, the names of the pass,
+# and the prefix that the variable scope had when it was first opened.
+Open: TypeAlias = tuple[ts.VariableScope, str, Names, str]
 
 
 class _Here(threading.local):
@@ -65,13 +66,30 @@ def current() -> Open:
     # At the root of a pass, or in what torchscope's own name_scope or variable_scope has opened.
     own = ts.in_this_pass("name_scope", _none)
     prefix = own[-1][1] if own and own[-1][0] is scope else f"{scope.name}/" if scope.name else ""
-    return scope, prefix, ts.in_this_pass(_KEY, Names)
+    return scope, prefix, ts.in_this_pass(_KEY, Names), prefix
 
 
 def unique(name: str) -> str:
     """The full name of an operation called ``name`` in the current name scope."""
-    _, prefix, names = current()
+    _, prefix, names, _ = current()
     return names.unique(prefix + name)
+
+
+def original_name_scope(scope: ts.VariableScope) -> str:
+    """What ``scope.original_name_scope`` is in TensorFlow: the name scope that came with it.
+
+    Torch: nothing.  Of a scope that is no longer open it is the scope's name and a slash.
+
+    >>> import torchscope as ts, torchscope.tf1 as tf
+    >>> with ts.VariableStore(), tf.variable_scope("a") as scope:
+    ...     with tf.name_scope("b"), tf.variable_scope(scope, auxiliary_name_scope=False) as again:
+    ...         original_name_scope(again)
+    'a/'
+    """
+    for opened, _, _, first in reversed(_here.open):
+        if opened is scope:
+            return first
+    return f"{scope.name}/" if scope.name else ""
 
 
 class name_scope:  # noqa: N801  # TensorFlow's name
@@ -107,14 +125,14 @@ class name_scope:  # noqa: N801  # TensorFlow's name
 
     def __enter__(self) -> str:
         """Open it; gives the full name with a slash behind it, ``""`` for the root."""
-        scope, prefix, names = current()
+        scope, prefix, names, first = current()
         if not self._name:
             prefix = ""
         elif self._name.endswith("/"):
             prefix = self._name
         else:
             prefix = names.unique(prefix + self._name) + "/"
-        _here.open.append((scope, prefix, names))
+        _here.open.append((scope, prefix, names, first))
         return prefix
 
     def __exit__(self, *_: object) -> None:
@@ -140,7 +158,7 @@ class variable_scope:  # noqa: N801  # TensorFlow's name
         **named: likewise.
     """
 
-    __slots__ = ("_name", "_opening")
+    __slots__ = ("_again", "_name", "_opening")
 
     def __init__(
         self,
@@ -152,16 +170,19 @@ class variable_scope:  # noqa: N801  # TensorFlow's name
     ) -> None:
         self._opening = ts.variable_scope(name_or_scope, default_name, *others, **named)
         name = default_name if name_or_scope is None else name_or_scope
+        self._again: ts.VariableScope | None = None
         if isinstance(name, ts.VariableScope):
+            self._again = name
             name = name.name.rpartition("/")[2]
         self._name = name if auxiliary_name_scope else None
 
     def __enter__(self) -> ts.VariableScope:
-        _, prefix, names = current()
+        _, prefix, names, _ = current()
+        first = original_name_scope(self._again) if self._again else ""
         scope = self._opening.__enter__()
         if self._name:
             prefix = names.unique(prefix + self._name) + "/"
-        _here.open.append((scope, prefix, names))
+        _here.open.append((scope, prefix, names, first if self._again else prefix))
         return scope
 
     def __exit__(

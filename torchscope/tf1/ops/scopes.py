@@ -19,7 +19,7 @@ from torchscope import (
     trainable_variables,
 )
 from torchscope.tf1._convert import tensor
-from torchscope.tf1._name_scopes import name_scope, variable_scope
+from torchscope.tf1._name_scopes import name_scope, original_name_scope, variable_scope
 
 __all__ = [
     "AUTO_REUSE",
@@ -42,6 +42,7 @@ __all__ = [
     "no_regularizer",
     "op_name",
     "op_scope",
+    "original_name_scope",
     "trainable_variables",
     "variable_op_scope",
     "variable_scope",

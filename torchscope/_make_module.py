@@ -1,0 +1,171 @@
+"""Making an nn.Module under a name that is free, and giving it what was loaded for it.
+
+In: a store, whose lock is held, a full name and a factory. Out: the module, kept in the store with
+how it was made; or an error, and nothing has changed. As for a variable (`_make`), everything that
+can be refused is refused first, and random numbers come from a stream of the name's own.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+from torch import is_inference_mode_enabled as is_inferring
+from torch import nn
+
+from . import _names
+from ._as_now import as_now
+from ._build import keep_values
+from ._declaration import picklable
+from ._errors import (
+    ScopeError,
+    StateDictError,
+    VariableExistsError,
+)
+from ._initial import check_same, checksum
+from ._lazy import first_values, name_lazy_layers
+from ._loading import key_in
+from ._make import check_can_make, warn_of_late
+from ._origin import Origin
+from ._stream import default_device, in_lent_stream
+from ._table import VariableTable
+
+_torch = cast("Any", nn.modules.module)
+
+
+@dataclass
+class MadeModule:
+    """How a module kept under a name was made."""
+
+    factory: Callable[[], nn.Module]
+    origin: Origin
+    first: int | None = None  # a checksum of its first values
+    as_then: Any = None  # the factory as it was then
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "MadeModule":
+        return replace(self)  # The factory is a function: shared, never copied.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"factory": picklable(self.factory, "factory"), "origin": self.origin}
+
+
+def make_module(
+    table: VariableTable,
+    full_name: str,
+    factory: Callable[..., nn.Module],
+    args: Any = (),
+    kwargs: Any = None,
+) -> nn.Module:
+    """Make the module ``full_name``, and give it what was loaded for it."""
+    if args or kwargs:
+        factory = functools.partial(factory, *args, **kwargs)
+    if is_inferring():
+        with torch.inference_mode(False):
+            return make_module(table, full_name, factory)
+    check_can_make(table, "Module", full_name)
+    for name in [*table._declared, *table._made_modules]:
+        if f"{name}/".startswith(f"{full_name}/"):
+            made = table._declared.get(name) or table._made_modules[name]
+            raise VariableExistsError(
+                full_name,
+                f"Module {full_name!r} would take the name of {name!r}, made at "
+                f"{made.origin}. Use another name.",
+            )
+    key = _names.escape(full_name)
+    table._check_free("Module", full_name, key)
+    module = _from_factory(table, full_name, factory)
+    first = checksum(*_values(module))
+    name_lazy_layers(module, table._seed, full_name)
+    device = table._device or default_device()
+    if table._device is not None or device.type != "cpu":
+        module.to(device)
+    module.to(table._float_dtype).train(table.training)
+    taken = _load_into(table, full_name, module)
+    origin = Origin.here()
+    warn_of_late(table, "Module", full_name, origin)
+    made = MadeModule(factory, origin, first, as_now(factory))
+    left = {k: value for k, value in table._pending.values.items() if k not in taken}
+    if _torch._global_module_registration_hooks:
+        table.add_module(key, module)
+        module = cast("nn.Module", table._modules[key])  # Hooks may have replaced it.
+    table._no_longer_empty()
+    # No call between these, as in `_table._register`.
+    own = table.__dict__
+    if own["_modules"].__class__ is dict:
+        own["_modules"] = {**own["_modules"], key: module}
+    else:
+        own["_modules"][key] = module
+    table._made_modules[full_name] = made
+    table._pending.values = left
+    keep_values([*module.parameters(), *module.buffers()])
+    return module
+
+
+def _from_factory(
+    table: VariableTable, full_name: str, factory: Callable[[], nn.Module]
+) -> nn.Module:
+    makes = callable(factory) and not isinstance(factory, nn.Module)
+    module = in_lent_stream(table._seed, full_name, factory) if makes else None
+    if isinstance(module, nn.Module):
+        return module
+    problem = f"gave {type(module).__name__}, not an nn.Module"
+    if not makes:
+        problem = f"is not a class or a function that makes a module, but {factory!r}"
+    last = full_name.rpartition("/")[2]
+    raise TypeError(
+        f"The factory of {full_name!r} {problem}. For example "
+        f"get_module({last!r}, lambda: nn.Linear(3, 4))."
+    )
+
+
+def _load_into(table: VariableTable, full_name: str, module: nn.Module) -> list[str]:
+    """Give ``module`` what was loaded for names below its own; returns the keys of that."""
+    pending = table._pending
+    below = pending.below(full_name)
+    is_store = isinstance(module, VariableTable)
+    try:
+        if below:
+            expected = module.state_dict()
+            values: dict[str, torch.Tensor] = {}
+            for key, (name, value) in below.items():
+                if name.startswith("/"):  # From a checkpoint, where it may be an optimizer's.
+                    name = key_in(module, _names.unescape(name[1:]))
+                    if not is_store and key in pending.terms.optional and name not in expected:
+                        continue
+                values[name] = value
+            module.load_state_dict(values, pending.strict, pending.assign)
+        if pending.lacking is not None and isinstance(module, VariableTable):
+            # A block for which there is nothing lacks all of it.
+            module._pending.hold({}, pending.strict, pending.assign, pending.terms.below(full_name))
+    except RuntimeError as error:
+        raise StateDictError(
+            full_name,
+            f"What was loaded does not fit the module {full_name!r}: {error} Load a state dict "
+            "that fits, or drop what does not: del store[name].",
+        ) from error
+    return list(below)
+
+
+def reset_module(table: VariableTable, full_name: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Each tensor of a kept module but blocks', with the value that a first build gave it."""
+    made = table._made_modules[full_name]
+    kept = cast("nn.Module", table._modules[_names.escape(full_name)])
+    module = in_lent_stream(table._seed, full_name, made.factory)
+    if made.first is not None and checksum(*_values(module)) != made.first:
+        module = in_lent_stream(table._seed, full_name, made.as_then)
+        check_same("factory", full_name, made.first, checksum(*_values(module)))
+    fresh = first_values(module, kept, table._seed, full_name)  # Blocks are stores, too.
+    tensors = kept.state_dict(keep_vars=True)
+    gone = fresh.keys() - tensors.keys()
+    if gone:
+        raise ScopeError(
+            full_name,
+            f"Module {full_name!r} no longer has what it was made with: {sorted(gone)}. "
+            "Remove its parametrization or pruning before you reset it.",
+        )
+    return [(tensors[key], value) for key, value in fresh.items()]
+
+
+def _values(module: nn.Module) -> list[torch.Tensor]:
+    return [value for value in module.state_dict().values() if isinstance(value, torch.Tensor)]
