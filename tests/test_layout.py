@@ -30,7 +30,7 @@ FLOORS = [
     ["_build", "_declaration", "_unbuilt"],
     ["_built", "_initial", "_lazy"],
     ["_table"],
-    ["_loading", "_walk"],
+    ["_loading", "_mapping", "_walk"],
     ["_make"],
     ["_make_module"],
     ["_store"],

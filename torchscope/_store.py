@@ -22,6 +22,7 @@ from ._errors import ScopeOrderError, VariableMissingError
 from ._loading import check_fits
 from ._make import reset_variable
 from ._make_module import reset_module
+from ._mapping import VariableMapping
 from ._pass import Pass, ResetPass, WayOut, entered, here
 from ._sharded import back_in_parts, gathered, is_fully_sharded, like
 from ._table import VariableTable
@@ -34,7 +35,7 @@ R = TypeVar("R")
 living: "weakref.WeakSet[VariableStore]" = weakref.WeakSet()  # all stores, for `_owner`
 
 
-class VariableStore(VariableTable):
+class VariableStore(VariableMapping):
     """The owner of variables: full name -> ``nn.Parameter`` or buffer.
 
     An ordinary ``nn.ParameterDict``: optimizers, ``state_dict``, ``.to(...)`` and the rest of

@@ -8,8 +8,6 @@ would go stale in silence.
 """
 
 import difflib
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any, NoReturn, cast
 
 import torch
@@ -19,7 +17,7 @@ from typing_extensions import Self
 
 from . import _names
 from ._built import AsBuilt, Built
-from ._declaration import Declaration, Spec, is_value, spec_of
+from ._declaration import Declaration, Spec
 from ._errors import (
     NotBuiltError,
     ScopeError,
@@ -29,11 +27,9 @@ from ._errors import (
 )
 from ._growing import Growing
 from ._locks import Lock
-from ._origin import Origin
 from ._pending import Pending, strictness
-from ._unbuilt import Empty, note_reading
+from ._unbuilt import Empty
 
-_SHOWN = 20  # lines of a store's repr
 _EXTRA = "_extra_state"
 _TORCH_TABLES = "_parameters", "_buffers", "_modules"
 _COPIED = (*_TORCH_TABLES, "_non_persistent_buffers_set")
@@ -272,114 +268,7 @@ class VariableTable(nn.ParameterDict):
         if built is not None and built.specs is self._specs:
             self._specs = dict(self._specs)
 
-    # ---- the mapping -----------------------------------------------------------------------
-
-    def __iter__(self) -> Iterator[str]:
-        yield from list(self._declared)
-        yield from map(_names.unescape, list(self._pending.values))
-
-    def __reversed__(self) -> Iterator[str]:
-        return reversed(list(self))
-
-    def __len__(self) -> int:
-        return len(self._declared) + len(self._pending.values)
-
-    def __bool__(self) -> bool:
-        return True  # A store is there though it holds nothing yet.
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._declared or self._pending.key(name) is not None
-
-    def __getitem__(self, name: str) -> Any:
-        declaration = self._declared.get(name)
-        if declaration is not None:
-            return self._fetch(declaration.key)
-        key = self._pending.key(name)
-        if key is None:
-            raise self._unknown(name)
-        return self._pending.values[key]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        if not isinstance(name, str):
-            raise TypeError(f"A variable's name is a string, not {name!r}.")
-        if not isinstance(value, torch.Tensor):
-            raise TypeError(f"store[{name!r}] takes a parameter or a tensor, not {value!r}.")
-        shape, dtype = tuple(value.shape), value.dtype
-        old = self._declared.get(name)
-        lasting = False
-        if old is None:
-            _names.check_variable(name)
-            self._check_outside_modules("Variable", name)
-            old = Declaration(name, _names.escape(name), spec_of(shape, dtype, False))
-        else:
-            # .half() may have changed the dtype since: that declares nothing anew.
-            if self._writable(old).dtype == dtype:
-                dtype = old.spec.dtype
-            # An initializer that was called with a shape serves the new one, too.
-            lasting = not old.shapeless and not is_value(old.initializer)
-        declaration = replace(
-            old,
-            spec=spec_of(shape, dtype, old.spec.by_default and dtype is old.spec.dtype),
-            buffer=old.buffer and not isinstance(value, nn.Parameter),
-            origin=Origin.here(),
-            shapeless=False,
-            first=None,
-            initializer=old.initializer if lasting else value.detach().clone(),
-            trainable=value.requires_grad or not isinstance(value, nn.Parameter),
-        )
-        self._register(declaration, value)
-
-    def __delitem__(self, name: str) -> None:
-        key = self._pending.key(name)
-        if name not in self._declared and key is None:
-            raise self._unknown(name)
-        if name in self._declared:
-            self._forget(name)
-        if key is not None:
-            self._pending.drop(name)
-            self._pending.lacking = None  # What is not to be loaded is no longer missed.
-
-    def keys(self) -> Any:
-        """The full names, in the order of making."""
-        return dict.fromkeys(self).keys()
-
-    def items(self) -> Iterable[tuple[str, Any]]:
-        """Each full name with its variable, in the order of making."""
-        note_reading([self], note=not self._pending.values)
-        for name in self:
-            yield name, self[name]
-
-    def values(self) -> Iterable[Any]:
-        """The variables, in the order of making."""
-        for _, variable in self.items():
-            yield variable
-
-    def popitem(self) -> tuple[str, Any]:
-        """Forget the variable made last; returns its name and itself."""
-        if not len(self):
-            raise KeyError("popitem: the store is empty")
-        name = list(self)[-1]
-        return name, self.pop(name)
-
-    def clear(self) -> None:
-        """Forget all variables."""
-        for name in list(self):
-            del self[name]
-
-    def extra_repr(self) -> str:
-        """The variables, a line each; of very many the first and the last."""
-        names = list(self)
-        hidden = len(names) - _SHOWN
-        if hidden > 0:
-            names = names[: _SHOWN // 2] + names[-_SHOWN // 2 :]
-        lines = [
-            f"({name}): {type(variable).__name__} {tuple(variable.shape)} "
-            f"{str(variable.dtype).removeprefix('torch.')} {variable.device}"
-            for name, variable in ((name, self[name]) for name in names)
-        ]
-        if hidden > 0:
-            lines.insert(_SHOWN // 2, f"... {hidden:,} more")
-        return "\n".join(lines)
+    # ---- names that are not there ------------------------------------------------------------
 
     def _unknown(self, name: str) -> KeyError:
         """The error for a name that no variable has."""

@@ -1,0 +1,131 @@
+"""The variables by full name, as the mapping that users see; how they are kept is `_table`'s.
+
+In: `store[name] = value` and the rest of what an `nn.ParameterDict` is used for. Out: the variables
+that were made, then the values that wait for theirs, under the names that `get_variable` takes.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from . import _names
+from ._declaration import Declaration, is_value, spec_of
+from ._origin import Origin
+from ._table import VariableTable
+from ._unbuilt import note_reading
+
+_SHOWN = 20  # lines of a store's repr
+
+
+class VariableMapping(VariableTable):
+    """Full name -> variable, in the order of making."""
+
+    def __iter__(self) -> Iterator[str]:
+        yield from list(self._declared)
+        yield from map(_names.unescape, list(self._pending.values))
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(list(self))
+
+    def __len__(self) -> int:
+        return len(self._declared) + len(self._pending.values)
+
+    def __bool__(self) -> bool:
+        return True  # A store is there though it holds nothing yet.
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._declared or self._pending.key(name) is not None
+
+    def __getitem__(self, name: str) -> Any:
+        declaration = self._declared.get(name)
+        if declaration is not None:
+            return self._fetch(declaration.key)
+        key = self._pending.key(name)
+        if key is None:
+            raise self._unknown(name)
+        return self._pending.values[key]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"A variable's name is a string, not {name!r}.")
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"store[{name!r}] takes a parameter or a tensor, not {value!r}.")
+        shape, dtype = tuple(value.shape), value.dtype
+        old = self._declared.get(name)
+        lasting = False
+        if old is None:
+            _names.check_variable(name)
+            self._check_outside_modules("Variable", name)
+            old = Declaration(name, _names.escape(name), spec_of(shape, dtype, False))
+        else:
+            # .half() may have changed the dtype since: that declares nothing anew.
+            if self._writable(old).dtype == dtype:
+                dtype = old.spec.dtype
+            # An initializer that was called with a shape serves the new one, too.
+            lasting = not old.shapeless and not is_value(old.initializer)
+        declaration = replace(
+            old,
+            spec=spec_of(shape, dtype, old.spec.by_default and dtype is old.spec.dtype),
+            buffer=old.buffer and not isinstance(value, nn.Parameter),
+            origin=Origin.here(),
+            shapeless=False,
+            first=None,
+            initializer=old.initializer if lasting else value.detach().clone(),
+            trainable=value.requires_grad or not isinstance(value, nn.Parameter),
+        )
+        self._register(declaration, value)
+
+    def __delitem__(self, name: str) -> None:
+        key = self._pending.key(name)
+        if name not in self._declared and key is None:
+            raise self._unknown(name)
+        if name in self._declared:
+            self._forget(name)
+        if key is not None:
+            self._pending.drop(name)
+            self._pending.lacking = None  # What is not to be loaded is no longer missed.
+
+    def keys(self) -> Any:
+        """The full names, in the order of making."""
+        return dict.fromkeys(self).keys()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """Each full name with its variable, in the order of making."""
+        note_reading([self], note=not self._pending.values)
+        for name in self:
+            yield name, self[name]
+
+    def values(self) -> Iterable[Any]:
+        """The variables, in the order of making."""
+        for _, variable in self.items():
+            yield variable
+
+    def popitem(self) -> tuple[str, Any]:
+        """Forget the variable made last; returns its name and itself."""
+        if not len(self):
+            raise KeyError("popitem: the store is empty")
+        name = list(self)[-1]
+        return name, self.pop(name)
+
+    def clear(self) -> None:
+        """Forget all variables."""
+        for name in list(self):
+            del self[name]
+
+    def extra_repr(self) -> str:
+        """The variables, a line each; of very many the first and the last."""
+        names = list(self)
+        hidden = len(names) - _SHOWN
+        if hidden > 0:
+            names = names[: _SHOWN // 2] + names[-_SHOWN // 2 :]
+        lines = [
+            f"({name}): {type(variable).__name__} {tuple(variable.shape)} "
+            f"{str(variable.dtype).removeprefix('torch.')} {variable.device}"
+            for name, variable in ((name, self[name]) for name in names)
+        ]
+        if hidden > 0:
+            lines.insert(_SHOWN // 2, f"... {hidden:,} more")
+        return "\n".join(lines)
