@@ -18,7 +18,7 @@ X = torch.arange(6.0).reshape(2, 3) / 5
 BATCH = {0: torch.export.Dim("batch")}
 SIDE_EFFECT = (
     r"While compiling, we found certain side effects happened in the model\.forward.*"
-    r"_pass'\]\.here\.passes"
+    r"_(module|store)'\]\.here\.passes"
 )
 
 

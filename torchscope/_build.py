@@ -1,6 +1,6 @@
 """What a build leaves as it was, and how it computes nothing; knows of no variable's name."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -10,20 +10,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ._pass import here
-
-
-def build(module: nn.Module, run: Callable[[], Any], inputs: Any) -> None:
-    """Let ``run`` make what ``module`` is to hold, and leave all else as it was."""
-    with put_back(module), computing_nothing_on_meta(inputs):
-        try:
-            with torch.no_grad():
-                run()
-        except RuntimeError as error:
-            if "does not require grad" not in str(error):
-                raise
-            # It takes gradients itself, for a penalty perhaps.
-            with torch.enable_grad(), no_gradients_left(module, inputs):
-                run()
 
 
 @contextmanager

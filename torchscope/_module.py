@@ -12,13 +12,12 @@ from torch import nn
 from torch.compiler import is_dynamo_compiling
 from typing_extensions import ParamSpec, Self
 
-from ._build import build
 from ._built import built_as
 from ._dynamo import only_inlined
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._origin import Origin, warn
 from ._pass import Pass, here
-from ._store import VariableStore, first_pass
+from ._store import VariableStore, build, first_pass
 from ._unbuilt import EmptyState, Unbuilt, note_reading
 from ._walk import variables
 
@@ -165,7 +164,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
         Returns:
             The module itself.
         """
-        build(self, lambda: first_pass(self, self.fn, args, kwargs), (args, kwargs))
+        build(self, self.fn, args, kwargs)
         return self
 
     def apply(self, fn: Callable[[nn.Module], None]) -> Self:

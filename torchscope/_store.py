@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from typing_extensions import ParamSpec, Self
 
 from ._arguments import GraphKeys, begins_with
-from ._build import build
+from ._build import computing_nothing_on_meta, no_gradients_left, put_back
 from ._dynamo import never_compiled, uncompiled
 from ._errors import ScopeOrderError, VariableMissingError
 from ._loading import check_fits
@@ -122,7 +122,7 @@ class VariableStore(VariableMapping):
         Returns:
             The store itself.
         """
-        build(self, lambda: first_pass(self, fn, args, kwargs), (args, kwargs))
+        build(self, fn, args, kwargs)
         return self
 
     def __enter__(self) -> Self:
@@ -358,6 +358,21 @@ class VariableStore(VariableMapping):
 def first_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
     """Run a pass that may have to make variables: never compiled, nor what it calls."""
     return uncompiled(VariableStore.forward)(store, fn, *args, **kwargs)
+
+
+def build(store: VariableStore, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    """Run ``fn`` once, so that ``store`` holds its variables, and leave all else as it was."""
+    run = uncompiled(VariableStore.forward)
+    with put_back(store), computing_nothing_on_meta((args, kwargs)):
+        try:
+            with torch.no_grad():
+                run(store, fn, *args, **kwargs)
+        except RuntimeError as error:
+            if "does not require grad" not in str(error):
+                raise
+            # It takes gradients itself, for a penalty perhaps.
+            with torch.enable_grad(), no_gradients_left(store, (args, kwargs)):
+                run(store, fn, *args, **kwargs)
 
 
 def _is_in(key: str, table: VariableTable, name: str, variable: torch.Tensor) -> bool:
