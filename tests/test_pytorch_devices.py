@@ -544,7 +544,7 @@ def test_a_value_for_an_initializer_is_not_lost_on_the_default_device():
 
 def test_a_device_that_is_not_there_is_refused_and_nothing_is_made():
     store = ts.VariableStore()
-    with store, pytest.raises(RuntimeError, match="device"):
+    with store, pytest.raises(ts.ScopeError, match="There is no device 'no such device'"):
         ts.get_variable("w", [3], device="no such device")
     assert list(store) == list(store.state_dict()) == []
 
