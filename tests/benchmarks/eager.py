@@ -40,6 +40,7 @@ from timing import (
 )
 
 import torchscope as ts
+from torchscope._make import check_can_make
 from torchscope._origin import Origin
 
 SHAPE = "[2, 1, 3, 3]"
@@ -265,7 +266,7 @@ def parts(settings: Settings) -> Measure:
         }),
         "making: file and line of the caller": ("f()", {"f": Origin.here}),
         "making: may one be made here, so named?": ("f('Variable', 'scope0/v0')", {
-            "f": ts.VariableStore()._check_can_make,
+            "f": functools.partial(check_can_make, ts.VariableStore()),
         }),
     }  # fmt: skip
     samples = race({name: Statement(*piece) for name, piece in pieces.items()}, settings)
