@@ -46,11 +46,6 @@ def check_variable(full_name: str) -> None:
         raise VariableNameError(full_name, _refusal("variable", full_name))
 
 
-def is_plain(name: str) -> bool:
-    """Whether ``name`` is certainly fine; nearly all are, and a regular expression takes longer."""
-    return name.isidentifier() and name.isascii() and name[0] != "_"
-
-
 def check_scope(name: str, *, at_root: bool) -> None:
     """Raise unless TensorFlow would open a scope ``name``; below the root it may start anyhow."""
     rule = _FULL_NAME if at_root else _INNER_NAME
