@@ -594,7 +594,7 @@ def test_an_initializer_that_cannot_be_called_with_shape_and_dtype_is_refused(
 def test_an_initializer_that_is_neither_function_nor_value_is_refused(
     store: ts.VariableStore, initializer: Any
 ):
-    refused(store, TypeError, "is no initializer", initializer=initializer)
+    refused(store, TypeError, "is not an initializer", initializer=initializer)
 
 
 def test_a_failed_initializer_leaves_its_scope_and_pass_unharmed(store: ts.VariableStore):

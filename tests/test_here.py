@@ -259,7 +259,7 @@ def test_a_scope_left_open_by_a_generator_inside_another_is_told(store: ts.Varia
     outer = ts.variable_scope("outer")
     outer.__enter__()
     next(paused)
-    with pytest.raises(ts.ScopeOrderError, match="'outer/inner' is open still") as caught:
+    with pytest.raises(ts.ScopeOrderError, match="'outer/inner' is still open") as caught:
         outer.__exit__(None, None, None)
     assert caught.value.name == "outer/inner"
     close(paused)
@@ -302,7 +302,7 @@ def test_a_generator_that_ends_inside_a_later_scope_is_told():
         next(paused)
         with ts.variable_scope("later"):
             assert ts.get_variable_scope().name == "inner/later"
-            with pytest.raises(ts.ScopeOrderError, match="'inner/later' is open still"):
+            with pytest.raises(ts.ScopeOrderError, match="'inner/later' is still open"):
                 next(paused)
 
     with pytest.raises(ts.ScopeOrderError, match="The pass ended inside the scope 'inner'"):
@@ -316,7 +316,7 @@ def test_scopes_left_in_the_wrong_order_by_hand_are_told_and_can_be_left_in_the_
     first, second = ts.variable_scope("a"), ts.variable_scope("b")
     first.__enter__()
     second.__enter__()
-    with pytest.raises(ts.ScopeOrderError, match="'a/b' is open still"):
+    with pytest.raises(ts.ScopeOrderError, match="'a/b' is still open"):
         first.__exit__(None, None, None)
     assert ts.get_variable_scope().name == "a/b"
     second.__exit__(None, None, None)

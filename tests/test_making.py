@@ -146,7 +146,7 @@ def test_an_attribute_of_a_store_is_not_replaced(put: Any, ask: Any):
     store: Any = ts.VariableStore(0)
     put(store)
     before, keys = store.extra, list(store.state_dict())
-    with pytest.raises(ts.VariableNameError, match="'extra' cannot be kept"):
+    with pytest.raises(ts.VariableNameError, match="'extra' cannot be made"):
         store(ask)
     assert store.extra is before
     assert list(store.state_dict()) == keys
@@ -157,7 +157,7 @@ def test_a_name_that_a_class_has_as_an_attribute_is_no_module_s():
         extra = "mine"
 
     store = Net(0)
-    with pytest.raises(ts.VariableNameError, match="'extra' cannot be kept"):
+    with pytest.raises(ts.VariableNameError, match="'extra' cannot be made"):
         store(lambda: module("extra"))
     assert store.extra == "mine"
 
@@ -371,5 +371,5 @@ def test_false_is_no_regularizer_and_keeps_the_scope_s_away_as_in_tensorflow():
 
 @pytest.mark.parametrize("given", [ts.l2_regularizer, lambda variable: "much", lambda variable: []])
 def test_a_regularizer_that_gives_no_scalar_is_told(store: ts.VariableStore, given: Any):
-    with pytest.raises(TypeError, match=r"'w': its regularizer gives a \w+, not a scalar"):
+    with pytest.raises(TypeError, match=r"'w': its regularizer returned a \w+, not a scalar"):
         ts.get_variable("w", [2], regularizer=given)

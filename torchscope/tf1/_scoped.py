@@ -125,7 +125,7 @@ class Scoped:
 
     @property
     def variables(self) -> list[Tensor]:
-        """The variables in its scope, in the order of making."""
+        """The variables in its scope, in the order of creation."""
         return self._collected(ts.GraphKeys.GLOBAL_VARIABLES)
 
     @property

@@ -125,5 +125,5 @@ class Layer(Scoped):
 
     @property
     def name(self) -> str:
-        """The name given, or one made of the class's and a number in the order of making."""
+        """The name given, or one made of the class's and a number in the order of creation."""
         return self._name

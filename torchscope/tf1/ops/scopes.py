@@ -112,7 +112,7 @@ def add_to_collections(names: str | Iterable[str] | None, value: Any) -> None:
 
 
 def get_collection(key: str, scope: str | None = None) -> list[Any]:
-    """What is in a collection: variables in the order of making, then other values.
+    """What is in a collection: variables in the order of creation, then other values.
 
     Torch: a new list; what is appended to it is not in the collection.
 
