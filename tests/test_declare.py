@@ -440,7 +440,7 @@ def test_the_dtype_settles_only_the_width_of_a_python_integer(store: ts.Variable
 
 @pytest.mark.parametrize("shape", [[2], [3], [], 2], ids=repr)
 def test_a_value_and_a_shape_contradict_each_other(store: ts.VariableStore, shape: Any):
-    refused(store, ts.ScopeError, "brings its own shape", shape=shape, initializer=[1.0, 2.0])
+    refused(store, ts.ScopeError, "has its own shape", shape=shape, initializer=[1.0, 2.0])
 
 
 @pytest.mark.parametrize(

@@ -325,10 +325,10 @@ def test_comments_line_ends_tabs_and_encodings_are_kept(newline: str, head: str)
     assert port(old.encode(encoding)).source.decode(encoding) == new.replace("\n", newline)
 
 
-# ---- what is left to hands ---------------------------------------------------------------------
+# ---- what is left to do by hand ----------------------------------------------------------------
 
 LEFT = [
-    ("import tensorflow_probability as tfp", 1, "tensorflow_probability", "torch's own"),
+    ("import tensorflow_probability as tfp", 1, "tensorflow_probability", "write it with torch"),
     ("y.graph.get_operations()", 1, "y.graph.get_operations", "There is no graph here"),
     ("x = tf.placeholder(tf.float32, [None, 3])", 1, "tf.placeholder", "argument"),
     ("with tf.Session() as s:\n    s.run(x)", 1, "tf.Session", "at once"),
@@ -458,7 +458,7 @@ def test_a_program_of_what_is_there_leaves_nothing():
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("import torch\n", "model.py is not TensorFlow 1 code: it imports no tensorflow"),
+        ("import torch\n", "model.py is not TensorFlow 1 code: it does not import tensorflow"),
         ("", "model.py is not TensorFlow 1 code"),
         (
             "import tensorflow as tf\n@tf.function\ndef f(x):\n    return tf.nn.relu(x)\n",

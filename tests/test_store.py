@@ -1265,7 +1265,7 @@ def test_a_factory_that_cannot_be_called_is_refused_by_the_modules_name(
     "result", [None, 5, torch.zeros(2), nn.Linear], ids=lambda r: type(r).__name__
 )
 def test_a_factory_that_gives_no_module_is_refused(store: ts.VariableStore, result: Any):
-    with pytest.raises(TypeError, match=r"'dense' gave \w+, not an nn\.Module"):
+    with pytest.raises(TypeError, match=r"'dense' returned \w+, not an nn\.Module"):
         ts.get_module("dense", lambda: result)
     assert list(store.modules()) == [store]
     ts.get_module("dense", dense)

@@ -13,7 +13,7 @@ _MOST_VIEWS = 1 << 16
 
 
 class MalformedError(Exception):
-    """Bytes that cannot be read; whoever knows the file and the place makes a CheckpointError."""
+    """Bytes that cannot be read; code that knows the file makes a CheckpointError of it."""
 
 
 class Message:
