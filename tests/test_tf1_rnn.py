@@ -745,7 +745,7 @@ REFUSED = {
     ),
     "cells for one direction only": (
         lambda: tf.contrib.rnn.stack_bidirectional_dynamic_rnn([GRU], [], X, dtype=tf.float32),
-        (ValueError, "give as many cells"),
+        (ValueError, "give the same number of cells"),
     ),
     "nothing for _linear": (
         lambda: cells._linear([], 3, True),

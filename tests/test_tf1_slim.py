@@ -175,7 +175,7 @@ def not_decorated(x):
     [
         ([shown, not_decorated], {"by": 2}, ValueError, "not decorated"),
         (shown, {"by": 2}, TypeError, "give a list of functions"),
-        ({}, {"by": 2}, ValueError, "takes no defaults"),
+        ({}, {"by": 2}, ValueError, "give no defaults"),
     ],
     ids=["not decorated", "no list", "a scope with defaults"],
 )
