@@ -60,9 +60,7 @@ class AdamOptimizer(RuleOptimizer):
     def _update(self, w: Tensors, g: Tensors, slots: Slots, group: Group) -> None:
         m, v = slots
         power1, power2 = group["beta1_power"], group["beta2_power"]
-        if (
-            not is_compiling()
-        ):  # Numbers are faster, but compiled code would treat them as constants.
+        if not is_compiling():  # Numbers are faster, but constants to compiled code.
             power1, power2 = float(power1), float(power2)
         torch._foreach_lerp_(m, g, 1 - group["beta1"])
         torch._foreach_mul_(v, group["beta2"])
