@@ -1138,7 +1138,7 @@ def test_a_damaged_v1_file_is_an_error(tmp_path: Path, damage: str):
         checkpoint.load_variable(path, "v")
 
 
-def test_an_index_under_another_name_is_told_from_a_v1_file(tmp_path: Path):
+def test_an_index_under_another_name_is_distinguished_from_a_v1_file(tmp_path: Path):
     (tmp_path / "renamed").write_bytes((GPT2 / "model.ckpt.index").read_bytes())
     with pytest.raises(CheckpointError, match=r"index should end in \.index"):
         checkpoint.open(tmp_path / "renamed")

@@ -250,7 +250,7 @@ def test_blocks_in_blocks_are_loaded(tmp_path: Path, kind: str, built: bool):
     assert same(after_a_call(net), NESTED)
 
 
-def test_what_a_block_lacks_is_told_when_it_is_made():
+def test_what_a_block_lacks_is_reported_when_it_is_made():
     net = build(outer, False)
     checkpoint.load(net, {k: v for k, v in NESTED.items() if not k.endswith("v.1")})
     with pytest.raises(ts.StateDictError, match=r"lacks names that the first pass made: 'v\.1'"):
@@ -386,7 +386,7 @@ def test_a_scope_that_an_unbuilt_net_is_to_take_must_be_there():
     ("assignment_map", "named"),
     [({"old/": "new/"}, "'new/'"), ({"old/kernel": "new/w"}, "'new/w'")],
 )
-def test_a_name_here_that_the_first_pass_does_not_make_is_told(assignment_map: Any, named: str):
+def test_a_name_here_that_the_first_pass_does_not_make_is_reported(assignment_map: Any, named: str):
     net = build(dense, False)
     checkpoint.load(net, OLD, assignment_map)
     with pytest.raises(ts.StateDictError, match=f"the first pass did not make: {named}"):
@@ -813,7 +813,7 @@ def test_a_training_checkpoint_says_which_part_to_pass(tmp_path: Path):
         checkpoint.load(build(dense, True), tmp_path / "train.pt")
 
 
-def test_a_list_of_tensors_is_no_state_dict(tmp_path: Path):
+def test_a_list_of_tensors_is_not_a_state_dict(tmp_path: Path):
     torch.save([ONE], tmp_path / "list.pt")
     with pytest.raises(ts.CheckpointError, match="does not hold a state dict, but a list"):
         checkpoint.load(build(dense, True), tmp_path / "list.pt")

@@ -1,4 +1,4 @@
-"""The command line: what it prints, writes and answers, and that nothing odd gets through."""
+"""The command line: what it prints and writes, its exit codes, and hostile input."""
 
 import json
 import os
@@ -195,7 +195,7 @@ def test_no_name_or_path_in_an_error_commands_the_terminal(run: Run, tmp_path: P
     assert len(err.splitlines()) == 1
 
 
-def test_a_name_that_is_no_utf8_is_valid_json(run: Run, tmp_path: Path):
+def test_a_name_that_is_not_utf8_is_valid_json(run: Run, tmp_path: Path):
     out = run("list", hostile(tmp_path / "m", b"w\xff\x1b"), "--json").out
     assert out.isascii()
     assert json.loads(out)["variables"][0]["name"] == "w\udcff\x1b"
@@ -441,7 +441,7 @@ def test_shared_and_transposed_tensors_of_a_pt_file_are_converted(run: Run, tmp_
     ids=["sparse", "without data"],
 )
 @pytest.mark.parametrize("target", ["m.safetensors", "m.pt"])
-def test_what_is_no_plain_tensor_is_not_converted(
+def test_what_is_not_a_plain_tensor_is_not_converted(
     run: Run, tmp_path: Path, odd: torch.Tensor, target: str
 ):
     torch.save({"a": torch.ones(1), "odd": odd}, tmp_path / "in.pt")
@@ -451,7 +451,7 @@ def test_what_is_no_plain_tensor_is_not_converted(
     assert not (tmp_path / target).exists()
 
 
-def test_a_name_that_is_no_utf8_is_kept_in_a_pt_file(run: Run, tmp_path: Path):
+def test_a_name_that_is_not_utf8_is_kept_in_a_pt_file(run: Run, tmp_path: Path):
     writer = BundleWriter()
     writer.add(b"w\xff", torch.ones(1))
     path = writer.write(tmp_path / "m")
@@ -584,7 +584,7 @@ def test_no_verify_reads_data_whose_checksum_is_wrong(run: Run, tmp_path: Path):
     ],
     ids=["a directory", "nonsense", "an empty index", "nothing"],
 )
-def test_what_is_no_checkpoint_is_one_line(
+def test_what_is_not_a_checkpoint_is_one_line(
     run: Run, tmp_path: Path, make: Callable[[Path], object], message: str
 ):
     make(tmp_path / "m")

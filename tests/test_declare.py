@@ -119,7 +119,7 @@ def test_a_negative_size_is_refused(store: ts.VariableStore, shape: Any):
     [1.5, 2.0, [1.5], [3, 4.0], "3", b"3", ["3"], [[3]], [(3, 4)], object(), [object()], 1j],
     ids=lambda shape: re.sub(" at 0x.*", "", repr(shape)),
 )
-def test_a_size_that_is_no_integer_is_refused(store: ts.VariableStore, shape: Any):
+def test_a_size_that_is_not_an_integer_is_refused(store: ts.VariableStore, shape: Any):
     refused(store, TypeError, "shape", shape=shape)
 
 

@@ -1,4 +1,4 @@
-"""The rewriter of TensorFlow 1 programs: what it writes, leaves to hands and refuses."""
+"""The rewriter of TensorFlow 1 programs: what it rewrites, leaves to do by hand and refuses."""
 
 import ast
 import re
@@ -388,7 +388,7 @@ FINE = [
 
 
 @pytest.mark.parametrize(("source", "line", "what", "advice"), LEFT, ids=lambda text: str(text))
-def test_what_is_left_to_hands_is_told_by_line_with_what_to_do(
+def test_what_is_left_to_do_by_hand_is_reported_by_line_with_what_to_do(
     source: str, line: int, what: str, advice: str
 ):
     head = f"{OLD}import numpy as np\ndef f(x, y, v, w):\n    tf.exp(x)\n"
@@ -415,7 +415,7 @@ COUNTERS = [
 
 
 @pytest.mark.parametrize("source", COUNTERS)
-def test_a_counter_that_outlives_a_call_is_told(source: str):
+def test_a_counter_that_outlives_a_call_is_reported(source: str):
     (one,) = port((OLD + source + "\n").encode()).left
     assert one.line == len(source.split("\n")) + 1
     assert "make the layers once" in one.advice
@@ -430,7 +430,7 @@ def test_what_is_missing_is_told_where_it_is_named_and_not_where_it_is_used():
     assert left(source) == [(2, "tf.app.flags")]
 
 
-def test_an_import_of_what_is_missing_stays_and_is_told():
+def test_an_import_of_what_is_missing_stays_and_is_reported():
     source = "from tensorflow import float32, Session\nfrom tensorflow.examples import mnist\n"
     done = port(source.encode())
     assert done.source.decode() == (
@@ -443,7 +443,7 @@ def test_an_import_of_what_is_missing_stays_and_is_told():
     ]
 
 
-def test_a_star_is_told():
+def test_a_star_is_reported():
     assert left("from tensorflow import *\n") == [(1, "from tensorflow import *")]
 
 

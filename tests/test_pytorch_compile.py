@@ -525,7 +525,7 @@ def of_the_default_store(backend: Any) -> Callable[[], torch.Tensor]:
 @pytest.mark.parametrize(
     "make", [of_a_store_that_is_built, of_a_store_that_is_entered, of_the_default_store]
 )
-def test_a_function_compiled_before_its_variables_are_made_is_told_that_it_stays_eager(make: Any):
+def test_a_function_compiled_before_its_variables_are_made_warns_that_it_stays_eager(make: Any):
     call = make(Runs())
     with pytest.warns(ts.ScopeWarning, match=r"'decode/layer/[wb]'.*torch.compile will never"):
         result = call()

@@ -741,7 +741,7 @@ def test_a_value_of_another_dtype_than_asked_for_is_refused(store, refused):
 
 
 @pytest.mark.parametrize("junk", [{}, "zeros", object()], ids=["dict", "str", "object"])
-def test_what_is_no_initializer_is_a_type_error(store, refused, junk):
+def test_what_is_not_an_initializer_is_a_type_error(store, refused, junk):
     with refused(store, TypeError, match="is not an initializer"):
         ts.get_variable("x", initializer=junk)
 
@@ -1035,7 +1035,7 @@ def test_a_refused_argument_is_refused_for_a_variable_that_is_there_too(store, r
         ts.get_variable("v", [2], stddev=0.1)
 
 
-# ---- what RULES.md says is beyond the recorded programs ----------------------------------------
+# ---- beyond the recorded programs --------------------------------------------------------------
 
 
 @in_every_pass

@@ -972,7 +972,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("call", "error"), REFUSED.values(), ids=REFUSED)
-def test_bad_input_is_told_by_what_to_write_instead(call, error):
+def test_bad_input_is_reported_with_what_to_write_instead(call, error):
     kind, message = error
     before = values(PAIRS)
     with pytest.raises(kind, match=message):
