@@ -399,7 +399,7 @@ def test_a_transposed_convolution_is_the_gradient_of_one(g: dict[str, Any]):
     )
 
 
-# Where torch 2.13 goes wrong by itself: FACTS in torchscope/tf1/nn/_convolve.py.
+# Where torch 2.13 goes wrong by itself: see torchscope/tf1/nn/_convolve.py.
 FOREIGN = [((2, 5, 5, 1), (3, 3, 1, 1), (1, 3)), ((3, 4, 7, 1), (2, 5, 1, 8), (1, 4))]
 FAILING = [((1, 5, 5, 2), (3, 3, 2, 1), (1, 1)), ((1, 4, 4, 3), (2, 2, 3, 1), (2, 2))]
 

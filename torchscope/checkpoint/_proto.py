@@ -97,7 +97,7 @@ def varint(data: Buffer, at: int) -> tuple[int, int]:
         for shift in range(7, 70, 7):
             at += 1
             byte = data[at]
-            value += byte - 1 << shift  # less the bit that said that there is more
+            value += byte - 1 << shift  # without the continuation bit
             if byte < 128:
                 return value & _MOST, at + 1
     except IndexError:

@@ -59,7 +59,7 @@ _PYTHON_2_NAMES = ("basestring", "raw_input", "reduce", "unichr", "unicode", "xr
 _PYTHON_2_METHODS = ("has_key", "iteritems", "iterkeys", "itervalues")
 
 
-_WIDEST = 60  # characters of code that are told
+_WIDEST = 60  # characters of code that are shown
 
 
 class Leftover(NamedTuple):
@@ -143,7 +143,7 @@ class _Finder(cst.CSTVisitor):
         while isinstance(root, cst.Attribute):
             root = root.value
         what_is_named = self._names.path(root)
-        if what_is_named is not None and advice(what_is_named) is None:  # else it was told there
+        if what_is_named is not None and advice(what_is_named) is None:  # else it is reported there
             instead = advice(path)
             if instead is not None:
                 self._tell(node, node, instead)
@@ -179,7 +179,7 @@ class _Finder(cst.CSTVisitor):
         name, receiver = method.attr.value, method.value
         if name in ("minimize", "apply_gradients", "compute_gradients"):
             made_here = isinstance(receiver, cst.Call) and self._names.path(receiver.func)
-            if not made_here:  # else the optimizer was told of
+            if not made_here:  # else the optimizer is reported
                 self._tell(node, method, _TRAINING)
         elif self._runs_a_session(method):
             self._tell(node, method, _SESSION)

@@ -61,7 +61,7 @@ def padding_of(
 
 
 def check_fits(span: int, size: int, function: str) -> None:
-    """ValueError if a window of so many pixels is larger than the padded image."""
+    """ValueError if a window (in pixels) is larger than the padded image."""
     if span > size:
         raise ValueError(f"{function}(): a window of {span} does not fit into {size} pixels.")
 

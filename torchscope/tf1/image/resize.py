@@ -30,7 +30,7 @@ __all__ = [
 # (which pixels each of them takes, [out, taps], and how much of each).  What is outside is clamped.
 _Taps: TypeAlias = Callable[[Tensor, int, float, bool], tuple[Tensor, Tensor]]
 
-_STEPS = 1024  # TensorFlow takes the weights of bicubic from a table of so many steps
+_STEPS = 1024  # TensorFlow takes bicubic weights from a table of this many steps
 
 
 class ResizeMethod:

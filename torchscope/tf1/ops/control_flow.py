@@ -180,7 +180,7 @@ def while_loop(
 
     Args:
         cond: called with the loop variables, gives a boolean tensor, rank 0.
-        body: called likewise, gives the next ones: as many, of the same dtypes and shapes.
+        body: called likewise, returns the next ones, of the same number, dtypes and shapes.
         loop_vars: a list or tuple of tensors, numbers, TensorArrays or nested lists of them.
         shape_invariants: a shape for each of them, with None for a size that may change.
         parallel_iterations: accepted.
