@@ -221,6 +221,6 @@ def importing(settings: Settings) -> Measure:
         ]
     printed = [line.split() for line in printed[1:]]  # The first writes the bytecode.
     others = ", ".join(printed[0][1:]) or "none"
-    title = f"import torchscope after import torch, bar 30 ms; imports no other module but: {others}"
+    title = f"import torchscope after import torch, bar 30 ms; also imports: {others}"
     samples = {TORCHSCOPE: [float(words[0]) for words in printed]}
     return Measure("import", title, "ms", samples, TORCHSCOPE)
