@@ -486,7 +486,7 @@ REFUSED = [
     (
         lambda x: tf.layers.conv2d(x, 2, 3, 2, dilation_rate=2),
         ValueError,
-        r"strides=2 and dilation_rate",
+        "strides=2 and dilat",
     ),
     (lambda x: tf.layers.conv2d(x, 2, 3, padding="full"), ValueError, r"padding='full'"),
     (lambda x: tf.layers.conv2d(x, 2, 3, padding="causal"), ValueError, r"padding='causal'"),
