@@ -22,8 +22,6 @@ class _DefaultStore(VariableStore):
 class _EndlessPass(Pass):
     """Shared by all threads, each with its own scopes and counts."""
 
-    __slots__ = ()
-
     endless = True
 
     def __init__(self, store: VariableStore, shares: Pass | None) -> None:

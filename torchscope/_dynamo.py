@@ -18,16 +18,6 @@ _frames: Any = cast("Any", torch._C)._dynamo.eval_frame
 _callback: Callable[[], Any] = _frames.get_eval_frame_callback
 
 
-def reads_instead(other: Callable[..., Any]) -> Callable[[F], F]:
-    """While tracing, Dynamo inlines ``other`` instead."""
-
-    def mark(function: F) -> F:
-        cast("Any", function)._torchdynamo_inline = other
-        return function
-
-    return mark
-
-
 def constant(function: F) -> F:
     """Its result depends only on its arguments, and never changes: called while tracing."""
     cast("Any", function)._dynamo_marked_constant = True
