@@ -1,4 +1,4 @@
-"""Threads in one store, DataParallel, event loops: beyond test_store.py and test_here.py."""
+"""Threads in one store, DataParallel, event loops: beyond test_(store_)threads.py and test_here.py."""
 
 import asyncio
 import functools
