@@ -1,5 +1,6 @@
-"""The examples, run as a user would run them."""
+"""The examples, each in one file; and the image filter, run as a user would run it."""
 
+import ast
 import os
 import re
 import subprocess
@@ -94,3 +95,12 @@ def test_without_scikit_learn_the_error_says_how_to_install_it() -> None:
     assert done.returncode == 1
     assert "python -m pip install scikit-learn" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
+def test_an_example_is_read_without_opening_another(path: Path) -> None:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    imports = [node for node in nodes if isinstance(node, ast.Import)]
+    imported = {alias.name for node in imports for alias in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert not imported & {other.stem for other in path.parent.glob("*.py")}

@@ -29,7 +29,7 @@ RECORDED = np.load(TINY / "golden.npz")
 IMAGES, Z = (torch.from_numpy(RECORDED[name]) for name in ("images", "z"))
 
 with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(EXAMPLE.parent)  # It takes its images from its neighbour.
+    patch.syspath_prepend(EXAMPLE.parent)
     import dcgan
 
 
