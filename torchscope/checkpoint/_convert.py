@@ -18,11 +18,14 @@ from torchscope._errors import CheckpointError
 
 from . import _assignment, _dtypes
 from ._file import memory_of
+from ._mapping import Checkpoint
 from ._rows import Row, dtype_name
-from ._sources import SAFETENSORS_DTYPES, TORCH_ENDINGS, Source, Tensors
+from ._safetensors import DTYPES, MOST_HEADER_BYTES
+from ._sources import Source
+from ._torch_file import TorchFile
 
-_SAFETENSORS_NAMES = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
-_MOST_HEADER_BYTES = 100_000_000  # safetensors reads no longer one
+_TORCH_ENDINGS = (".pt", ".pth", ".bin")
+_SAFETENSORS_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 _NO_NUMBERS = ("string", "resource", "variant")
 _CHUNK = 1 << 24  # bytes that are written at once
@@ -50,15 +53,12 @@ def plan(
 ) -> Plan:
     """Decide what goes where, and raise if something of it could not be kept as it is."""
     result = Plan()
-    everything = frozenset(source)
     for row in rows:
-        if not keep_slots and (
-            _assignment.is_slot(row.name, everything) or _assignment.is_bookkeeping(row.name)
-        ):
-            result.slots.append(row.name)
-            continue
-        if row.dtype in _NO_NUMBERS or (isinstance(row.dtype, str) and isinstance(source, Tensors)):
+        if row.dtype in _NO_NUMBERS or _is_python_object(source, row):
             result.others.append(row.name)
+            continue
+        if not keep_slots and row.name in source.not_the_models:
+            result.slots.append(row.name)
             continue
         new = _assignment.renamed([row.name], list(renames))[row.name]
         assert new is not None
@@ -80,6 +80,12 @@ def plan(
         if target.suffix == ".safetensors":
             _check_for_safetensors(new, row)
     return result
+
+
+def _is_python_object(source: Source, row: Row) -> bool:
+    """Whether it is a list or the like, which files of torch.save may have."""
+    is_torch_file = isinstance(source, Checkpoint) and isinstance(source._reader, TorchFile)
+    return is_torch_file and isinstance(row.dtype, str)
 
 
 def _why_nothing(result: Plan) -> str:
@@ -111,7 +117,7 @@ def _is_unicode(name: str) -> bool:
 
 def check_target(target: Path, *, force: bool) -> None:
     """Raise unless a file of that name may be written."""
-    if target.suffix not in (".safetensors", *TORCH_ENDINGS):
+    if target.suffix not in (".safetensors", *_TORCH_ENDINGS):
         raise CheckpointError(
             None, f"{target}: a file to be written ends in .safetensors or in .pt, not so."
         )
@@ -204,7 +210,7 @@ def _write_safetensors(source: Source, rows: dict[str, Row], file: _Counted) -> 
         at += size
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    if len(text) > _MOST_HEADER_BYTES:
+    if len(text) > MOST_HEADER_BYTES:
         raise CheckpointError(
             None, f"A header of {len(text)} bytes is too long for safetensors: write a .pt file."
         )

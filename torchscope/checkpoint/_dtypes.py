@@ -10,6 +10,8 @@ from ._proto import MalformedError
 
 STRING = 7
 
+BYTE_ORDER = sys.byteorder.encode()
+
 # TensorFlow slices no tensor of more; nor does anybody keep strings in so many.
 MOST_DIMENSIONS = 8
 

@@ -72,6 +72,8 @@ class Report:
         untouched: variables of the store that ``assignment_map`` did not ask for.
         sought: of those missing, what ``assignment_map`` has for them there, if not their name.
         waiting: of those loaded, what waits to be made, the store not being built yet.
+        offered: names in the source that are an optimizer's and the like, and wait in case the
+            first call asks for them; what it does not ask for is dropped.
     """
 
     source: str
@@ -83,6 +85,7 @@ class Report:
     untouched: list[str] = field(default_factory=list[str])
     sought: dict[str, str] = field(default_factory=dict[str, str])
     waiting: list[str] = field(default_factory=list[str])
+    offered: list[str] = field(default_factory=list[str])
 
     def __str__(self) -> str:
         waiting = len(self.waiting)
@@ -104,6 +107,7 @@ class Report:
         lines += self._listed("missing", self.missing, self.unexpected)
         lines += self._listed("unexpected", self.unexpected, self.missing)
         for what, names in (
+            ("an optimizer's and the like, loaded if the first call asks for it", self.offered),
             ("left out, an optimizer's or not asked for", self.left_out),
             ("untouched, not asked for", self.untouched),
         ):

@@ -22,6 +22,12 @@ _TRAILER = 5
 _MOST_KEY_BYTES = 32
 
 
+def ends_as_table(file: File) -> bool:
+    """Whether a file ends as a table does."""
+    size = len(_MAGIC)
+    return file.size >= _FOOTER and bytes(file.read(file.size - size, size)) == _MAGIC
+
+
 class _Handle(NamedTuple):
     last_key: bytes
     offset: int
@@ -34,7 +40,7 @@ class Table:
     def __init__(self, file: File) -> None:
         self.file = file
         if file.size < _FOOTER:
-            raise file.error(0, f"no TensorFlow checkpoint: {file.size} bytes are too few.")
+            raise file.error(0, f"not a checkpoint of TensorFlow: {file.size} bytes are too few.")
         self._end = file.size - _FOOTER
         self._handles = self._read_index(*self._read_footer())
         self._kept: tuple[int, dict[bytes, memoryview]] = (-1, {})
@@ -62,7 +68,7 @@ class Table:
         footer = memoryview(self.file.read(self._end, _FOOTER))
         if footer[40:] != _MAGIC:
             raise self.file.error(
-                self._end + 40, "no TensorFlow checkpoint: the magic number is missing."
+                self._end + 40, "not a checkpoint of TensorFlow: the magic number is missing."
             )
         try:
             _, _, at = _read_handle(footer, 0)  # of the metaindex block, which is always empty

@@ -8,7 +8,8 @@ from typing import Any
 
 from torchscope.checkpoint._compare import differences
 from torchscope.checkpoint._convert import Plan, Rename, check_target, plan, write
-from torchscope.checkpoint._rows import rows_of, source_at, total
+from torchscope.checkpoint._rows import rows_of, total
+from torchscope.checkpoint._sources import opened
 
 from ._listing import table, tree
 from ._terminal import Progress, counted, print_json, safe, some
@@ -129,7 +130,7 @@ def _rename(text: str) -> Rename:
 
 
 def _list(options: Any) -> int:
-    with source_at(options.path) as source:
+    with opened(options.path) as source:
         rows = rows_of(source, options.select)
         path = str(source.path)
     if options.json:
@@ -149,7 +150,7 @@ def _list(options: Any) -> int:
 
 def _diff(options: Any) -> int:
     verify = options.verify
-    with source_at(options.a, verify=verify) as a, source_at(options.b, verify=verify) as b:
+    with opened(options.a, verify=verify) as a, opened(options.b, verify=verify) as b:
         rows_a, rows_b = rows_of(a, options.select), rows_of(b, options.select)
         with Progress("comparing", total(rows_a)) as progress:
             found = differences(a, b, rows_a, rows_b, progress.add)
@@ -175,7 +176,7 @@ def _diff(options: Any) -> int:
 
 def _convert(options: Any) -> int:
     check_target(options.b, force=options.force)
-    with source_at(options.a, verify=options.verify) as source:
+    with opened(options.a, verify=options.verify) as source:
         rows = rows_of(source, options.select)
         planned = plan(source, rows, options.b, options.map, options.keep_slots)
         size = total(planned.written.values())
