@@ -50,7 +50,16 @@ FLOORS = [
 ]
 # Within torchscope.checkpoint: the bottom knows bytes, then come files, names and stores.
 CHECKPOINT_FLOORS = [
-    ["_assignment", "_crc32c", "_kinds", "_optimizers", "_proto", "_report", "_terms"],
+    [
+        "_assignment",
+        "_crc32c",
+        "_kinds",
+        "_optimizers",
+        "_proto",
+        "_replacing",
+        "_report",
+        "_terms",
+    ],
     ["_dtypes", "_file", "_mapping", "_snappy"],
     ["_objects", "_paths", "_safetensors", "_slices", "_sstable", "_torch_file", "_varints"],
     ["_bundle", "_state", "_v1"],
@@ -61,8 +70,8 @@ CHECKPOINT_FLOORS = [
     ["__init__"],
 ]
 COMMAND_LINE_FLOORS = [
-    ["_terminal"],
-    ["_listing", "_port"],
+    ["_terminal", "_wording"],
+    ["_given", "_listing", "_port"],
     ["_checkpoints"],
     ["_main"],
     ["__init__"],

@@ -1,10 +1,7 @@
 """A source written as a safetensors or a ``.pt`` file, whole or not at all; prints nothing."""
 
 import json
-import os
-import secrets
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from io import RawIOBase
 from pathlib import Path
@@ -19,6 +16,7 @@ from torchscope._errors import CheckpointError
 from . import _assignment, _dtypes
 from ._file import memory_of
 from ._mapping import Checkpoint
+from ._replacing import replacing
 from ._rows import Row, dtype_name
 from ._safetensors import DTYPES, MOST_HEADER_BYTES
 from ._sources import Source
@@ -40,12 +38,12 @@ class Plan:
     Attributes:
         written: new name -> the row of the source.
         slots: what optimizers keep, the global step and the like.
-        others: what is no tensor: strings.
+        others: what is not numbers, such as strings.
     """
 
     written: dict[str, Row] = field(default_factory=dict[str, Row])
     slots: list[str] = field(default_factory=list[str])
-    others: list[str] = field(default_factory=list[str])
+    others: list[Row] = field(default_factory=list[Row])
 
 
 def plan(
@@ -55,7 +53,7 @@ def plan(
     result = Plan()
     for row in rows:
         if row.dtype in _NO_NUMBERS or _is_python_object(source, row):
-            result.others.append(row.name)
+            result.others.append(row)
             continue
         if not keep_slots and row.name in source.not_the_models:
             result.slots.append(row.name)
@@ -75,7 +73,7 @@ def plan(
         if isinstance(row.dtype, str):
             raise CheckpointError(
                 row.name,
-                f"{row.name!r} is {row.dtype}, which torch has not: leave it out with --select.",
+                f"{row.name!r} is {row.dtype}, which torch lacks: leave it out with --select.",
             )
         if target.suffix == ".safetensors":
             _check_for_safetensors(new, row)
@@ -94,6 +92,9 @@ def _why_nothing(result: Plan) -> str:
             f"all {len(result.slots)} are what optimizers keep or count steps: --keep-slots writes "
             "those, too."
         )
+    if result.others:
+        kinds = ", ".join(sorted({dtype_name(row.dtype) for row in result.others}))
+        return f"what there is, is not numbers ({kinds}): only --to tensorflow writes strings."
     return "there is no tensor of such a name."
 
 
@@ -138,7 +139,7 @@ def write(source: Source, rows: dict[str, Row], target: Path, done: Callable[[in
         target: the file; its ending says the format.
         done: told how many bytes more have been written.
     """
-    with _replacing(target) as file:
+    with replacing(target) as file:
         counted: Any = _Counted(file, done)
         if target.suffix == ".safetensors":
             _write_safetensors(source, rows, counted)
@@ -150,22 +151,6 @@ def write(source: Source, rows: dict[str, Row], target: Path, done: Callable[[in
                 if counted.error is not None:
                     raise counted.error from None
                 raise
-
-
-@contextmanager
-def _replacing(target: Path) -> Generator[Any]:
-    """A new file that becomes ``target`` if all goes well, and disappears if not."""
-    temporary = target.with_name(f".torchscope-{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("xb", buffering=0) as file:
-            yield file
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        problem = f"{target} cannot be written: {error.strerror or error}."
-        raise CheckpointError(None, problem) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class _Counted(RawIOBase):
@@ -230,7 +215,7 @@ def _plain(source: Source, name: str) -> Tensor:
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
         raise CheckpointError(
             name,
-            f"{name!r} is no plain tensor ({tensor.layout}, {tensor.device}): leave it out with "
+            f"{name!r} is not a plain tensor ({tensor.layout}, {tensor.device}): leave it out with "
             "--select.",
         )
     try:

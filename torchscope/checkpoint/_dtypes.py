@@ -55,7 +55,7 @@ _OTHERS = {
 
 
 def describe(number: int) -> torch.dtype | str:
-    """The dtype in torch, or TensorFlow's name of one that torch has not."""
+    """The dtype in torch, or TensorFlow's name of one that torch lacks."""
     return _TORCH.get(number) or _OTHERS.get(number, f"unknown dtype {number}")
 
 

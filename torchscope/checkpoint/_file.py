@@ -1,4 +1,4 @@
-"""One file read by position, which puts its name into what it complains of; knows no format."""
+"""One file read by position, whose name is in each of its errors; knows no format."""
 
 import ctypes
 import mmap

@@ -148,7 +148,7 @@ class Checkpoint(Mapping[str, "Tensor | Any"]):
     def dtype(self, name: str) -> torch.dtype | str:
         """The dtype of a variable, from the index.
 
-        For what torch has not, TensorFlow's name: ``"string"``, ``"qint8"``, ``"resource"``. Such
+        For what torch lacks, TensorFlow's name: ``"string"``, ``"qint8"``, ``"resource"``. Such
         variables are listed; those that are not strings raise when they are read.
         """
         return self._describe(name)[0]

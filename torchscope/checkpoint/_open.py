@@ -18,6 +18,7 @@ from ._paths import (
     PathLike,
     explain_missing,
     index_of,
+    is_data,
     is_directory,
     names_in,
     old_shards,
@@ -68,7 +69,7 @@ def open(
 
     Raises:
         CheckpointError: there is none, it is something else, or its index is damaged. Later, on
-            asking for a variable: its entry or its data is damaged, or torch has not its dtype.
+            asking for a variable: its entry or its data is damaged, or torch lacks its dtype.
     """
     if names not in ("file", "variables"):
         raise TypeError(f"names is 'file' or 'variables', not {names!r}.")
@@ -131,9 +132,9 @@ def _find(path: Path, *, verify: bool, mmap: bool) -> tuple[Path, Reader]:
     if shards and all(map(_is_table, filter(is_file, shards))):
         name = shards[0].name[: -len("00000-of-00000")] + "?????-of-" + shards[0].name[-5:]
         return path.with_name(name), SliceFiles(shards, verify=verify)
-    prefix = prefix_of(path)
-    for one in dict.fromkeys((prefix, path)):  # the .meta beside a V1 file is not the checkpoint
-        if is_file(one):
+    # The .meta beside a V1 file is not the checkpoint, nor is V2's data without its index.
+    for one in (prefix_of(path), path):
+        if is_file(one) and not is_data(one):
             return _by_content(one, verify=verify, mmap=mmap)
     raise CheckpointError(None, explain_missing(path))
 

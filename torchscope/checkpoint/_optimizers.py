@@ -74,7 +74,9 @@ class NotTheModels:
         return False
 
     def _is_keras_slot(self, rest: str) -> bool:
-        """Whether what stands behind an optimizer's scope is a variable's name and a slot's."""
+        """Whether that stands behind an optimizer's scope: a variable's name and a slot's, say."""
+        if _is_setting(rest):
+            return True
         variable, _, slot = rest.rpartition("/")
         first, _, behind = rest.partition("/")
         return (variable in self._names and _KERAS_SLOT.fullmatch(slot) is not None) or (

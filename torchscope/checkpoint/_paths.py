@@ -37,6 +37,11 @@ def index_of(path: Path) -> Path:
     return path.parent / (_ENDING.sub("", path.name) + ".index")
 
 
+def is_data(path: Path) -> bool:
+    """Whether a path is called as the data of a V2 checkpoint."""
+    return _ENDING.sub("", path.name) != path.name and ".data-" in path.suffix
+
+
 def old_shards(path: Path) -> list[Path]:
     """All files of a V1 checkpoint that was saved in shards, some of which are there.
 

@@ -247,7 +247,7 @@ def _is_extra_state(name: str, tensors: Source) -> bool:
 
 
 def _memory(tensor: Tensor) -> int:
-    """Where its numbers are, if it is no subclass, which may have none of its own."""
+    """Where its numbers are, if it is not of a subclass, which may have none of its own."""
     if type(tensor) in (Tensor, nn.Parameter):
         return tensor.untyped_storage().data_ptr()
     return id(tensor)

@@ -17,7 +17,7 @@ class Row(NamedTuple):
 
     name: str
     shape: tuple[int, ...]
-    dtype: torch.dtype | str  # a word for what is no tensor: "string"
+    dtype: torch.dtype | str  # a word for what is not a tensor: "string"
     size: int | None
 
     def as_json(self) -> dict[str, Any]:

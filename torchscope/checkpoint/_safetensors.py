@@ -89,7 +89,7 @@ class Safetensors:
             raise MalformedError(f"it describes {at} bytes of data, but there are {there}")
 
     def describe(self, name: str) -> tuple[torch.dtype | str, torch.Size]:
-        """The dtype, or the format's name of one that torch has not, and the shape."""
+        """The dtype, or the format's name of one that torch lacks, and the shape."""
         return self.names[name][:2]
 
     def read(self, name: str, out: Tensor | None = None) -> Tensor:
@@ -179,7 +179,7 @@ class Shards:
         self._shards = list(shards.values())
         for name, shard in self.names.items():
             if name not in shard.names:
-                problem = f"{index}: {files[name]} should have {name!r}, but has not."
+                problem = f"{index}: {files[name]} should have {name!r}, but does not."
                 raise CheckpointError(name, problem)
 
     def describe(self, name: str) -> tuple[torch.dtype | str, torch.Size]:
