@@ -13,8 +13,9 @@ from torchscope._store import VariableStore
 from . import _dtypes
 from ._assignment import AssignmentMap
 from ._mapping import Checkpoint
+from ._objects import ByVariables
 from ._open import Names
-from ._optimizers import GRAPH, VALUE
+from ._optimizers import GRAPH
 from ._paths import PathLike
 from ._plan import OBJECTS, Plan
 from ._proto import MalformedError
@@ -142,7 +143,7 @@ def _check_names(tensors: Source, built: bool) -> None:
     """Raise where the names of a file cannot be a store's, and say which way to take them."""
     if not isinstance(tensors, Checkpoint):
         return
-    if not built and GRAPH in tensors and any(name.endswith(VALUE) for name in tensors):
+    if not built and GRAPH in tensors and not isinstance(tensors._reader, ByVariables):
         raise CheckpointError(None, f"{tensors.path} {OBJECTS}")
     if isinstance(tensors._reader, TorchFile):
         counts = tensors._reader.dicts

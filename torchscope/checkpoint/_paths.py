@@ -49,6 +49,8 @@ def old_shards(path: Path) -> list[Path]:
     shards, or what their names begin with.
     """
     match = _OLD_SHARD.fullmatch(path.name)
+    if is_data(path):
+        return []
     if match is not None:
         start, count = match[1], int(match[2])
     else:
