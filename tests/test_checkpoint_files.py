@@ -435,7 +435,7 @@ def test_the_state_file_is_read_as_its_directory_is(tmp_path: Path):
         (tmp_path / name).write_text('model_checkpoint_path: "model.ckpt-7"\n')
         assert checkpoint.open(tmp_path / name).path == tmp_path / "model.ckpt-7"
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "gone"\n')
-    with pytest.raises(CheckpointError, match="notes 'gone', which is not in"):
+    with pytest.raises(CheckpointError, match="names 'gone', which is not in"):
         checkpoint.open(tmp_path / "checkpoint")
 
 

@@ -1,4 +1,4 @@
-"""One file read by position, whose name is in each of its errors; knows no format."""
+"""One file read by position, whose errors contain its name; knows no format."""
 
 import ctypes
 import mmap
@@ -54,7 +54,7 @@ class File:
             raise CheckpointError(name, problem)
 
     def error(self, offset: int, problem: str, name: str | None = None) -> CheckpointError:
-        """What to raise about the bytes at ``offset``, where variable ``name`` is concerned."""
+        """The error about the bytes at ``offset``; ``name`` is the variable's, if known."""
         return CheckpointError(name, f"{self.path}, byte {offset}: {problem}")
 
     def check(self, offset: int, size: int, what: str, name: str | None = None) -> None:

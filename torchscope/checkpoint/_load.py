@@ -32,7 +32,7 @@ def load(
     *,
     names: Names = "file",
 ) -> Report:
-    """Load a checkpoint into a store, by name; into blocks kept in it, too.
+    """Load a checkpoint into a store and the blocks in it, by name.
 
     TensorFlow's own files need no map: the names are the same, and so are the layouts. ::
 
@@ -69,8 +69,8 @@ def load(
             dict or what ``np.load("values.npz")`` gives.
         assignment_map: a mapping, or pairs. As in ``tf.train.init_from_checkpoint``,
             ``"there/": "here/"`` loads a scope, ``"there/w": "here/w"`` a variable, ``"/"`` is the
-            root; then nothing else is loaded. Compiled regular expressions rename what is there
-            before: ``re.compile("^old/"): "new/"``, by ``re.sub``; None leaves it out.
+            root; then nothing else is loaded. Compiled regular expressions first rename the
+            source's names: ``re.compile("^old/"): "new/"``, by ``re.sub``; None leaves them out.
         strict: whether a variable that the source lacks, and a name in the source that no
             variable has, are errors. What does not fit by shape or dtype always is.
         names: of a path, as for :func:`torchscope.checkpoint.open`: ``"variables"`` for object
@@ -81,7 +81,7 @@ def load(
 
     Raises:
         CheckpointError: the source cannot be read.
-        CheckpointMismatchError: one of those; it does not fit, and has a ``.report``.
+        CheckpointMismatchError: it does not fit; this is a CheckpointError with a ``.report``.
     """
     if not isinstance(store, VariableStore):
         raise TypeError(
@@ -158,7 +158,7 @@ def _check_names(tensors: Source, built: bool) -> None:
 
 
 def _store_in(module: Any) -> str:
-    """How to get at the store in what is around it: a compiled module, DDP, a bigger model."""
+    """An expression for the store inside a compiled module, DDP or a bigger model."""
     inside = cast("Any", module).named_modules() if isinstance(module, nn.Module) else ()
     paths = [path for path, inner in inside if isinstance(inner, VariableStore)]
     return f"module.get_submodule({paths[0]!r})" if paths else "module.net"

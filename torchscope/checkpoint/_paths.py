@@ -19,7 +19,7 @@ _OLD_SHARD = re.compile(r"(.+)-(?:\?{5}|\d{5})-of-(\d{5})")
 
 # What a directory holds that is a SavedModel, is its variables/, or has something else to give.
 _IN_SAVED_MODELS = ("variables/variables.index", "variables.index")
-_OTHER_ENDINGS = (".safetensors", ".json", ".pt", ".pth", ".bin")
+OTHER_ENDINGS = (".safetensors", ".json", ".pt", ".pth", ".bin")
 _OTHERS = ("*.index", "variables/*.index", "*.safetensors", "*.safetensors.index.json", "*.pt")
 
 
@@ -96,7 +96,7 @@ def explain_missing(path: Path) -> str:
     prefix = prefix_of(path)
     if not is_directory(prefix.parent):
         return f"No checkpoint at {path}: there is no directory {prefix.parent}.{home_hint(path)}"
-    if path.suffix in _OTHER_ENDINGS:
+    if path.suffix in OTHER_ENDINGS:
         return f"There is no file {path}.{home_hint(path)} {others(prefix.parent, prefix.name)}"
     problem = f"No checkpoint at {path}: there is neither {index_of(path).name!r}, the index of "
     problem += f"the V2 format, nor a file {prefix.name!r}, which the V1 format would have."

@@ -1,4 +1,4 @@
-"""What loading did, or why it did nothing, for people to read; knows names and shapes alone."""
+"""What loading did, or why it did nothing, for people to read; knows only names and shapes."""
 
 import difflib
 import itertools
@@ -14,7 +14,7 @@ _COMPARED = 5_000  # names that one is compared with to find the nearest
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A variable whose value there has another shape or a dtype that would lose something."""
+    """A variable whose value there has another shape or a dtype that would lose precision."""
 
     name: str
     there: str
@@ -141,7 +141,7 @@ def _nearest(name: str, others: Sequence[str]) -> str:
 
 
 def _prefix_that_fits(missing: Iterable[str], unexpected: Iterable[str]) -> str:
-    """A hint where the names differ by what they begin with."""
+    """A hint where the names differ by a prefix."""
     absent, there = set(missing), set(unexpected)
     longer = Counter(_heads(there, absent))
     shorter = Counter(_heads(absent, there))
@@ -163,7 +163,7 @@ def _prefix_that_fits(missing: Iterable[str], unexpected: Iterable[str]) -> str:
 
 
 def _heads(longer: set[str], shorter: set[str]) -> Iterable[str]:
-    """What stands before a name of ``shorter`` in one of ``longer``."""
+    """The prefixes that make a name of ``shorter`` one of ``longer``."""
     for name in longer:
         for at in (place + 1 for place, letter in enumerate(name) if letter in "/."):
             if name[at:] in shorter:

@@ -1,4 +1,4 @@
-"""Whatever holds tensors by name, seen as one kind of thing; knows no store and no map of names."""
+"""One interface to everything that holds tensors by name; knows no store and no map of names."""
 
 import os
 from collections.abc import Collection, Iterator, Mapping
@@ -20,7 +20,7 @@ from ._torch_file import check_copies
 
 @runtime_checkable
 class Source(Protocol):
-    """Tensors by name: what they are is known without reading them."""
+    """Tensors by name: shapes and dtypes are known without reading them."""
 
     @property
     def path(self) -> Path | None: ...
@@ -54,7 +54,7 @@ class Tensors:
         self._tensors: Mapping[str, Any] = tensors
         odd = [name for name in tensors if not isinstance(name, str)]
         if odd:
-            problem = f"The mapping is not a state dict: {odd[0]!r} in it is not a name."
+            problem = f"The mapping is not a state dict: its key {odd[0]!r} is not a string."
             raise CheckpointError(None, problem)
         self.not_the_models = NotTheModels(tensors)
 
@@ -72,7 +72,8 @@ class Tensors:
                 problem = f"{name!r} is a dict itself. If it is the one to load, pass that: "
                 problem += f"source[{name!r}]"
             else:
-                problem = f"{name!r} is not a tensor but a {type(value).__name__}. Leave it out"
+                kind = type(value).__name__
+                problem = f"{name!r} is not a tensor but of type {kind}. Leave it out"
                 if hasattr(value, "shape"):
                     problem = f"{name!r} cannot be a tensor. {str(error).rstrip('.')}"
             raise CheckpointError(name, f"{problem}.") from error
@@ -88,7 +89,7 @@ class Tensors:
         check_copies(self[name], name)
 
     def keep(self, names: Collection[str]) -> None:
-        """Hold copies of these, which are about to be written to."""
+        """Copy these, because their memory is about to be written to."""
         self._tensors = {**self._tensors, **{name: self[name].clone() for name in names}}
 
     def close(self) -> None:

@@ -60,7 +60,7 @@ def latest_checkpoint(
             return str(candidate)
     hint = "" if inside or outside else " Paths out of it are followed with outside=True."
     raise CheckpointError(
-        None, f"{path} notes {noted!r}, which is not in {folder}.{hint} {others(folder, last)}"
+        None, f"{path} names {noted!r}, which is not in {folder}.{hint} {others(folder, last)}"
     )
 
 

@@ -101,7 +101,7 @@ class TorchFile:
             return torch.as_tensor(value, device="cpu")
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             kind = type(value).__name__
-            problem = f"{self.path}: {name!r} is not a tensor but a {kind}. Leave it out."
+            problem = f"{self.path}: {name!r} is not a tensor but of type {kind}. Leave it out."
             raise CheckpointError(name, problem) from error
 
     def _empty(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

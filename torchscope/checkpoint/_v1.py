@@ -15,7 +15,7 @@ from ._slices import Shape, Slice, parse_shape, parse_slice, regions, slice_key
 from ._snappy import MOST_EXPANSION
 from ._sstable import Table
 
-# The field of a TensorProto that has values of a dtype: as they are in memory, or as varints.
+# The field of a TensorProto that has values of a dtype: as in memory, or as varints.
 _STRINGS = 8
 _RAW = {torch.float32: 5, torch.float64: 6, torch.complex64: 9, torch.complex128: 12}
 _VARINTS = {
@@ -100,7 +100,7 @@ class SliceFiles:
             raise file.error(block, problem, name) from error
 
     def verify(self, name: str) -> None:
-        """Raise what reading the variable would."""
+        """Raise what reading the variable would raise."""
         self.read(name)
 
     def content(self, name: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torchscope._errors import CheckpointError
 from torchscope.checkpoint._file import is_file
-from torchscope.checkpoint._paths import index_of, old_shards, prefix_of
+from torchscope.checkpoint._paths import OTHER_ENDINGS, index_of, old_shards, prefix_of
 
 from ._terminal import some
 
@@ -42,8 +42,8 @@ def checkpoints(paths: list[Path]) -> list[Path]:
         return paths
     found = list(dict.fromkeys(map(_whole, paths)))
     # The state file, events and the like lie beside: they do not count where there is an index.
-    with_index = [path for path in found if is_file(index_of(path)) or path.suffix == ".json"]
-    return with_index or found
+    sure = [path for path in found if is_file(index_of(path)) or path.suffix in OTHER_ENDINGS]
+    return sure or found
 
 
 def _whole(path: Path) -> Path:
