@@ -895,6 +895,7 @@ def test_the_files_of_one_checkpoint_given_together_are_that_checkpoint(run: Run
     assert run("convert", *files, tmp_path / "m.safetensors").code == 0
     assert run("diff", *files, tmp_path / "m.safetensors", "--select", "w$").code == 0
     # All of a directory, in which the state file and events lie, too.
+    (tmp_path / "m.safetensors").unlink()
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"')
     (tmp_path / "events.out.tfevents.1").write_bytes(b"events")
     assert run("list", *sorted(tmp_path.iterdir())).out == run("list", path).out
