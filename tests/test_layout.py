@@ -50,19 +50,28 @@ FLOORS = [
 ]
 # Within torchscope.checkpoint: the bottom knows bytes, then come files, names and stores.
 CHECKPOINT_FLOORS = [
-    ["_assignment", "_crc32c", "_proto", "_report", "_terms"],
-    ["_dtypes", "_file", "_snappy"],
-    ["_mapping", "_slices", "_sstable"],
-    ["_bundle", "_v1"],
+    [
+        "_assignment",
+        "_crc32c",
+        "_kinds",
+        "_optimizers",
+        "_proto",
+        "_replacing",
+        "_report",
+        "_terms",
+    ],
+    ["_dtypes", "_file", "_mapping", "_snappy"],
+    ["_objects", "_paths", "_safetensors", "_slices", "_sstable", "_torch_file", "_varints"],
+    ["_bundle", "_state", "_v1"],
     ["_open"],
     ["_sources"],
-    ["_load", "_rows"],
-    ["_compare", "_convert"],
+    ["_plan", "_rows"],
+    ["_compare", "_convert", "_load"],
     ["__init__"],
 ]
 COMMAND_LINE_FLOORS = [
-    ["_terminal"],
-    ["_listing", "_port"],
+    ["_terminal", "_wording"],
+    ["_given", "_listing", "_port"],
     ["_checkpoints"],
     ["_main"],
     ["__init__"],
