@@ -43,7 +43,7 @@ FLOORS = [
     ["_module"],
     ["distributed"],
     ["__init__"],
-    ["checkpoint", "port"],
+    ["checkpoint", "port", "report"],
     ["tf1"],
     ["command_line"],
     ["__main__"],
@@ -74,6 +74,14 @@ PORT_FLOORS = [
     ["_imports"],
     ["_leftovers", "_rewrite"],
     ["_port"],
+    ["__init__"],
+]
+# Within torchscope.report: words, then what is drawn, then each way to draw it.
+REPORT_FLOORS = [
+    ["_words"],
+    ["_picture"],
+    ["_graph_text", "_page", "_svg"],
+    ["_save"],
     ["__init__"],
 ]
 # Within torchscope.tf1: how arguments are read, then TensorFlow's namespaces.
@@ -147,6 +155,7 @@ FLOOR = {
         ("checkpoint", CHECKPOINT_FLOORS),
         ("command_line", COMMAND_LINE_FLOORS),
         ("port", PORT_FLOORS),
+        ("report", REPORT_FLOORS),
         ("tf1", TF1_FLOORS),
         ("tf1/keras", [["initializers"], ["__init__"]]),
         ("tf1/contrib", TF1_CONTRIB_FLOORS),
