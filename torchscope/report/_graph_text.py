@@ -116,15 +116,18 @@ _MERMAID_END = """\
 """
 
 
-# Mermaid reads Markdown, HTML and directives in labels. So only characters that mean nothing to
-# it are left: no mark at the beginning of a line, no underline at the beginning or end of a word.
+# Mermaid reads Markdown, HTML, icons and directives in labels. What begins any of these gets its
+# number: marks but a few harmless ones, and those at the beginning of a line or the edge of a word.
 _MERMAID_READS = re.compile(
-    r"[^\w ,.:/()\[\]='×…-]|^[^\w ]|:(?=[^\W\d])|(?<=^\d)\.|(?<![^\W_])_|_(?![^\W_])", re.MULTILINE
+    r"[^\w\n ,.:/()\[\]='×…-]|^[-=]|:(?=[^\W\d])|(?<=^\d)\.|(?<![^\W_])_|_(?![^\W_])",
+    re.MULTILINE,
 )
+_NO_FORMULA = "$\N{ZERO WIDTH SPACE}$"  # two dollars begin one, even as numbers
 
 
 def _mermaid_quoted(lines: Sequence[str]) -> str:
-    text = _MERMAID_READS.sub(lambda one: f"#{ord(one[0])};", "\n".join(lines))
+    text = "\n".join(lines).replace("$$", _NO_FORMULA)
+    text = _MERMAID_READS.sub(lambda one: f"#{ord(one[0])};", text)
     return '"' + text.replace("\n", "<br>") + '"'
 
 

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def save(data: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     if not target.parent.is_dir():
         raise FileNotFoundError(
             f"{str(target.parent)!r} is not a directory: make it first, "
-            f"mkdir -p {str(target.parent)!r}"
+            f"mkdir -p {shlex.quote(str(target.parent))}"
         )
     write, _ = FORMATS[target.suffix.lower()]
     _replace(target, write(data))

@@ -230,7 +230,8 @@ def _edges(drawn: Picture, scopes: _Side, lines: _Side) -> list[str]:
     shapes: list[str] = []
     for bundle in bundles(drawn, scopes.open_now, lines.open_now):
         (_, x1, y1), (x2, _, y2) = scopes.ends[bundle.scope], lines.ends[bundle.file]
-        half = (x1 + x2) / 2
-        curve = f"M{x1:.1f} {y1:.1f}C{half:.1f} {y1:.1f} {half:.1f} {y2:.1f} {x2:.1f} {y2:.1f}"
+        left, right, half = _EDGE + _COLUMN, _WIDTH - _EDGE - _COLUMN, _WIDTH / 2
+        bend = f"C{half:.1f} {y1:.1f} {half:.1f} {y2:.1f} {right} {y2:.1f}"
+        curve = f"M{x1:.1f} {y1:.1f}H{left}{bend}H{x2:.1f}"  # straight where text is
         shapes.append(f'<path class="edge{" shared" if bundle.shared else ""}" d="{curve}"/>')
     return shapes

@@ -20,16 +20,16 @@ function draw() {
     if (!bundles.has(key)) bundles.set(key, { from: left.rects.get(from), to: right.rects.get(to), edges: [] });
     bundles.get(key).edges.push(edge);
   }
-  const stacked = left.rects.size && right.rects.size
-    && Math.min(...[...right.rects.values()].map((rect) => rect.left)) < frame.width / 3;
+  const stacked = right.left < left.right;
   drawn = [...bundles.values()].map((bundle, i) => {
     const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    path.setAttribute("d", stacked ? arc(bundle, frame.width - 40 + (34 * (i + 1)) / bundles.size) : curve(bundle));
+    path.setAttribute("d", stacked ? arc(bundle, frame.width - 40 + (34 * (i + 1)) / bundles.size) : curve(bundle, left.right, right.left));
     const shared = bundle.edges.some((edge) => data.variables[edge[0]].marks.includes("shared"));
     if (shared) path.setAttribute("class", "shared");
     return [path, bundle.edges, shared];
   });
   drawn.sort((one, other) => one[2] - other[2]); // what is shared lies on top
+  svg.classList.toggle("dense", drawn.length > 250);
   svg.replaceChildren(...drawn.map(([path]) => path));
   light();
 }
@@ -46,12 +46,14 @@ function ends(tree, frame) {
     const rect = tree.elements.get(sight[i]).firstChild.getBoundingClientRect();
     rects.set(sight[i], { left: rect.left - frame.left, right: rect.right - frame.left, y: (rect.top + rect.bottom) / 2 - frame.top });
   });
-  return { boxOf, rects };
+  const column = tree.root.getBoundingClientRect();
+  return { boxOf, rects, left: column.left - frame.left, right: column.right - frame.left };
 }
 
-function curve({ from, to }) {
-  const bend = (to.left - from.right) / 2;
-  return `M${from.right} ${from.y}C${from.right + bend} ${from.y} ${to.left - bend} ${to.y} ${to.left} ${to.y}`;
+// Straight within the columns, where text is; bent between them.
+function curve({ from, to }, left, right) {
+  const middle = (left + right) / 2;
+  return `M${from.right} ${from.y}H${left}C${middle} ${from.y} ${middle} ${to.y} ${right} ${to.y}H${to.left}`;
 }
 
 function arc({ from, to }, far) { // columns that lie one below the other
@@ -184,6 +186,8 @@ const scopes = new Tree(document.getElementById("scopes"), data.scopes, {
 const files = new Tree(document.getElementById("files"), data.files, {
   fill: fillLine, details: (leaf) => details(leaf, describeLine), changed: redraw,
 });
+if (!data.variables.length) scopes.root.append(make("p", "facts", "There are no variables."));
+if (!data.lines.length) files.root.append(make("p", "facts", "None: no line asked for a variable."));
 writeTotals();
 writeNotes();
 draw();

@@ -13,7 +13,9 @@ function make(tag, className = "", text = "") {
 }
 
 function isolated(text, className = "") { // whatever way it is written, what is around keeps its own
-  return make("bdi", className, text);
+  const element = make("bdi", className);
+  for (const part of text.split(/(?<=[/_,(=])|(?<=\.)(?=[a-z_])/i)) element.append(part, make("wbr")); // where it may be broken
+  return element;
 }
 
 function counted(number, word) {
@@ -54,15 +56,20 @@ function fillScope(box, head, element) {
     const variable = data.variables[box.leaf];
     const kind = variable.kind === "parameter" ? (variable.trainable ? "" : " not trainable") : ` ${variable.kind}`;
     head.append(make("span", "facts", `${variable.shape}${kind}`), ...pills(box.marks, variable.times));
-    const asking = edgesOf.variables[box.leaf].map(([, line, times]) => `${data.lines[line].where}${times > 1 ? ` ×${times}` : ""}`);
-    if (asking.length) head.append(make("span", "refs", `asked for by ${asking.join(", ")}`));
     element.classList.add("variable");
   }
   const part = box.weight / allWeight;
   const bar = make("div", "bar");
   bar.style.setProperty("--part", `${100 * part}%`);
   head.append(make("span", "size", box.size), bar);
+  if (box.leaf >= 0) head.append(make("span", "refs", asking(box.leaf)));
   head.style.minHeight = `${Math.round(34 + 90 * Math.sqrt(part))}px`;
+}
+
+// For paper, where no lines are drawn.
+function asking(leaf) {
+  const lines = edgesOf.variables[leaf].map(([, line, times]) => `${data.lines[line].where}${times > 1 ? ` ×${times}` : ""}`);
+  return lines.length ? `asked for by ${lines.join(", ")}` : "";
 }
 
 function fillLine(box, head, element) {
@@ -126,7 +133,7 @@ function writeTotals() {
     counted(data.variables.length, "variable"),
     counted(sum(data.variables.filter((one) => one.kind === "parameter").map((one) => one.count)), "parameter"),
     marked(having("shared"), "shared"),
-    data.recorded ? `asked for by ${counted(data.lines.length, "line")}` : "no pass was recorded, so nothing was asked for",
+    data.recorded ? `asked for by ${counted(data.lines.length, "line")}` : "no pass was recorded",
   ].join(" · ");
   for (const mark of MARKS) {
     if (!having(mark)) continue;

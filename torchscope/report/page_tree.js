@@ -24,7 +24,7 @@ class Tree {
     this.tops = boxes.flatMap((box, i) => (box.parent < 0 ? [i] : []));
     this.at = this.tops[0]; // the box that Tab goes to
     this.build(root, this.tops, 1);
-    if (boxes.length) this.moveTo(this.at);
+    this.moveTo(this.at);
     root.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -57,6 +57,7 @@ class Tree {
     fold.setAttribute("aria-hidden", "true");
     head.append(fold);
     this.fill(box, head, element);
+    element.setAttribute("aria-label", [...head.children].map((one) => one.textContent).filter(Boolean).join(", "));
     const inner = make("div", "inner");
     inner.setAttribute("role", "group");
     element.append(head, inner);
@@ -148,6 +149,7 @@ class Tree {
   }
 
   moveTo(i) {
+    if (i === undefined) return; // there is no box
     const before = this.elements.get(this.at);
     if (before) before.tabIndex = -1;
     this.at = i;
