@@ -70,6 +70,7 @@ def _contents(drawn: Picture) -> dict[str, Any]:
                 "line": line.line,
                 "function": line.function,
                 "code": line.code,
+                "callers": [[way.seen_from(line), way.code] for way in line.callers],
             }
             for line in drawn.lines
         ],

@@ -40,13 +40,18 @@ class Box:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of source that asks for variables."""
+    """A line of source that asks for variables, or by way of which another one is reached."""
 
     file: str
     short: str  # the file without the folders that tell nothing
     line: int
     function: str
     code: str
+    callers: tuple["Line", ...] = ()
+
+    def seen_from(self, other: "Line") -> str:
+        """Its number, and its file where that is another one."""
+        return str(self.line) if self.file == other.file else f"{self.short}:{self.line}"
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,10 @@ def picture(data: Mapping[str, Any]) -> Picture:
         variables=variables,
         lines=lines,
         scopes=_boxes(
-            [_path(one) for one in variables], [one["count"] for one in variables], marks, "/"
+            [_path(one) for one in variables],
+            [one["count"] for one in variables],
+            marks,
+            _joint(*(one["name"] for one in variables)),
         ),
         files=_boxes(
             [(one.short, one.function, one.code) for one in lines],
@@ -121,8 +129,12 @@ def _path(variable: Mapping[str, Any]) -> tuple[str, ...]:
     name, scope = variable["name"], variable["scope"]
     if not scope or not name.startswith(scope):
         return (name,)
-    joint = "/" if "/" in name else "."  # torch's, in a plain module
-    return (*scope.split(joint), name[len(scope) :].lstrip("/.") or name)
+    return (*scope.split(_joint(name)), name[len(scope) :].lstrip("/.") or name)
+
+
+def _joint(*names: str) -> str:
+    """What is between the parts of names: a slash, or a dot in a plain module."""
+    return "/" if any("/" in name for name in names) else "."
 
 
 def shape_of(variable: Mapping[str, Any]) -> str:
@@ -136,24 +148,44 @@ def mark_of(drawn: Picture, variable: int, mark: str) -> str:
     return f"shared ×{times}" if mark == "shared" and times > 1 else mark
 
 
+_Place = tuple[str, int, str, str]
+
+
 def _lines_and_edges(
     variables: Iterable[Mapping[str, Any]],
 ) -> tuple[list[Line], list[tuple[int, int, int]]]:
     """The lines that ask for variables by file and number, and how often they ask for which."""
-    asked: dict[tuple[str, int, str, str], Counter[int]] = {}
+    asked: dict[_Place, Counter[int]] = {}
+    callers: dict[_Place, dict[_Place, None]] = {}
     for variable, one in enumerate(variables):
         for fetch in one["fetches"]:
-            place = (fetch["file"], fetch["line"], fetch["function"], fetch["code"])
+            place = _place(fetch)
             asked.setdefault(place, Counter())[variable] += fetch["times"]
+            callers.setdefault(place, {}).update(
+                (_place(caller), None) for caller in fetch.get("callers", ())
+            )
     places = sorted(asked)
-    names = short_paths(list(dict.fromkeys(file for file, *_ in places)))
-    lines = [Line(one[0], names[one[0]], *one[1:]) for one in places]
+    names = short_paths(
+        [one[0] for one in (*places, *(way for ways in callers.values() for way in ways))]
+    )
+    lines = [
+        _line(place, names, tuple(_line(way, names) for way in callers[place])) for place in places
+    ]
     edges = [
         (variable, line, times)
         for line, place in enumerate(places)
         for variable, times in asked[place].items()
     ]
     return lines, edges
+
+
+def _place(one: Mapping[str, Any]) -> _Place:
+    return one["file"], one["line"], one["function"], one["code"]
+
+
+def _line(place: _Place, names: Mapping[str, str], callers: tuple[Line, ...] = ()) -> Line:
+    file, line, function, code = place
+    return Line(file, names[file], line, function, code, callers)
 
 
 def _marks(data: Mapping[str, Any]) -> list[list[str]]:

@@ -12,7 +12,7 @@ from importlib.resources import files
 from math import sqrt
 from typing import Any
 
-from ._picture import MARKS, Box, Picture, bundles, mark_of, opened, picture, shape_of, walk
+from ._picture import MARKS, Box, Line, Picture, bundles, mark_of, opened, picture, shape_of, walk
 from ._words import columns, counted, marked, short, wrapped
 
 ROWS = 40  # boxes of a column, at most, if folding can do it
@@ -22,6 +22,7 @@ _FONT, _LINE = 13, 18  # size of the letters, from line to line
 _LETTER = 0.64 * _FONT  # how wide a column of text may be; usual fonts take 0.55 to 0.61
 _STEP, _DEEPEST = 14, 8  # how far inner boxes are moved in, and how often at most
 _GAP = 5  # from box to box
+_WAYS = 4  # by which a line is reached, that are shown
 _FOLDED = "▸"
 _ROOM = 70  # by how much a box with all parameters would be higher
 
@@ -75,6 +76,7 @@ class _Words:
     below: str = ""
     pills: Sequence[tuple[str, str]] = ()  # (mark, text)
     share: float = 0  # of all parameters
+    ways: Sequence[str] = ()  # lines of code below all that
 
 
 def _parameters(drawn: Picture) -> int:
@@ -103,7 +105,14 @@ def _of_file(drawn: Picture, box: Box) -> _Words:
         return _Words(box.label, below=counted(box.leaves, "line"), pills=_counts(box))
     below = f"{counted(drawn.asked[box.leaf], 'variable')}, {counted(box.weight, 'time')}"
     number = str(drawn.lines[box.leaf].line)
-    return _Words(box.label, number, below=below, pills=[(mark, mark) for mark in box.marks])
+    pills = [(mark, mark) for mark in box.marks]
+    return _Words(box.label, number, below=below, pills=pills, ways=_ways(drawn.lines[box.leaf]))
+
+
+def _ways(line: Line) -> list[str]:
+    ways = [f"{way.seen_from(line)} {way.code}" for way in line.callers]
+    more = [f"and {len(ways) - _WAYS} more"] if len(ways) > _WAYS else []
+    return ["by way of", *ways[:_WAYS], *more] if ways else []
 
 
 def _counts(box: Box) -> list[tuple[str, str]]:
@@ -211,6 +220,10 @@ def _written(words: _Words, width: float, folded: bool) -> tuple[list[str], floa
             x, y = indent, y + _LINE + 3
         shapes.extend(_pill(x, y, wide, mark, text) if mark else [_text(x, y, text, "quiet")])
         x += wide + 8
+    for way in words.ways:
+        for line in wrapped(way, int((width - indent - 11) / _LETTER)):
+            y += _LINE
+            shapes.append(_text(indent, y, line, "quiet"))
     return shapes, y + 13
 
 

@@ -187,7 +187,7 @@ const files = new Tree(document.getElementById("files"), data.files, {
   fill: fillLine, details: (leaf) => details(leaf, describeLine), changed: redraw,
 });
 if (!data.variables.length) scopes.root.append(make("p", "facts", "There are no variables."));
-if (!data.lines.length) files.root.append(make("p", "facts", "None: no line asked for a variable."));
+if (!data.lines.length) files.root.append(make("p", "facts", data.recorded ? "None: no line asked for a variable." : "No pass was recorded, so none is known."));
 writeTotals();
 writeNotes();
 draw();

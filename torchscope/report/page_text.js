@@ -3,6 +3,8 @@
 // Names and code are whatever a user wrote: they are set as text, never as HTML.
 
 const data = JSON.parse(document.getElementById("data").textContent);
+const SHOWN = 4; // lines by way of which another one is reached
+const MOST = 50; // notes of one kind
 const MARKS = ["shared", "unused", "near miss", "tied"];
 
 function make(tag, className = "", text = "") {
@@ -82,6 +84,12 @@ function fillLine(box, head, element) {
   head.append(make("span", "number", String(data.lines[box.leaf].line)), isolated(box.label, "label"));
   head.append(make("span", "break"), make("span", "facts", `${counted(edges.length, "variable")}, asked for ${often(sum(edges.map((edge) => edge[2])))}`));
   if (box.marks.shared) head.append(make("span", "pill shared", "shared"));
+  const callers = data.lines[box.leaf].callers;
+  if (callers.length) head.append(make("span", "break"), make("span", "facts", "by way of"));
+  for (const [where, code] of callers.slice(0, SHOWN)) {
+    head.append(make("span", "break"), make("span", "number", where), isolated(code, "way"));
+  }
+  if (callers.length > SHOWN) head.append(make("span", "break"), make("span", "facts", `and ${callers.length - SHOWN} more`));
 }
 
 // What an opened leaf shows: describe(leaf, row) gives its rows.
@@ -121,6 +129,7 @@ function describeLine(leaf, row) {
   const shown = asked.slice(0, 200);
   if (asked.length > shown.length) shown.push(`and ${asked.length - shown.length} more`);
   row("asks for", isolated(shown.join("\n")));
+  if (line.callers.length) row("by way of", isolated(line.callers.map(([where, code]) => `${where}: ${code}`).join("\n")));
 }
 
 function place(one) {
@@ -154,18 +163,36 @@ function writeNotes() {
   const section = (title, items, className, write) => {
     if (!items.length) return;
     const list = make("ul");
-    for (const one of items) {
+    list.append(...capped(items.map((one) => {
       const item = make("li", className);
       item.append(...write(one));
-      list.append(item);
-    }
+      return item;
+    })));
     notes.append(make("h2", "", title), list);
   };
   section("What this cannot tell", data.notes, "note", (note) => [note]);
-  section("Near misses: meant to be one variable?", data.near_misses, "near-miss",
-    (miss) => [...miss.variables.map(link), make("p", "", miss.why), ...place(miss.place)]);
+  section("Near misses: meant to be one variable?", alike(data.near_misses), "near-miss", (misses) => [
+    make("p", "", misses[0].why),
+    ...capped(misses.map((miss) => {
+      const item = make("div", "miss");
+      item.append(...miss.variables.map(link), ...place(miss.place));
+      return item;
+    })),
+  ]);
   section("Tied by hand", data.tied, "tied",
-    (tie) => [...tie.names.map(link), make("p", "", tie.how === "one object" ? "One object under two names." : "Two objects in one memory.")]);
+    (tie) => [...tie.names.map(link), make("p", "", tie.how === "one object" ? "One object under these names." : "Several objects in one memory.")]);
+}
+
+// Near misses in groups that have the same reason.
+function alike(misses) {
+  const groups = new Map();
+  for (const miss of misses) groups.set(miss.why, [...(groups.get(miss.why) || []), miss]);
+  return [...groups.values()];
+}
+
+function capped(items) {
+  const more = items.length - MOST;
+  return more > 0 ? [...items.slice(0, MOST), make("p", "", `and ${more.toLocaleString("en")} more`)] : items;
 }
 
 // A button that goes to a variable's box.
