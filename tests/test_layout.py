@@ -31,7 +31,7 @@ FLOORS = [
     ["_built", "_initial", "_lazy"],
     ["_table"],
     ["_loading", "_mapping", "_walk"],
-    ["_make"],
+    ["_make", "_overview"],
     ["_make_module"],
     ["_store"],
     ["_default"],
@@ -41,7 +41,7 @@ FLOORS = [
     ["_opening"],
     ["_variables", "_template", "_bind"],
     ["_module"],
-    ["distributed"],
+    ["distributed", "report"],
     ["__init__"],
     ["checkpoint", "port"],
     ["tf1"],
@@ -60,9 +60,18 @@ CHECKPOINT_FLOORS = [
     ["_compare", "_convert"],
     ["__init__"],
 ]
+OVERVIEW_FLOORS = [["_rows", "_text"], ["_summary"], ["__init__"]]
+REPORT_FLOORS = [
+    ["_lineage", "_ties", "_undisturbed"],
+    ["_recording", "_report"],
+    ["_near_misses"],
+    ["_sharing"],
+    ["_assertions"],
+    ["__init__"],
+]
 COMMAND_LINE_FLOORS = [
     ["_terminal"],
-    ["_listing", "_port"],
+    ["_listing", "_modules", "_port"],
     ["_checkpoints"],
     ["_main"],
     ["__init__"],
@@ -147,6 +156,8 @@ FLOOR = {
         ("checkpoint", CHECKPOINT_FLOORS),
         ("command_line", COMMAND_LINE_FLOORS),
         ("port", PORT_FLOORS),
+        ("_overview", OVERVIEW_FLOORS),
+        ("report", REPORT_FLOORS),
         ("tf1", TF1_FLOORS),
         ("tf1/keras", [["initializers"], ["__init__"]]),
         ("tf1/contrib", TF1_CONTRIB_FLOORS),
