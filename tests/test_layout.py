@@ -31,7 +31,7 @@ FLOORS = [
     ["_built", "_initial", "_lazy"],
     ["_table"],
     ["_loading", "_mapping", "_walk"],
-    ["_make"],
+    ["_make", "_overview"],
     ["_make_module"],
     ["_store"],
     ["_default"],
@@ -41,9 +41,9 @@ FLOORS = [
     ["_opening"],
     ["_variables", "_template", "_bind"],
     ["_module"],
-    ["distributed"],
+    ["distributed", "report"],
     ["__init__"],
-    ["checkpoint", "port", "report"],
+    ["checkpoint", "port"],
     ["tf1"],
     ["command_line"],
     ["__main__"],
@@ -60,9 +60,22 @@ CHECKPOINT_FLOORS = [
     ["_compare", "_convert"],
     ["__init__"],
 ]
+OVERVIEW_FLOORS = [["_rows", "_text"], ["_summary"], ["__init__"]]
+# Within torchscope.report: pictures of a report's dictionary, then reports and how they are made.
+REPORT_FLOORS = [
+    ["_boxes", "_lineage", "_ties", "_undisturbed", "_words"],
+    ["_picture"],
+    ["_graph_text", "_page", "_svg"],
+    ["_save"],
+    ["_recording", "_report"],
+    ["_near_misses"],
+    ["_sharing"],
+    ["_assertions"],
+    ["__init__"],
+]
 COMMAND_LINE_FLOORS = [
     ["_terminal"],
-    ["_listing", "_port"],
+    ["_listing", "_modules", "_port"],
     ["_checkpoints"],
     ["_main"],
     ["__init__"],
@@ -74,14 +87,6 @@ PORT_FLOORS = [
     ["_imports"],
     ["_leftovers", "_rewrite"],
     ["_port"],
-    ["__init__"],
-]
-# Within torchscope.report: words, then what is drawn, then each way to draw it.
-REPORT_FLOORS = [
-    ["_words"],
-    ["_picture"],
-    ["_graph_text", "_page", "_svg"],
-    ["_save"],
     ["__init__"],
 ]
 # Within torchscope.tf1: how arguments are read, then TensorFlow's namespaces.
@@ -155,6 +160,7 @@ FLOOR = {
         ("checkpoint", CHECKPOINT_FLOORS),
         ("command_line", COMMAND_LINE_FLOORS),
         ("port", PORT_FLOORS),
+        ("_overview", OVERVIEW_FLOORS),
         ("report", REPORT_FLOORS),
         ("tf1", TF1_FLOORS),
         ("tf1/keras", [["initializers"], ["__init__"]]),

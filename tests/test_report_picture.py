@@ -13,9 +13,10 @@ import pytest
 import sharing_data
 
 from torchscope.report import _save
+from torchscope.report._boxes import MOST, in_sight, opened
 from torchscope.report._graph_text import dot, mermaid
 from torchscope.report._page import page
-from torchscope.report._picture import MOST, in_sight, opened, picture
+from torchscope.report._picture import picture
 from torchscope.report._save import FORMATS, save
 
 # ---- boxes and edges -----------------------------------------------------------------------------

@@ -1,1 +1,19 @@
-"""What is shared, drawn: as a page, as SVG, and as text for Graphviz and Mermaid."""
+"""What is shared: one pass recorded, its report, and assertions for tests; imported when asked."""
+
+from ._assertions import assert_not_shared, assert_shared
+from ._report import Fetch, NearMiss, Place, SharingReport, Variable
+from ._sharing import sharing, summary
+from ._ties import Tie
+
+__all__ = [
+    "Fetch",
+    "NearMiss",
+    "Place",
+    "SharingReport",
+    "Tie",
+    "Variable",
+    "assert_not_shared",
+    "assert_shared",
+    "sharing",
+    "summary",
+]

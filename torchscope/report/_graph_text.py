@@ -8,8 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ._picture import MARKS, Bundle, Picture, bundles, mark_of, opened, picture, shape_of, walk
-from ._words import counted, marked, short, wrapped
+from torchscope._overview._text import counted
+
+from ._boxes import opened, walk
+from ._picture import MARKS, Bundle, Picture, bundles, mark_of, picture, shape_of
+from ._words import marked, short, wrapped
 
 ROWS = 40  # boxes of a column in Mermaid, at most if folding can do it: it refuses 500 edges
 

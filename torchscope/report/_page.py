@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from ._picture import Box, Picture, opened, picture, shape_of
+from ._boxes import Box, opened
+from ._picture import Picture, picture, shape_of
 from ._words import short
 
 SCRIPTS = ("page_text.js", "page_tree.js", "page.js")

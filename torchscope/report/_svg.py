@@ -12,8 +12,11 @@ from importlib.resources import files
 from math import sqrt
 from typing import Any
 
-from ._picture import MARKS, Box, Line, Picture, bundles, mark_of, opened, picture, shape_of, walk
-from ._words import columns, counted, marked, short, wrapped
+from torchscope._overview._text import counted, width_of
+
+from ._boxes import Box, opened, walk
+from ._picture import MARKS, Line, Picture, bundles, mark_of, picture, shape_of
+from ._words import marked, short, wrapped
 
 ROWS = 40  # boxes of a column, at most, if folding can do it
 
@@ -199,8 +202,8 @@ def _head(
 def _written(words: _Words, width: float, folded: bool) -> tuple[list[str], float]:
     """The text of a box whose corner is at (0, 0), and how high it is."""
     before = _FOLDED if folded else words.before
-    indent = 11 + (columns(before) + 1) * _LETTER if before else 11
-    room = width - indent - 11 - (columns(words.size) + 1) * _LETTER
+    indent = 11 + (width_of(before) + 1) * _LETTER if before else 11
+    room = width - indent - 11 - (width_of(words.size) + 1) * _LETTER
     y = 20
     shapes = [_text(width - 11, y, words.size, "quiet", "end")] if words.size else []
     shapes += [_text(11, y, before, "quiet")] if before else []
@@ -209,8 +212,8 @@ def _written(words: _Words, width: float, folded: bool) -> tuple[list[str], floa
         shapes.append(_text(indent, y, line, "" if words.before else "strong"))
         y += _LINE
     more = [("", words.below), *words.pills]
-    taken = [columns(text) * _LETTER + (16 if mark else 0) for mark, text in more]
-    x = indent + (columns(lines[0]) + 1) * _LETTER
+    taken = [width_of(text) * _LETTER + (16 if mark else 0) for mark, text in more]
+    x = indent + (width_of(lines[0]) + 1) * _LETTER
     if len(lines) == 1 and not words.before and x + sum(taken) + 8 * len(taken) <= indent + room:
         y -= _LINE  # all of it fits behind the label
     else:

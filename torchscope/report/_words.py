@@ -1,54 +1,19 @@
-"""Text for pictures: what a reader can see of a name, wrapped and counted; knows no reports."""
+"""Text for pictures: code, lines of some width, short numbers and paths; knows no reports."""
 
 import textwrap
-import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
 
-# Controls, directions of writing, halves of letters: they change how the text around them is read.
-_HIDDEN = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
+from torchscope._overview._text import safe, width_of
 
 _UNITS = ("", "k", "M", "G", "T")
 
 
-@lru_cache(10_000)  # files, functions, dtypes come again and again
-def visible(text: str) -> str:
-    r"""A text in which nothing is hidden: control characters and the like get their numbers.
-
-    >>> print(visible("w\n\u202e"))
-    w\n\u202e
-    """
-    return "".join(_escape(one) if unicodedata.category(one) in _HIDDEN else one for one in text)
-
-
 def visible_lines(code: str) -> str:
-    """As `visible`, for code of several lines: they stay lines, and tabs become four spaces."""
+    """As `safe`, for code of several lines: they stay lines, and tabs become four spaces."""
     if code.isascii() and code.isprintable():
         return code.strip()
     lines = code.replace("\r\n", "\n").expandtabs(4).split("\n")
-    return textwrap.dedent("\n".join(map(visible, lines))).strip("\n")
-
-
-def _escape(character: str) -> str:
-    number = ord(character)
-    if character.isascii():
-        return repr(character)[1:-1]
-    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
-
-
-def columns(text: str) -> int:
-    """How many columns of a monospaced font a text takes.
-
-    >>> columns("wte"), columns("重み")
-    (3, 4)
-    """
-    return sum(_width(character) for character in text)
-
-
-def _width(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    return textwrap.dedent("\n".join(map(safe, lines))).strip("\n")
 
 
 def wrapped(text: str, width: int) -> list[str]:
@@ -62,8 +27,8 @@ def wrapped(text: str, width: int) -> list[str]:
 
 def _wrapped_line(line: str, width: int) -> list[str]:
     lines: list[str] = []
-    while columns(line) > width:
-        fits = next(end for end in range(len(line)) if columns(line[: end + 1]) > width)
+    while width_of(line) > width:
+        fits = next(end for end in range(len(line)) if width_of(line[: end + 1]) > width)
         breaks = (_after(line[:fits], marks) for marks in ("/,( ", "._"))
         cut = next(filter(None, breaks), max(1, fits))
         lines.append(line[:cut].rstrip(" "))
@@ -88,11 +53,6 @@ def short(number: int) -> str:
     power = min((len(str(number)) - 1) // 3, len(_UNITS) - 1)
     value = f"{number / 1000**power:.1f}"
     return f"{value}{_UNITS[power]}" if value != "1000.0" else short(1000 ** (power + 1))
-
-
-def counted(number: int, word: str) -> str:
-    """A number and what it counts: '1 variable', '2,000 variables'."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def marked(number: int, mark: str) -> str:
