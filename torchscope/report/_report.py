@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from torchscope._overview._text import columns, counted, cut, safe, width_of
 
+from ._save import save
 from ._ties import Tie
 
 FORMAT = 1  # of `to_dict`
@@ -150,6 +151,20 @@ class SharingReport:
             "tied": [_plain(one._asdict()) for one in self.tied],
             "notes": list(self.notes),
         }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Draw it into a file, which is replaced if it is there.
+
+        Args:
+            path: the file; its ending says what is drawn: ``.html`` a page to open in a browser,
+                ``.svg`` a picture for documents, ``.dot`` text for Graphviz, ``.mmd`` for Mermaid.
+
+        Raises:
+            ValueError: for any other ending.
+            FileNotFoundError: the file's directory is not there.
+            IsADirectoryError: the path is a directory.
+        """
+        save(self.to_dict(), path)
 
     # ---- as text ---------------------------------------------------------------------------
 
