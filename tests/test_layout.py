@@ -61,18 +61,6 @@ CHECKPOINT_FLOORS = [
     ["__init__"],
 ]
 OVERVIEW_FLOORS = [["_rows", "_text"], ["_summary"], ["__init__"]]
-# Within torchscope.report: pictures of a report's dictionary, then reports and how they are made.
-REPORT_FLOORS = [
-    ["_boxes", "_lineage", "_ties", "_undisturbed", "_words"],
-    ["_picture"],
-    ["_graph_text", "_page", "_svg"],
-    ["_save"],
-    ["_recording", "_report"],
-    ["_near_misses"],
-    ["_sharing"],
-    ["_assertions"],
-    ["__init__"],
-]
 COMMAND_LINE_FLOORS = [
     ["_terminal"],
     ["_listing", "_modules", "_port"],
@@ -87,6 +75,18 @@ PORT_FLOORS = [
     ["_imports"],
     ["_leftovers", "_rewrite"],
     ["_port"],
+    ["__init__"],
+]
+# Within torchscope.report: what a pass did and what was found in it; then what is drawn of it, and
+# each way to draw it; then the report, and what makes and judges one.
+REPORT_FLOORS = [
+    ["_boxes", "_lineage", "_ties", "_undisturbed", "_words"],
+    ["_picture", "_recording"],
+    ["_graph_text", "_near_misses", "_page", "_svg"],
+    ["_save"],
+    ["_report"],
+    ["_sharing"],
+    ["_assertions"],
     ["__init__"],
 ]
 # Within torchscope.tf1: how arguments are read, then TensorFlow's namespaces.

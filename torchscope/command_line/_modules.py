@@ -39,6 +39,9 @@ def add_commands(commands: Any) -> None:
         "which variables of a net are shared, by which lines",
         "\n  a report of ts.sharing",
     )
+    one.add_argument(
+        "--save", metavar="FILE", type=Path, help="draw it into a .html, .svg, .dot or .mmd file"
+    )
     one.set_defaults(run=lambda options: _run(options, _sharing))
     one = _command(commands, "summary", "what a net holds, as a tree of scopes with totals", "")
     one.add_argument("--depth", type=int, help="how many scopes deep to show")
@@ -80,9 +83,12 @@ def _zeros(text: str) -> torch.Tensor:
 def _sharing(options: Any, target: Any) -> Any:
     from torchscope.report import SharingReport, sharing
 
-    if isinstance(target, SharingReport):
-        return target
-    return sharing(*_with_example(options, target))
+    report = target
+    if not isinstance(target, SharingReport):
+        report = sharing(*_with_example(options, target))
+    if options.save is not None:
+        report.save(options.save)
+    return report
 
 
 def _summary(options: Any, target: Any) -> Any:

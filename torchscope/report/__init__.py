@@ -1,4 +1,4 @@
-"""What is shared: one pass recorded, its report, and assertions for tests; imported when asked."""
+"""What is shared: a pass recorded, its report as text and as pictures, assertions for tests."""
 
 from ._assertions import assert_not_shared, assert_shared
 from ._report import Fetch, NearMiss, Place, SharingReport, Variable
