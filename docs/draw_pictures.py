@@ -1,7 +1,7 @@
 """Draws the pictures of this folder anew, from the examples: python docs/draw_pictures.py.
 
-The SVG files need nothing but torchscope. The screenshot of the page needs the extra test-browser and
-a chromium; without them it stays as it is.
+The SVG files need nothing but torchscope. The screenshot of the page needs the extra test-browser
+and a chromium; without them it stays as it is.
 """
 
 import functools

@@ -1,16 +1,54 @@
 """The page of a sharing report in a real browser: how it looks, folds, searches and lights up."""
 
+import functools
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sharing_data
+import torch
 
+import torchscope as ts
 from torchscope.report._save import save
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
+import draw_pictures
+
 WIDTHS = [1280, 390]
+
+
+def one_filter() -> dict[str, Any]:
+    return draw_pictures.one_filter().to_dict()
+
+
+@functools.cache
+def gpt2_124m() -> dict[str, Any]:
+    return draw_pictures.gpt2_124m().to_dict()
+
+
+@functools.cache
+def a_net_of_2000() -> dict[str, Any]:
+    def tower(x: torch.Tensor) -> torch.Tensor:
+        for layer in range(1000):
+            with ts.variable_scope(f"stage{layer // 100}/layer{layer % 100}"):
+                w = ts.get_variable("w", [4, 4])
+                b = ts.get_variable("b", [4])
+                x = torch.tanh(x @ w + b)
+        return x
+
+    def net(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        with ts.variable_scope("tower", reuse=ts.AUTO_REUSE):
+            return tower(one) - tower(other)
+
+    return ts.sharing(ts.ScopedModule(net), torch.ones(1, 4), torch.ones(1, 4)).to_dict()
+
+
 DATA = {
+    "image filter": one_filter,
+    "GPT-2 124M": gpt2_124m,
+    "a net of 2,000": a_net_of_2000,
     "ten variables": sharing_data.ten,
     "2,000 variables": sharing_data.many,
     "2,000 side by side": sharing_data.flat,
@@ -75,6 +113,14 @@ def test_it_opens_with_every_variable_and_the_code_that_asks_for_it(open_page: C
     assert len(page.locator("#scopes .variable").all()) == 10
     assert 'w = ts.get_variable("w", [64, 64])' in seen_labels(page, "files")
     assert page.locator("#edges path").count() == 10
+
+
+def test_one_filter_for_two_images_is_seen_to_be_shared(open_page: Callable[..., Any]):
+    page = open_page(one_filter())
+    pills = page.locator("#scopes .variable .pill.shared")
+    assert pills.all_inner_texts() == ["shared ×2"] * 4
+    ways = page.locator("#files .code.shared").first.locator(".way").all_inner_texts()
+    assert ways == ["y1 = my_image_filter(image1)", "y2 = my_image_filter(image2)"]
 
 
 def test_what_is_shared_has_a_mark_that_is_not_only_a_colour(open_page: Callable[..., Any]):
@@ -373,7 +419,7 @@ def test_it_tells_by_way_of_which_lines_a_variable_was_asked_for(open_page: Call
 # ---- 2,000 variables, hostile names, paper -------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [sharing_data.many, sharing_data.flat])
+@pytest.mark.parametrize("make", [sharing_data.many, sharing_data.flat, a_net_of_2000])
 def test_2000_variables_are_drawn_in_two_seconds(
     make: Callable[[], Any], open_page: Callable[..., Any]
 ):

@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 import sharing_data
+import torch
 
+import torchscope as ts
 from torchscope.report import _save
 from torchscope.report._boxes import MOST, in_sight, opened
 from torchscope.report._graph_text import dot, mermaid
 from torchscope.report._page import page
 from torchscope.report._picture import picture
 from torchscope.report._save import FORMATS, save
+
+DOCS = Path(__file__).parents[1] / "docs"
 
 # ---- boxes and edges -----------------------------------------------------------------------------
 
@@ -198,6 +202,27 @@ def test_the_data_of_the_page_are_json_of_ascii():
     assert json.loads(data)["name"] == sharing_data.SCRIPT
 
 
+# ---- the docs ---------------------------------------------------------------------------------
+
+
+def test_the_pictures_of_the_docs_are_what_the_examples_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.syspath_prepend(DOCS)
+    import draw_pictures
+
+    draw_pictures.draw(tmp_path)
+    for name in draw_pictures.PICTURES:
+        drawn, kept = ((folder / name).read_text("utf-8") for folder in (tmp_path, DOCS))
+        assert drawn == kept, "draw them anew: python docs/draw_pictures.py"
+
+
+def test_the_pictures_of_the_docs_are_small():
+    pictures = [*DOCS.glob("sharing*.svg"), *DOCS.glob("sharing*.png")]
+    assert len(pictures) == 4
+    assert all(path.stat().st_size < 200_000 for path in pictures)
+
+
 # ---- saving --------------------------------------------------------------------------------------
 
 
@@ -267,6 +292,14 @@ def test_a_saved_file_can_be_read_by_whom_other_files_can(tmp_path: Path):
     (tmp_path / "sharing.svg").chmod(0o640)
     save(sharing_data.ten(), tmp_path / "sharing.svg")
     assert (tmp_path / "sharing.svg").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_report_of_a_real_pass_saves_itself(tmp_path: Path):
+    net = ts.ScopedModule(lambda x: x @ ts.get_variable("w", [2, 2]))
+    report = ts.sharing(net, torch.ones(1, 2))
+    for ending in FORMATS:
+        report.save(tmp_path / f"sharing{ending}")
+    assert "w\\n[2, 2]" in (tmp_path / "sharing.dot").read_text()
 
 
 def test_what_a_link_points_to_is_replaced_and_the_link_stays(tmp_path: Path):
