@@ -21,14 +21,17 @@ function draw() {
     bundles.get(key).edges.push(edge);
   }
   const stacked = right.left < left.right;
-  drawn = [...bundles.values()].map((bundle, i) => {
+  const lanes = [...new Set([...bundles.values()].map((bundle) => bundle.to))]; // one for each line of code
+  drawn = [...bundles.values()].map((bundle) => {
+    const far = frame.width - 40 + (34 * (lanes.indexOf(bundle.to) + 1)) / lanes.length;
     const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    path.setAttribute("d", stacked ? arc(bundle, frame.width - 40 + (34 * (i + 1)) / bundles.size) : curve(bundle, left.right, right.left));
+    path.setAttribute("d", stacked ? arc(bundle, far) : curve(bundle, left.right, right.left));
     const shared = bundle.edges.some((edge) => data.variables[edge[0]].marks.includes("shared"));
     if (shared) path.setAttribute("class", "shared");
     return [path, bundle.edges, shared];
   });
   drawn.sort((one, other) => one[2] - other[2]); // what is shared lies on top
+  svg.classList.toggle("many", drawn.length > 24 || stacked);
   svg.classList.toggle("dense", drawn.length > 250);
   svg.replaceChildren(...drawn.map(([path]) => path));
   light();

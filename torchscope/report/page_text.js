@@ -82,8 +82,9 @@ function fillLine(box, head, element) {
   element.classList.add("code");
   const edges = edgesOf.lines[box.leaf];
   head.append(make("span", "number", String(data.lines[box.leaf].line)), isolated(box.label, "label"));
-  head.append(make("span", "break"), make("span", "facts", `${counted(edges.length, "variable")}, asked for ${often(sum(edges.map((edge) => edge[2])))}`));
-  if (box.marks.shared) head.append(make("span", "pill shared", "shared"));
+  const facts = make("span", "facts", `${counted(edges.length, "variable")}, asked for ${often(sum(edges.map((edge) => edge[2])))} `);
+  if (box.marks.shared) facts.append(make("span", "pill shared", "shared"));
+  head.append(make("span", "break"), facts);
   const callers = data.lines[box.leaf].callers;
   if (callers.length) head.append(make("span", "break"), make("span", "facts", "by way of"));
   for (const [where, code] of callers.slice(0, SHOWN)) {
