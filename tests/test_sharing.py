@@ -298,6 +298,14 @@ def test_towers_whose_names_were_only_counted_on_are_a_near_miss_in_a_loop_too()
     assert misses(towers, X, X, X)[0] == ("tower/d/w", "tower_1/d/w", "tower_2/d/w")
 
 
+def test_towers_that_a_loop_names_are_a_near_miss():
+    def towers(*inputs: Tensor) -> list[Tensor]:
+        names = ("anchor", "same", "other")
+        return [dense(x, name) for name, x in zip(names, inputs, strict=True)]
+
+    assert misses(towers, X, X, X)[0] == ("anchor/w", "same/w", "other/w")
+
+
 def test_modules_kept_in_sibling_scopes_are_a_near_miss():
     def tower(x: Tensor, name: str) -> Tensor:
         with ts.variable_scope(name):

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -102,7 +102,7 @@ def _summary(options: Any, target: Any) -> Any:
 
 
 def _as_tuple(target: Any) -> tuple[Any, ...]:
-    return tuple(target) if type(target) is tuple else (target,)
+    return cast("tuple[Any, ...]", target) if isinstance(target, tuple) else (target,)
 
 
 def _with_example(options: Any, target: Any) -> tuple[Any, ...]:

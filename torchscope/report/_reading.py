@@ -130,7 +130,7 @@ def _place(one: Origin | Step | None) -> Place | None:
 def _near_miss(miss: Found, made: dict[str, Place | None]) -> NearMiss:
     scopes = " and ".join(repr(name) for name in dict.fromkeys(miss.scopes))
     ways = dict.fromkeys(str(_place(step)) for step in miss.calls)
-    led = f", by way of {' and '.join(ways)}" if ways else ", in a loop"
+    led = f", called from {' and '.join(ways)}" if ways else ", in a loop"
     doing = "work side by side on different inputs" if miss.known else "nothing tells them apart"
     why = (
         f"{scopes} are filled by the same lines{led}, and {doing}. If one set of variables is "
