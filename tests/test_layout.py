@@ -80,8 +80,8 @@ PORT_FLOORS = [
 # Within torchscope.report: what a pass did and what was found in it; then what is drawn of it, and
 # each way to draw it; then the report, and what makes and judges one.
 REPORT_FLOORS = [
-    ["_boxes", "_lineage", "_ties", "_undisturbed", "_words"],
-    ["_picture", "_recording"],
+    ["_boxes", "_data", "_lineage", "_ties", "_undisturbed", "_words"],
+    ["_lines", "_picture", "_recording"],
     ["_graph_text", "_near_misses", "_page", "_svg"],
     ["_save"],
     ["_report"],
