@@ -1,0 +1,96 @@
+"""The texts of torchscope's errors and warnings, read from its source; and a directive for them."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+import torchscope
+
+PACKAGE = Path(torchscope.__file__).parent
+LEFT_OUT = {"port", "command_line"}  # They print; nobody catches it.
+GROUPS = {"torchscope.checkpoint": "checkpoint", "torchscope.tf1": "tf1"}
+
+
+class Message(NamedTuple):
+    """A text with ``…`` for what is put into it, and the class that is raised if it is known."""
+
+    raised: str
+    text: str
+
+
+def messages(part: str = "") -> list[Message]:
+    """All of a part of the package: the core, ``checkpoint`` or ``tf1``."""
+    files = (PACKAGE / part).rglob("*.py") if part else PACKAGE.glob("*.py")
+    found = (message for path in sorted(files) for message in _in_file(path))
+    return sorted(set(found), key=lambda message: message.text.lstrip("… '").lower())
+
+
+def _in_file(path: Path) -> Iterator[Message]:
+    tree = ast.parse(path.read_text())
+    raised = {
+        id(part): _class(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Raise)
+        for part in ast.walk(node)
+    }
+    pieces = {id(part) for node in ast.walk(tree) for part in _pieces(node)}
+    for node in ast.walk(tree):
+        text = " ".join(_text(node).split())
+        sentence = text.endswith((".", "?")) and text.count(" ") > 3
+        words = re.search(r"\w{3}.* ", text)
+        if id(node) not in pieces and (sentence or (id(node) in raised and words)):
+            yield Message(raised.get(id(node), ""), text)
+
+
+def _pieces(node: ast.AST) -> Iterator[ast.AST]:
+    """What is not a text of its own: a docstring, and the pieces of an f-string."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        yield node.value
+    if isinstance(node, ast.JoinedStr):
+        yield from (part for part in ast.walk(node) if part is not node)
+
+
+def _class(node: ast.Raise) -> str:
+    name = ast.unparse(node.exc.func) if isinstance(node.exc, ast.Call) else ""
+    return name if re.fullmatch(r"\w+(Error|Warning|Exit)", name) else ""
+
+
+def _text(node: ast.AST) -> str:
+    """What a literal says; nothing if it is not one."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part) or "…" for part in node.values)
+    return ""
+
+
+class Messages(SphinxDirective):
+    """``.. messages::`` lists all of them, those of each part under a heading."""
+
+    def run(self) -> list[nodes.Node]:
+        return [
+            _section(title, messages(part))
+            for title, part in {"torchscope": "", **GROUPS}.items()
+        ]
+
+
+def _section(title: str, found: list[Message]) -> nodes.section:
+    items = nodes.bullet_list()
+    for raised, text in found:
+        line = nodes.paragraph()
+        line += [nodes.strong(raised, raised), nodes.Text(": ")] if raised else []
+        line += nodes.Text(text)
+        items += nodes.list_item("", line)
+    return nodes.section("", nodes.title(title, title), items, ids=[nodes.make_id(title)])
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Sphinx calls it."""
+    app.add_directive("messages", Messages)
+    return {"parallel_read_safe": True}
