@@ -21,6 +21,7 @@ extensions = [
     "public_names",
 ]
 exclude_patterns = ["_*"]
+smartquotes = False  # Messages are searched for as they are printed.
 nitpicky = True  # A link that leads nowhere is an error.
 
 # ---- pages ----
@@ -51,6 +52,7 @@ html_theme = "furo"
 html_title = "torchscope"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["search.js"]
 html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False

@@ -25,27 +25,34 @@ class Message(NamedTuple):
 
 
 def messages(part: str = "") -> list[Message]:
-    """All of a part of the package: the core, ``checkpoint`` or ``tf1``."""
+    """The whole sentences of a part of the package: the core, ``checkpoint`` or ``tf1``."""
+    found = {message for message in literals(part) if _is_sentence(message)}
+    return sorted(found, key=lambda message: message.text.lstrip("… '").lower())
+
+
+def _is_sentence(message: Message) -> bool:
+    text = message.text
+    if message.raised:
+        return bool(re.search(r"\w{3}.* ", text))
+    return text.endswith((".", "?")) and text.count(" ") > 3 and "``" not in text
+
+
+def literals(part: str = "") -> Iterator[Message]:
+    """Every text in the source, with the class of the error that it is raised with."""
     files = (PACKAGE / part).rglob("*.py") if part else PACKAGE.glob("*.py")
-    found = (message for path in sorted(files) for message in _in_file(path))
-    return sorted(set(found), key=lambda message: message.text.lstrip("… '").lower())
-
-
-def _in_file(path: Path) -> Iterator[Message]:
-    tree = ast.parse(path.read_text())
-    raised = {
-        id(part): _class(node)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Raise)
-        for part in ast.walk(node)
-    }
-    pieces = {id(part) for node in ast.walk(tree) for part in _pieces(node)}
-    for node in ast.walk(tree):
-        text = " ".join(_text(node).split())
-        sentence = text.endswith((".", "?")) and text.count(" ") > 3
-        words = re.search(r"\w{3}.* ", text)
-        if id(node) not in pieces and (sentence or (id(node) in raised and words)):
-            yield Message(raised.get(id(node), ""), text)
+    for path in sorted(files):
+        tree = ast.parse(path.read_text())
+        raised = {
+            id(inner): _class(node)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Raise)
+            for inner in ast.walk(node)
+        }
+        pieces = {id(piece) for node in ast.walk(tree) for piece in _pieces(node)}
+        for node in ast.walk(tree):
+            text = " ".join(_text(node).split())
+            if text and id(node) not in pieces:
+                yield Message(raised.get(id(node), ""), text)
 
 
 def _pieces(node: ast.AST) -> Iterator[ast.AST]:
@@ -75,8 +82,7 @@ class Messages(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         return [
-            _section(title, messages(part))
-            for title, part in {"torchscope": "", **GROUPS}.items()
+            _section(title, messages(part)) for title, part in {"torchscope": "", **GROUPS}.items()
         ]
 
 

@@ -117,7 +117,7 @@ def parsed(directive: SphinxDirective, lines: list[str], others: list[str]) -> l
     for signature in [*found.findall(addnodes.desc_signature)][:1]:
         (first, *_) = signature["ids"]
         kind = signature.parent["objtype"]
-        for name in {full for name in others for full in (name, importable(name))}:
+        for name in {*others, *map(importable, others)}:
             directive.env.domains.python_domain.note_object(name, kind, first, location=signature)
         if others:
             signature.parent[-1] += also(others)
@@ -162,7 +162,7 @@ def without_last_line(app: Sphinx, tree: nodes.document) -> None:
 def plain_defaults(
     app: Sphinx, what: str, name: str, value: Any, options: Any, signature: str | None, result: Any
 ) -> tuple[str | None, Any] | None:
-    """A dataclass's default that a factory makes is shown as ``...``; else Sphinx cannot read it."""
+    """A dataclass's default that a factory makes is shown as ``...``; Sphinx cannot read it."""
     return signature and (signature.replace("<factory>", "..."), result)
 
 
@@ -198,9 +198,9 @@ def public_name(value: Any) -> str | None:
 
 def documented_names(module: ModuleType) -> list[str]:
     """Those that a page of the reference lists for a module."""
-    return getattr(module, "__all__", None) or [
-        name for name in vars(module) if f"{name}_initializer" in vars(module) or name.endswith("_regularizer")
-    ]
+    listed = getattr(module, "__all__", None)
+    own = (name.removesuffix("_initializer") for name in vars(module) if "_initializer" in name)
+    return listed or [*own, *(name for name in vars(module) if name.endswith("regularizer"))]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -74,11 +74,10 @@ def write(path: Path, project: str, rows: list[tuple[str, str, str, str, str, in
 
 def main() -> None:
     """Write both files."""
-    moved = [
-        (name, name, "class", *uri.split("#"), 1) for name, uri in TORCH_PRIVATE.items()
-    ]
-    write(HERE / "python.inv", "Python (the names that torchscope's pages refer to)", objects(PYTHON))
-    write(HERE / "torch.inv", "PyTorch (the names that torchscope's pages refer to)", [*objects(TORCH), *moved])
+    moved = [(name, name, "class", *uri.split("#"), 1) for name, uri in TORCH_PRIVATE.items()]
+    write(HERE / "python.inv", "Python: names that torchscope's pages refer to", objects(PYTHON))
+    torch = [*objects(TORCH), *moved]
+    write(HERE / "torch.inv", "PyTorch: names that torchscope's pages refer to", torch)
 
 
 if __name__ == "__main__":
