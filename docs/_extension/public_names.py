@@ -88,7 +88,7 @@ def by_source(entries: dict[str, tuple[Any, list[str]]]) -> dict[str, list[str]]
     for full, (value, _) in entries.items():
         module = getattr(tf1_page.unwrapped(value), "__module__", None) or ""
         last = module.rpartition(".")[2] if module.startswith("torchscope.tf1.") else "scopes"
-        groups.setdefault(last.replace("_", " ").capitalize(), []).append(full)
+        groups.setdefault(last.replace("_", " ").strip().capitalize(), []).append(full)
     return dict(sorted(groups.items()))
 
 
