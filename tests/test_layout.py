@@ -31,7 +31,7 @@ FLOORS = [
     ["_built", "_initial", "_lazy"],
     ["_table"],
     ["_loading", "_mapping", "_walk"],
-    ["_make"],
+    ["_make", "_overview"],
     ["_make_module"],
     ["_store"],
     ["_default"],
@@ -41,7 +41,7 @@ FLOORS = [
     ["_opening"],
     ["_variables", "_template", "_bind"],
     ["_module"],
-    ["distributed"],
+    ["distributed", "report"],
     ["__init__"],
     ["checkpoint", "port"],
     ["tf1"],
@@ -60,9 +60,10 @@ CHECKPOINT_FLOORS = [
     ["_compare", "_convert"],
     ["__init__"],
 ]
+OVERVIEW_FLOORS = [["_rows", "_text"], ["_summary"], ["__init__"]]
 COMMAND_LINE_FLOORS = [
     ["_terminal"],
-    ["_listing", "_port"],
+    ["_listing", "_modules", "_port"],
     ["_checkpoints"],
     ["_main"],
     ["__init__"],
@@ -74,6 +75,18 @@ PORT_FLOORS = [
     ["_imports"],
     ["_leftovers", "_rewrite"],
     ["_port"],
+    ["__init__"],
+]
+# Within torchscope.report: what a pass did and what was found in it; then what is drawn of it, and
+# each way to draw it; then the report, and what makes and judges one.
+REPORT_FLOORS = [
+    ["_boxes", "_lineage", "_ties", "_undisturbed", "_words"],
+    ["_picture", "_recording"],
+    ["_graph_text", "_near_misses", "_page", "_svg"],
+    ["_save"],
+    ["_report"],
+    ["_sharing"],
+    ["_assertions"],
     ["__init__"],
 ]
 # Within torchscope.tf1: how arguments are read, then TensorFlow's namespaces.
@@ -147,6 +160,8 @@ FLOOR = {
         ("checkpoint", CHECKPOINT_FLOORS),
         ("command_line", COMMAND_LINE_FLOORS),
         ("port", PORT_FLOORS),
+        ("_overview", OVERVIEW_FLOORS),
+        ("report", REPORT_FLOORS),
         ("tf1", TF1_FLOORS),
         ("tf1/keras", [["initializers"], ["__init__"]]),
         ("tf1/contrib", TF1_CONTRIB_FLOORS),

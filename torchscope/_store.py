@@ -29,6 +29,9 @@ from ._table import VariableTable
 from ._unbuilt import Empty, note_reading
 from ._walk import items, locate, made_at, tables, variables, walk
 
+if TYPE_CHECKING:
+    from ._overview import Summary
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -255,6 +258,34 @@ class VariableStore(VariableMapping):
             raise TypeError(f"A variable's name is a string, not {name!r}.")
         found = made_at(self, name)
         return self._missing(name) if found is None else found
+
+    def summary(self, depth: int | None = None) -> "Summary":
+        """What this store holds, as a tree of scopes with totals: print it.
+
+        Shape, dtype, device, whether it is trained, numbers and bytes of each variable, those of
+        kept modules and blocks included, and what is not built yet. As the last line of a
+        notebook's cell it is a folded tree. Nothing is run, and nothing changes.
+
+        >>> import torch, torchscope as ts
+        >>> with ts.VariableStore() as store, ts.variable_scope("gen"):
+        ...     w = ts.get_variable("w", [2, 3])
+        >>> print(store.summary())
+        VariableStore: 1 variable, 6 numbers, 6 of them trainable, 24 bytes
+        <BLANKLINE>
+        name  shape       dtype    device  trainable  count  bytes
+        gen/  1 variable                   yes            6     24
+          w   [2, 3]      float32  cpu     yes            6     24
+
+        Args:
+            depth: how many scopes deep to show; 0 for the totals alone. By default as deep as it
+                stays readable.
+
+        Raises:
+            ValueError: ``depth`` is negative, or not an integer.
+        """
+        from ._overview import overview  # Most programs never ask.
+
+        return overview(self, depth)
 
     # ---- all at once -----------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torchscope._errors import CheckpointError
 
-from . import _checkpoints, _port
+from . import _checkpoints, _modules, _port
 from ._terminal import complain, one_line
 
 
@@ -58,11 +58,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="torchscope",
         allow_abbrev=False,
-        description="Lists, compares and converts checkpoints, and ports TensorFlow 1 programs.",
+        description="Lists, compares and converts checkpoints, ports TensorFlow 1 programs, and "
+        "shows what a net holds and shares.",
         epilog=f"{_checkpoints.SOURCES}\nMore: torchscope list --help, and so on.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _checkpoints.add_commands(commands)
     _port.add_command(commands)
+    _modules.add_commands(commands)
     return parser
