@@ -14,7 +14,7 @@ import torchscope
 
 PACKAGE = Path(torchscope.__file__).parent
 LEFT_OUT = {"port", "command_line"}  # They print; nobody catches it.
-GROUPS = {"torchscope.checkpoint": "checkpoint", "torchscope.tf1": "tf1"}
+GROUPS = {f"torchscope.{part}": part for part in ("checkpoint", "report", "tf1")}
 
 
 class Message(NamedTuple):

@@ -20,7 +20,10 @@ from sphinx.util.docutils import SphinxDirective
 
 import torchscope
 import torchscope.checkpoint
+import torchscope.report
+from torchscope import _overview
 
+OWN = [torchscope, torchscope.report, _overview]  # Whose names docstrings use bare.
 INTERNAL = "ask, complete, full_name"  # What the files of a class's package call.
 
 
@@ -176,18 +179,27 @@ def lead_to_public(
     if node.get("refdomain") != "py":
         return None
     target = node["reftarget"]
-    value = pydoc.locate(target) or getattr(torchscope, target, None)
+    value = pydoc.locate(target) or next(
+        (vars(module)[target] for module in OWN if target in vars(module)), None
+    )
     public = public_name(value)
     if public:
         python = env.domains.python_domain
         return python.resolve_xref(env, node["refdoc"], app.builder, "obj", public, node, shown)
-    return shown if value is not None and target.startswith("torchscope.") else None
+    module = getattr(value, "__module__", None) or target
+    return shown if value is not None and module.startswith("torchscope.") else None
 
 
 @functools.cache
 def public_name(value: Any) -> str | None:
     """Where the reference documents a value."""
-    modules = [torchscope.initializers, torchscope.regularizers, torchscope.checkpoint, torchscope]
+    modules = [
+        torchscope.initializers,
+        torchscope.regularizers,
+        torchscope.checkpoint,
+        torchscope.report,
+        torchscope,
+    ]
     for module in modules:
         for name, other in vars(module).items():
             if other is value and not name.startswith("_") and name in documented_names(module):
