@@ -85,6 +85,7 @@ REPORT_FLOORS = [
     ["_graph_text", "_near_misses", "_page", "_svg"],
     ["_save"],
     ["_report"],
+    ["_reading"],
     ["_sharing"],
     ["_assertions"],
     ["__init__"],

@@ -22,8 +22,12 @@ import torchscope.tf1 as tf
 from torchscope._pass import here
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+import char_rnn
+import dcgan
+import gan
 import gpt2
 import image_filter
+import shared_variables_tf1
 import weight_tying
 
 X = torch.ones(2, 4)
@@ -236,18 +240,40 @@ def test_the_image_filter_shares_or_does_not():
     assert [miss.variables[0].partition("/")[0] for miss in report.near_misses] == ["left"] * 4
 
 
-def test_tied_embeddings_are_shared():
-    nets = [one for one in vars(weight_tying).values() if callable(one)]
-    assert nets  # the example is there; its nets take its own arguments
+def test_the_examples_share_what_they_say_and_have_no_near_miss():
+    words = torch.zeros(1, 2, dtype=torch.int64)
+    tied = weight_tying.make_scoped()
+    assert list(ts.sharing(tied).shared) == ["embedding/table"]
+    by_hand = ts.sharing(weight_tying.TiedByHand(), words)
+    assert [tie.names for tie in by_hand.tied] == [("embedding.weight", "output.weight")]
+    assert by_hand.unused == []
 
-    def tied(tokens: Tensor) -> Tensor:
-        with ts.variable_scope("lm", reuse=ts.AUTO_REUSE):
-            table = ts.get_variable("embedding", [11, 4])
-            hidden = nn.functional.embedding(tokens, table)
-            return hidden @ ts.get_variable("embedding", [11, 4]).T
+    store, noise = gan.make_store(0, "cpu"), torch.zeros(2, gan.NOISE)
+    judged = lambda real, z: (gan.discriminator(real), store(gan.discriminator, gan.generator(z)))  # noqa: E731
+    report = ts.sharing(store, judged, torch.zeros(2, gan.PIXELS), noise)
+    assert {name.partition("/")[0] for name in report.shared} == {"discriminator"}
 
-    report = of(tied, torch.zeros(1, 3, dtype=torch.int64))
-    assert len(report.shared["lm/embedding"]) == 2
+    model = dcgan.DCGAN()
+    images, z = torch.zeros(2, 8, 8, 1), torch.zeros(2, 16)
+    shared = ts.sharing(ts.VariableStore(), model.build_model, images, z)
+    assert {name.partition("/")[0] for name in shared.shared} == {"discriminator"}
+
+    text = torch.zeros(2, 5, dtype=torch.int64)
+    rnn = ts.sharing(ts.VariableStore(), char_rnn.Model(vocab_size=9).predict, text)
+    for one in (ts.sharing(tied), report, shared, rnn):
+        assert one.near_misses == []
+        assert one.unused == []
+
+
+@pytest.mark.parametrize("share", shared_variables_tf1.WAYS.values())
+def test_the_ways_of_tensorflows_guide_share(share: Any):
+    images = torch.ones(1, 8, 8, 32)
+    report = of(share, images, images)
+    assert len(report.shared) == len(report.variables) == 4
+    assert all(
+        fetch.file == shared_variables_tf1.__file__
+        for fetch in report.shared["model/conv1/weights"]
+    )
 
 
 # ---- near misses ---------------------------------------------------------------------------------
@@ -270,6 +296,14 @@ def test_towers_whose_names_were_only_counted_on_are_a_near_miss_in_a_loop_too()
         return outputs
 
     assert misses(towers, X, X, X)[0] == ("tower/d/w", "tower_1/d/w", "tower_2/d/w")
+
+
+def test_towers_that_a_loop_names_are_a_near_miss():
+    def towers(*inputs: Tensor) -> list[Tensor]:
+        names = ("anchor", "same", "other")
+        return [dense(x, name) for name, x in zip(names, inputs, strict=True)]
+
+    assert misses(towers, X, X, X)[0] == ("anchor/w", "same/w", "other/w")
 
 
 def test_modules_kept_in_sibling_scopes_are_a_near_miss():
@@ -327,6 +361,20 @@ def test_a_near_miss_says_why_and_what_to_type():
     assert miss.place.function == "dense"
     assert "'left/' and 'right/' are filled by the same lines" in miss.why
     assert "reuse=ts.AUTO_REUSE" in miss.why
+
+
+def test_variables_declared_by_hand_in_one_loop_are_not_near_misses():
+    store = ts.VariableStore()
+    for name in ("left", "right"):
+        store[f"{name}/w"] = nn.Parameter(torch.ones(4, 4))
+
+    def model(a: Tensor, b: Tensor) -> Tensor:
+        with ts.variable_scope("left"):
+            a = a @ ts.get_variable("w")
+        with ts.variable_scope("right"):
+            return a @ (b @ ts.get_variable("w")).T
+
+    assert ts.sharing(store, model, X, X).near_misses == []
 
 
 # ---- tied by hand --------------------------------------------------------------------------------
@@ -552,6 +600,17 @@ def test_functions_under_vmap_are_seen():
 
     net = ts.ScopedModule(model).build(X, False)
     assert ts.sharing(net, X, True).unused == []
+
+
+def test_a_net_that_takes_gradients_of_its_inputs_is_recorded():
+    def penalty(x: Tensor, y: Tensor) -> Tensor:
+        (gradient,) = torch.autograd.grad(dense(x, "d").sum() + y.sum(), x, create_graph=True)
+        return gradient.square().sum()
+
+    x = X.clone().requires_grad_()
+    net = ts.ScopedModule(penalty)
+    assert [one.fetches[0].times for one in ts.sharing(net, x, x).variables] == [1, 1]
+    assert x.grad is None
 
 
 def test_variables_that_are_computed_from_others_are_seen():

@@ -68,7 +68,7 @@ def named(module: nn.Module) -> Iterator[Named]:
     for one, before, around in places(module):
         for local, tensor in _held(one, around):
             last = _split(local) if around is not None else (local,)
-            yield Named((*before, *last)[:_DEEPEST], tensor, one, local)
+            yield Named(_joined((*before, *last)), tensor, one, local)
 
 
 def places(module: nn.Module) -> Iterator[tuple[nn.Module, tuple[str, ...], Any]]:
@@ -102,7 +102,7 @@ def waiting(module: nn.Module) -> Iterator[tuple[tuple[str, ...], Any]]:
     for one, before, _ in places(module):
         if isinstance(one, VariableTable):
             for key, value in list(one._pending.values.items()):
-                yield (*before, *_split(_names.unescape(key.removeprefix("/")))), value
+                yield _joined((*before, *_split(_names.unescape(key)))), value
 
 
 def _split(name: str) -> tuple[str, ...]:
@@ -113,8 +113,12 @@ def _split(name: str) -> tuple[str, ...]:
 
 @functools.lru_cache(4096)
 def _scopes(name: str) -> tuple[str, ...]:
-    parts = re.split(r"(?<=/)", name, maxsplit=_DEEPEST)
-    return tuple(part for part in parts if part)
+    return tuple(part for part in re.split(r"(?<=/)", name, maxsplit=_DEEPEST) if part)
+
+
+def _joined(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """No more parts than can be shown one in the other; what is too deep is part of the last."""
+    return parts if len(parts) <= _DEEPEST else (*parts[:_DEEPEST], "".join(parts[_DEEPEST:]))
 
 
 def called(module: nn.Module) -> str:

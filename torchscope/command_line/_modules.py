@@ -1,6 +1,7 @@
 """``sharing`` and ``summary``: what a module of a Python file shares, and what it holds."""
 
 import argparse
+import functools
 import importlib
 import importlib.util
 import re
@@ -9,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -42,10 +43,10 @@ def add_commands(commands: Any) -> None:
     one.add_argument(
         "--save", metavar="FILE", type=Path, help="draw it into a .html, .svg, .dot or .mmd file"
     )
-    one.set_defaults(run=lambda options: _run(options, _sharing))
+    one.set_defaults(run=functools.partial(_run, _sharing))
     one = _command(commands, "summary", "what a net holds, as a tree of scopes with totals", "")
     one.add_argument("--depth", type=int, help="how many scopes deep to show")
-    one.set_defaults(run=lambda options: _run(options, _summary))
+    one.set_defaults(run=functools.partial(_run, _summary))
 
 
 def _command(commands: Any, name: str, help: str, more: str) -> argparse.ArgumentParser:
@@ -87,7 +88,10 @@ def _sharing(options: Any, target: Any) -> Any:
     if not isinstance(target, SharingReport):
         report = sharing(*_with_example(options, target))
     if options.save is not None:
-        report.save(options.save)
+        try:
+            report.save(options.save)
+        except (ValueError, OSError) as error:
+            raise _UsageError(str(error)) from None
     return report
 
 
@@ -97,20 +101,29 @@ def _summary(options: Any, target: Any) -> Any:
     return summary(*_with_example(options, target), depth=options.depth)
 
 
+def _as_tuple(target: Any) -> tuple[Any, ...]:
+    return cast("tuple[Any, ...]", target) if isinstance(target, tuple) else (target,)
+
+
 def _with_example(options: Any, target: Any) -> tuple[Any, ...]:
-    module, *example = target if isinstance(target, tuple) else (target,)
+    module, *example = _as_tuple(target)
+    if not isinstance(module, nn.Module):
+        raise _UsageError(f"{options.target} is {type(module).__name__}, not a net or a module.")
     return module, *(options.input or example)
 
 
-def _run(options: Any, look: Callable[[Any, Any], Any]) -> int:
+def _run(look: Callable[[Any, Any], Any], options: Any) -> int:
     """Find the target, look at it, and print what is seen."""
     try:
         target = _found(options.target)
         if callable(target) and not isinstance(target, nn.Module):
             target = target()
         seen = look(options, target)
-    except (_NotFoundError, ScopeError) as error:
+    except _UsageError as error:
         return complain(error)
+    except ScopeError as error:
+        hint = "" if options.input else " On the command line: --input 8x3, for each argument."
+        return complain(f"{error}{'' if error.name else hint}")
     except Exception as error:  # The file's own, of which its author wants to see where.
         traceback.print_exc()
         return complain(f"{options.target}: {type(error).__name__}: {error}")
@@ -121,21 +134,21 @@ def _run(options: Any, look: Callable[[Any, Any], Any]) -> int:
     return 0
 
 
-class _NotFoundError(Exception):
-    """There is no such file, module or name."""
+class _UsageError(Exception):
+    """There is no such file, module or name, or it is not what is asked for."""
 
 
 def _found(target: str) -> Any:
     where, colon, name = target.rpartition(":")
     if not colon:
-        raise _NotFoundError(f"{target!r} lacks a name: {target}:net.")
+        raise _UsageError(f"{target!r} lacks a name: {target}:net.")
     module = _imported(where)
     found: Any = module
     for part in name.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise _NotFoundError(f"{where} has no {name!r}.") from None
+            raise _UsageError(f"{where} has no {name!r}.") from None
     return found
 
 
@@ -148,9 +161,9 @@ def _imported(where: str) -> ModuleType:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{where}.".startswith(f"{error.name}."):
                 raise
-            raise _NotFoundError(f"There is no module {where!r}; a file ends in .py.") from None
+            raise _UsageError(f"There is no module {where!r}; a file ends in .py.") from None
     if not path.is_file():
-        raise _NotFoundError(f"There is no file {where}.")
+        raise _UsageError(f"There is no file {where}.")
     sys.path.insert(0, str(path.resolve().parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None

@@ -100,7 +100,7 @@ def _report(function: str, where: Any, names: tuple[Any, ...], example: Any) -> 
     known += [one for tie in report.tied for one in tie.names]
     for name in names:
         if name not in known:
-            close: list[str] = difflib.get_close_matches(name, known, n=3)
+            close = difflib.get_close_matches(str(name), known, n=3)
             hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
             raise VariableMissingError(name, f"{report.name} has no variable {name!r}.{hint}")
     return report

@@ -7,8 +7,9 @@ layer of a deep net, so what is told apart as meant:
 
 - a layer upon a layer: one of the two is used with what was computed from the other;
 - the same input: query, key and value, or heads; shared, they would compute the same twice;
-- a loop: the same calls led to both, and the loop's body gave them their names. Where a default
-  name was only counted on (``encoder``, ``encoder_1``), nobody gave it.
+- a loop that numbers them: the same calls led to both, and the scopes differ in a number alone
+  (``level0``, ``level1``). A default name that was only counted on (``encoder``, ``encoder_1``) has
+  no number at first, so it is not one of these.
 """
 
 import itertools
@@ -83,12 +84,11 @@ def _looks_meant(at: int, one: Candidate, other: Candidate) -> bool:
             return True
     elif one.path == other.path:
         return True
-    return one.path == other.path and not _is_counted(one.parts[at], other.parts[at])
+    return one.path == other.path and _numberless(one.parts[at]) == _numberless(other.parts[at])
 
 
-def _is_counted(one: str, other: str) -> bool:
-    """Whether two scopes have the default name of one, counted on."""
-    return re.sub(r"_\d+/$", "/", one) == re.sub(r"_\d+/$", "/", other)
+def _numberless(scope: str) -> str:
+    return re.sub(r"\d+", "0", scope)
 
 
 def _found(at: int, cluster: list[Candidate]) -> Found:

@@ -231,7 +231,7 @@ class SharingReport:
         shown: list[str] = []
         for one in self.variables:
             if one.name in wanted:
-                shown.append(f"{safe(one.name)}, made at {one.made or 'a place nobody noted'}")
+                shown.append(f"{safe(one.name)}, {_made(one)}")
                 shown += [f"  {line}" for fetch in one.fetches for line in _lines(fetch)]
                 if self.recorded and not one.fetches:
                     shown.append("  not met in this pass")
@@ -241,6 +241,10 @@ class SharingReport:
         for tie in ties:
             shown += _tie(tie, columns())
         return "\n".join(shown)
+
+
+def _made(one: Variable) -> str:
+    return f"made at {one.made}" if one.made else "a parameter of a plain module"
 
 
 def _plain(value: Any) -> Any:
@@ -253,7 +257,7 @@ def _plain(value: Any) -> Any:
 def _lines(fetch: Fetch) -> list[str]:
     told = str(fetch) + (f", scope {safe(fetch.scope)!r}" if fetch.scope else "")
     lines = [told, f"    {safe(fetch.code)}"] if fetch.code else [told]
-    return lines + [f"  by way of {caller}: {safe(caller.code)}" for caller in fetch.callers]
+    return lines + [f"    called from {caller}: {safe(caller.code)}" for caller in fetch.callers]
 
 
 def _by_places(variables: list[Variable], width: int) -> Iterator[list[str]]:
@@ -270,7 +274,7 @@ def _by_places(variables: list[Variable], width: int) -> Iterator[list[str]]:
             till = f" to {other.line}" if one.file == other.file and one.line < other.line else ""
             places = str(one).replace(f":{one.line}", f":{one.line}{till}", 1)
             callers = ", ".join(dict.fromkeys(_short(caller, one) for caller in one.callers))
-            item.append(cut(f"    {places}{f', by way of {callers}' if callers else ''}", width))
+            item.append(cut(f"    {places}{f', called from {callers}' if callers else ''}", width))
         yield item
 
 

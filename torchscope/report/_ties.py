@@ -7,13 +7,14 @@ them.
 """
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
 
 from torchscope._overview import Named
 
+_PLAIN: Any = cast("Any", torch.Tensor).__torch_dispatch__
 _MOST = 100_000_000  # numbers up to which a question of interleaved memory is decided exactly
 
 
@@ -58,8 +59,9 @@ class _Span(NamedTuple):
 
 
 def _span(tensor: torch.Tensor) -> _Span | None:
-    if nn.parameter.is_lazy(tensor):
-        return None
+    kind: Any = type(tensor)
+    if nn.parameter.is_lazy(tensor) or kind.__torch_dispatch__ is not _PLAIN:
+        return None  # A DTensor and the like has no memory of its own.
     try:
         if tensor.layout is not torch.strided or tensor.numel() == 0:
             return None
@@ -74,7 +76,7 @@ def _span(tensor: torch.Tensor) -> _Span | None:
             if begin == 0:  # A fake tensor, or one whose memory was freed.
                 return None
         return _Span(where, begin, begin + (last + 1) * size, tensor)
-    except (RuntimeError, NotImplementedError):  # A subclass that has no memory of its own.
+    except (RuntimeError, NotImplementedError):  # Some backends give no address.
         return None
 
 
