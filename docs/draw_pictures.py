@@ -4,12 +4,18 @@ The SVG files need nothing but torchscope. The screenshot of the page needs the 
 and a chromium; without them it stays as it is.
 """
 
+import contextlib
+import doctest
 import functools
+import io
+import re
+import runpy
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -43,16 +49,52 @@ def gpt2_124m() -> ts.SharingReport:
     return ts.sharing(net, torch.zeros(1, 8, dtype=torch.int64, device="meta"))
 
 
+def tutorial(name: str) -> ts.SharingReport:
+    """A net of docs/sharing.md, by what its section is about."""
+    page = _page_as_module()
+    words = torch.zeros(2, 5, dtype=torch.int64)
+    pair = torch.zeros(2, 4), torch.zeros(2, 4)
+    nets: dict[str, tuple[Callable[..., object], tuple[object, ...]]] = {
+        "tied_embeddings": (page["language_model"], (words,)),
+        "siamese": (page["same"], pair),
+        "gan": (page["real_and_drawn"], (torch.zeros(2, 3), torch.zeros(2, 6))),
+        "target_network": (page["loss"], (pair[0], torch.zeros(2), pair[1])),
+        "depth": (page["grouped"], (torch.zeros(1, 8),)),
+    }
+    function, example = nets[name]
+    return ts.sharing(ts.ScopedModule(function, seed=0), *example)
+
+
+@functools.cache
+def _page_as_module() -> dict[str, Any]:
+    """The code of docs/sharing.md, run as one file, whose lines the pictures show."""
+    page = (HERE / "sharing.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    examples = (e for block in blocks for e in doctest.DocTestParser().get_examples(block))
+    code = "".join(example.source for example in examples if example.exc_msg is None)
+    folder = tempfile.TemporaryDirectory()
+    path = Path(folder.name, "sharing.py")
+    path.write_text(code)
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = runpy.run_path(str(path))
+    return {**found, "folder": folder}  # The file is there for as long as its lines are drawn.
+
+
 PICTURES: dict[str, Callable[[], ts.SharingReport]] = {
     "sharing-one-filter.svg": one_filter,
     "sharing-two-filters.svg": two_filters,
     "sharing-gpt2.svg": gpt2_124m,
+    **{
+        f"pictures/{name}.svg": functools.partial(tutorial, name)
+        for name in ["tied_embeddings", "siamese", "gan", "target_network", "depth"]
+    },
 }
 SCREENSHOT = "sharing-page.png"
 
 
 def draw(folder: Path) -> None:
     """Draw the SVG files into a folder."""
+    (folder / "pictures").mkdir(exist_ok=True)
     for name, report in PICTURES.items():
         report().save(folder / name)
 

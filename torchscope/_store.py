@@ -88,7 +88,7 @@ class VariableStore(VariableMapping):
 
     @property
     def seed(self) -> int:
-        """The seed: initial values depend on it and on the names only."""
+        """What initial values depend on, with the names and nothing else."""
         return self._seed
 
     @property
