@@ -10,9 +10,9 @@ _LEAST = 8  # characters of the first column, however narrow the terminal is
 
 
 def safe(text: object) -> str:
-    r"""Text without anything that could command a terminal, or that no terminal can show.
+    r"""Text without control sequences and characters that a terminal cannot show.
 
-    Bytes that were not UTF-8 are shown as bytes, other characters that cannot be printed by number.
+    Bytes that were not UTF-8 are shown as bytes, other unprintable characters by number.
 
     >>> print(safe("layer/w"), safe("a" + chr(27) + "[2J" + chr(10)), safe("b" + chr(0xDCFF)))
     layer/w a\x1b[2J\n b\xff

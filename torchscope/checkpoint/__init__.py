@@ -1,6 +1,6 @@
 """TensorFlow's checkpoints without TensorFlow: read by name, and loaded into a store by name.
 
-`load` puts a checkpoint into a store. `open` gives a mapping from names to tensors;
+`load` loads a checkpoint into a store. `open` returns a mapping from names to tensors;
 `list_variables`, `load_variable` and `latest_checkpoint` are TensorFlow's. Both formats are read:
 V2 (an index with shards of data, TensorFlow 2's object checkpoints among them) and V1 (one file,
 before TensorFlow 0.12).

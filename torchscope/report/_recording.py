@@ -137,7 +137,9 @@ class Recording:
         variable = store._buffers.get(key) if variable is None else variable
         if variable is not None:
             made = store._declared[name]
-            self.lineage.announce(variable, (made.origin, name.rpartition("/")[2], made.spec))
+            self.lineage.announce(
+                variable, (made.origin, name.rpartition("/")[2], *made.spec.shape)
+            )
         elif name in store._made_modules:
             for one in inside(store._modules[key]):
                 self._paid[id(one)] += 1
