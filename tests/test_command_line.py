@@ -868,8 +868,10 @@ PAGE = ROOT / "docs" / "command-line.md"
 def test_the_page_shows_what_happens(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    for folder in ("tests", "examples"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     shown = "".join(re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL))
     happened = ""
     answer = Answer(0, "", "")
