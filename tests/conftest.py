@@ -77,7 +77,7 @@ def ranks(
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it runs, this thread has an event loop
 def browser() -> Iterator[Any]:
     """This machine's chromium, without a window, driven by playwright (extra test-browser)."""
     driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -407,7 +407,7 @@ def test_a_report_of_nothing_says_so(open_page: Callable[..., Any]):
         assert words in text
 
 
-def test_it_tells_by_way_of_which_lines_a_variable_was_asked_for(open_page: Callable[..., Any]):
+def test_it_tells_from_which_lines_the_code_that_asks_was_called(open_page: Callable[..., Any]):
     callers = [sharing_data.place(line, "model", f"y{line} = encode(x{line})") for line in (8, 9)]
     asked = sharing_data.place(3, "encode", "w = get()", scope="", times=2, callers=callers)
     page = open_page(sharing_data.report("net", [sharing_data.variable("w", [2], asked)]))

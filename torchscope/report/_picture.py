@@ -18,7 +18,7 @@ MARKS = ("shared", "unused", "near miss", "tied")  # what is said of variables
 
 @dataclass(frozen=True)
 class Line:
-    """A line of source that asks for variables, or by way of which another one is reached."""
+    """A line of source that asks for variables, or calls a function in which another one does."""
 
     file: str
     short: str  # the file without the folders that tell nothing

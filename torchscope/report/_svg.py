@@ -115,7 +115,7 @@ def _of_file(drawn: Picture, box: Box) -> _Words:
 def _ways(line: Line) -> list[str]:
     ways = [f"{way.seen_from(line)} {way.code}" for way in line.callers]
     more = [f"and {len(ways) - _WAYS} more"] if len(ways) > _WAYS else []
-    return ["by way of", *ways[:_WAYS], *more] if ways else []
+    return ["called from", *ways[:_WAYS], *more] if ways else []
 
 
 def _counts(box: Box) -> list[tuple[str, str]]:

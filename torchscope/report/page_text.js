@@ -3,7 +3,7 @@
 // Names and code are whatever a user wrote: they are set as text, never as HTML.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const SHOWN = 4; // lines by way of which another one is reached
+const SHOWN = 4; // lines called from which another one is reached
 const MOST = 50; // notes of one kind
 const MARKS = ["shared", "unused", "near miss", "tied"];
 
@@ -86,7 +86,7 @@ function fillLine(box, head, element) {
   if (box.marks.shared) facts.append(make("span", "pill shared", "shared"));
   head.append(make("span", "break"), facts);
   const callers = data.lines[box.leaf].callers;
-  if (callers.length) head.append(make("span", "break"), make("span", "facts", "by way of"));
+  if (callers.length) head.append(make("span", "break"), make("span", "facts", "called from"));
   for (const [where, code] of callers.slice(0, SHOWN)) {
     head.append(make("span", "break"), make("span", "number", where), isolated(code, "way"));
   }
@@ -114,7 +114,7 @@ function describeVariable(leaf, row) {
   if (one.made) row("made", ...place(one.made));
   for (const fetch of one.fetches) {
     row("asked for", ...place(fetch), `${often(fetch.times)}${fetch.scope ? `, in scope ${fetch.scope}` : ""}`);
-    for (const caller of fetch.callers || []) row("by way of", ...place(caller));
+    for (const caller of fetch.callers || []) row("called from", ...place(caller));
   }
   data.tied.filter((tie) => tie.names.includes(one.name)).forEach((tie) =>
     row(`tied (${tie.how})`, isolated(tie.names.filter((name) => name !== one.name).join(", "))));
@@ -130,7 +130,7 @@ function describeLine(leaf, row) {
   const shown = asked.slice(0, 200);
   if (asked.length > shown.length) shown.push(`and ${asked.length - shown.length} more`);
   row("asks for", isolated(shown.join("\n")));
-  if (line.callers.length) row("by way of", isolated(line.callers.map(([where, code]) => `${where}: ${code}`).join("\n")));
+  if (line.callers.length) row("called from", isolated(line.callers.map(([where, code]) => `${where}: ${code}`).join("\n")));
 }
 
 function place(one) {
