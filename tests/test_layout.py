@@ -50,20 +50,29 @@ FLOORS = [
 ]
 # Within torchscope.checkpoint: the bottom knows bytes, then come files, names and stores.
 CHECKPOINT_FLOORS = [
-    ["_assignment", "_crc32c", "_proto", "_report", "_terms"],
-    ["_dtypes", "_file", "_snappy"],
-    ["_mapping", "_slices", "_sstable"],
-    ["_bundle", "_v1"],
+    [
+        "_assignment",
+        "_crc32c",
+        "_kinds",
+        "_optimizers",
+        "_proto",
+        "_replacing",
+        "_report",
+        "_terms",
+    ],
+    ["_dtypes", "_file", "_mapping", "_snappy"],
+    ["_objects", "_paths", "_safetensors", "_slices", "_sstable", "_torch_file", "_varints"],
+    ["_bundle", "_state", "_v1"],
     ["_open"],
     ["_sources"],
-    ["_load", "_rows"],
-    ["_compare", "_convert"],
+    ["_plan", "_rows"],
+    ["_compare", "_convert", "_load"],
     ["__init__"],
 ]
 OVERVIEW_FLOORS = [["_rows", "_text"], ["_summary"], ["__init__"]]
 COMMAND_LINE_FLOORS = [
-    ["_terminal"],
-    ["_listing", "_modules", "_port"],
+    ["_terminal", "_wording"],
+    ["_given", "_listing", "_modules", "_port"],
     ["_checkpoints"],
     ["_main"],
     ["__init__"],
@@ -80,8 +89,8 @@ PORT_FLOORS = [
 # Within torchscope.report: what a pass did and what was found in it; then what is drawn of it, and
 # each way to draw it; then the report, and what makes and judges one.
 REPORT_FLOORS = [
-    ["_boxes", "_lineage", "_ties", "_undisturbed", "_words"],
-    ["_picture", "_recording"],
+    ["_boxes", "_data", "_lineage", "_ties", "_undisturbed", "_words"],
+    ["_lines", "_picture", "_recording"],
     ["_graph_text", "_near_misses", "_page", "_svg"],
     ["_save"],
     ["_report"],

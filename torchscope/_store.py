@@ -59,6 +59,18 @@ class VariableStore(VariableMapping):
     the order of creation. ``store[name] = parameter`` redeclares a variable (to resize an
     embedding, say); ``del store[name]`` removes one.
 
+    A value that was loaded for a name nobody has asked for yet *waits*: it is in the mapping and in
+    ``state_dict()``, so that nothing is lost, but not a variable, so it is in no list of those
+    (``named_variables``, ``global_variables``, ``parameters``), and ``built`` is False.
+
+    >>> early = ts.VariableStore()
+    >>> early.load_state_dict({"w": torch.ones(3, 2)})
+    <All keys matched successfully>
+    >>> list(early), early.global_variables(), early.built
+    (['w'], [], False)
+    >>> early(layer, torch.ones(1, 3)).tolist(), len(early.global_variables()), early.built
+    ([[3.0, 3.0]], 1, True)
+
     Args:
         seed: initial values depend on it and on the names only. By default one number
             drawn from torch's CPU generator, so ``torch.manual_seed`` makes a script repeatable.
@@ -81,8 +93,8 @@ class VariableStore(VariableMapping):
 
     @property
     def built(self) -> bool:
-        """Whether a pass has ended without an exception."""
-        return self._built
+        """Whether a pass has ended without an exception, and no value that was loaded waits."""
+        return self._built and not self._pending.owed
 
     # ---- passes ----------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """What is shared: a pass recorded, its report as text and as pictures, assertions for tests."""
 
 from ._assertions import assert_not_shared, assert_shared
-from ._report import Fetch, NearMiss, Place, SharingReport, Variable
+from ._data import Fetch, NearMiss, Place, Variable
+from ._report import SharingReport
 from ._sharing import sharing, summary
 from ._ties import Tie
 

@@ -17,9 +17,10 @@ from torchscope._overview import Named, called, named, places
 from torchscope._table import VariableTable
 from torchscope._walk import items
 
+from ._data import Fetch, NearMiss, Place, Variable
 from ._near_misses import Candidate, Found, near_misses, parting
 from ._recording import Get, Recording, Step, inside
-from ._report import Fetch, NearMiss, Place, SharingReport, Variable
+from ._report import SharingReport
 from ._ties import ties_of
 
 
