@@ -1,10 +1,7 @@
 """A source written as a safetensors or a ``.pt`` file, whole or not at all; prints nothing."""
 
 import json
-import os
-import secrets
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from io import RawIOBase
 from pathlib import Path
@@ -18,11 +15,15 @@ from torchscope._errors import CheckpointError
 
 from . import _assignment, _dtypes
 from ._file import memory_of
+from ._mapping import Checkpoint
+from ._replacing import replacing
 from ._rows import Row, dtype_name
-from ._sources import SAFETENSORS_DTYPES, TORCH_ENDINGS, Source, Tensors
+from ._safetensors import DTYPES, MOST_HEADER_BYTES
+from ._sources import Source
+from ._torch_file import TorchFile
 
-_SAFETENSORS_NAMES = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
-_MOST_HEADER_BYTES = 100_000_000  # safetensors reads no longer one
+_TORCH_ENDINGS = (".pt", ".pth", ".bin")
+_SAFETENSORS_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 _NO_NUMBERS = ("string", "resource", "variant")
 _CHUNK = 1 << 24  # bytes that are written at once
@@ -37,12 +38,12 @@ class Plan:
     Attributes:
         written: new name -> the row of the source.
         slots: optimizers' slots, the global step and the like.
-        others: what is not a tensor: strings.
+        others: what is not numbers, such as strings.
     """
 
     written: dict[str, Row] = field(default_factory=dict[str, Row])
     slots: list[str] = field(default_factory=list[str])
-    others: list[str] = field(default_factory=list[str])
+    others: list[Row] = field(default_factory=list[Row])
 
 
 def plan(
@@ -50,15 +51,12 @@ def plan(
 ) -> Plan:
     """Decide what goes where, and raise if something could not be written unchanged."""
     result = Plan()
-    everything = frozenset(source)
     for row in rows:
-        if not keep_slots and (
-            _assignment.is_slot(row.name, everything) or _assignment.is_bookkeeping(row.name)
-        ):
-            result.slots.append(row.name)
+        if row.dtype in _NO_NUMBERS or _is_python_object(source, row):
+            result.others.append(row)
             continue
-        if row.dtype in _NO_NUMBERS or (isinstance(row.dtype, str) and isinstance(source, Tensors)):
-            result.others.append(row.name)
+        if not keep_slots and row.name in source.not_the_models:
+            result.slots.append(row.name)
             continue
         new = _assignment.renamed([row.name], list(renames))[row.name]
         assert new is not None
@@ -82,12 +80,21 @@ def plan(
     return result
 
 
+def _is_python_object(source: Source, row: Row) -> bool:
+    """Whether it is a list or the like, which files of torch.save may have."""
+    is_torch_file = isinstance(source, Checkpoint) and isinstance(source._reader, TorchFile)
+    return is_torch_file and isinstance(row.dtype, str)
+
+
 def _why_nothing(result: Plan) -> str:
     if result.slots:
         return (
             f"all {len(result.slots)} are optimizers' slots or count steps: --keep-slots writes "
             "those, too."
         )
+    if result.others:
+        kinds = ", ".join(sorted({dtype_name(row.dtype) for row in result.others}))
+        return f"these are not numbers ({kinds}): only --to tensorflow writes strings."
     return "no tensor has such a name."
 
 
@@ -111,7 +118,7 @@ def _is_unicode(name: str) -> bool:
 
 def check_target(target: Path, *, force: bool) -> None:
     """Raise unless a file of that name may be written."""
-    if target.suffix not in (".safetensors", *TORCH_ENDINGS):
+    if target.suffix not in (".safetensors", *_TORCH_ENDINGS):
         raise CheckpointError(
             None, f"{target}: the name of the file to write must end in .safetensors or .pt."
         )
@@ -132,7 +139,7 @@ def write(source: Source, rows: dict[str, Row], target: Path, done: Callable[[in
         target: the file; its ending says the format.
         done: called with the number of bytes written since the last call.
     """
-    with _replacing(target) as file:
+    with replacing(target) as file:
         counted: Any = _Counted(file, done)
         if target.suffix == ".safetensors":
             _write_safetensors(source, rows, counted)
@@ -144,22 +151,6 @@ def write(source: Source, rows: dict[str, Row], target: Path, done: Callable[[in
                 if counted.error is not None:
                     raise counted.error from None
                 raise
-
-
-@contextmanager
-def _replacing(target: Path) -> Generator[Any]:
-    """A new file that becomes ``target`` on success and is removed otherwise."""
-    temporary = target.with_name(f".torchscope-{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("xb", buffering=0) as file:
-            yield file
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        problem = f"{target} cannot be written: {error.strerror or error}."
-        raise CheckpointError(None, problem) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class _Counted(RawIOBase):
@@ -204,7 +195,7 @@ def _write_safetensors(source: Source, rows: dict[str, Row], file: _Counted) -> 
         at += size
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    if len(text) > _MOST_HEADER_BYTES:
+    if len(text) > MOST_HEADER_BYTES:
         raise CheckpointError(
             None, f"A header of {len(text)} bytes is too long for safetensors: write a .pt file."
         )
@@ -224,8 +215,8 @@ def _plain(source: Source, name: str) -> Tensor:
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
         raise CheckpointError(
             name,
-            f"{name!r} is not a plain tensor ({tensor.layout}, {tensor.device}): leave it out "
-            "with --select.",
+            f"{name!r} is not a plain tensor ({tensor.layout}, {tensor.device}): leave it out with "
+            "--select.",
         )
     try:
         tensor = tensor.resolve_conj().resolve_neg().contiguous()

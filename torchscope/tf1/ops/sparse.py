@@ -239,7 +239,7 @@ def sparse_retain(sp_input: SparseTensor, to_retain: Operand) -> SparseTensor:
 def sparse_add(a: Any, b: Any, thresh: Any = 0, threshold: Any = None) -> Any:
     """The sum: of two sparse tensors a sparse one, of a sparse and a dense one a dense one.
 
-    Torch: ``x + y`` of ``torch.sparse_coo_tensor``s.
+    Torch: ``x + y`` of sparse tensors of torch, ``torch.sparse_coo_tensor``.
     """
     if not (_is_sparse(a) and _is_sparse(b)):
         a, b = (_total(_sparse(x, "sparse_add")) if _is_sparse(x) else x for x in (a, b))
@@ -263,7 +263,7 @@ def sparse_concat(
 ) -> SparseTensor:
     """Sparse tensors joined along an axis; the indices in row-major order.
 
-    Torch: ``torch.cat`` of ``torch.sparse_coo_tensor``s.
+    Torch: ``torch.cat`` of sparse tensors of torch, ``torch.sparse_coo_tensor``.
     """
     parts = [_sparse(x, "sparse_concat") for x in sp_inputs]
     (dim,) = axes(axis, len(parts[0].shape), "sparse_concat")
