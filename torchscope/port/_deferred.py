@@ -13,7 +13,8 @@ def is_left_to_a_session(
     """Whether nothing in the function takes the value of an expression.
 
     What is returned, kept in an attribute or handed to who knows whom waited for a session. What
-    goes into an operation, or into ``tf.control_dependencies``, ran with it, as it does here.
+    goes into an operation, or into ``tf.control_dependencies``, ran with it, as it does here. A
+    statement of its own never ran in a graph: whoever wrote it wrote it for here.
     """
     seen: set[cst.CSTNode] = set()
 
@@ -23,7 +24,7 @@ def is_left_to_a_session(
         seen.add(node)
         parent = parents[node]
         match parent:
-            case cst.Return() | cst.Expr():
+            case cst.Return():
                 return True
             case cst.Assign(targets=[cst.AssignTarget(target=cst.Name() as target)]):
                 return all(map(is_left, names.reads(target)))

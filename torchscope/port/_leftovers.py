@@ -7,7 +7,8 @@ of itself; the rest is what would run and do another thing than TensorFlow did.
 
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from functools import cached_property
+from typing import Generic, NamedTuple, TypeVar
 
 import libcst as cst
 from libcst.helpers import get_full_name_for_node
@@ -58,7 +59,7 @@ _OPERATORS: Mapping[type[cst.BaseBinaryOp], str] = {
 _PYTHON_2_NAMES = ("basestring", "raw_input", "reduce", "unichr", "unicode", "xrange")
 _PYTHON_2_METHODS = ("has_key", "iteritems", "iterkeys", "itervalues")
 
-
+_Node = TypeVar("_Node", bound=cst.CSTNode)
 _WIDEST = 60  # characters of code that are told
 
 
@@ -165,7 +166,8 @@ class _Finder(cst.CSTVisitor):
         path = self._names.path(node.func)
         last = (path or "").rpartition(".")[2]
         if last.endswith("Optimizer"):
-            self._tell(node, node.func, _TRAINING)
+            if not _has_variables(node):
+                self._tell(node, node.func, _TRAINING)
         elif _UPDATES.fullmatch(last) and self._is_left_to_a_session(node):
             self._tell(node, node.func, _DEFERRED)
         elif any(arg.keyword and arg.keyword.value == "feed_dict" for arg in node.args):
@@ -179,12 +181,23 @@ class _Finder(cst.CSTVisitor):
         name, receiver = method.attr.value, method.value
         if name in ("minimize", "apply_gradients", "compute_gradients"):
             made_here = isinstance(receiver, cst.Call) and self._names.path(receiver.func)
-            if not made_here:  # else the optimizer was told of
+            if not made_here and not self._is_rewritten:  # else the optimizer was told of
                 self._tell(node, method, _TRAINING)
         elif self._runs_a_session(method):
             self._tell(node, method, _SESSION)
         elif name == "apply" and self._is_average(receiver) and self._is_left_to_a_session(node):
             self._tell(node, method, _DEFERRED)
+
+    @cached_property
+    def _is_rewritten(self) -> bool:
+        """Whether the module makes an optimizer for here: then steps of one are meant."""
+        search = _Search(cst.Call, self._makes_an_optimizer_of_here)
+        self._module.visit(search)
+        return search.found
+
+    def _makes_an_optimizer_of_here(self, node: cst.Call) -> bool:
+        made = (self._names.path(node.func) or "").endswith("Optimizer")
+        return made and _has_variables(node)
 
     def _runs_a_session(self, method: cst.Attribute) -> bool:
         if method.attr.value != "run":
@@ -302,20 +315,34 @@ class _Finder(cst.CSTVisitor):
         """Whether the function around it calls TensorFlow at all: others prepare data in numpy."""
         around = self._functions[0] if self._functions else self._module
         if around not in self._in_tensorflow:
-            search = _Search(lambda one: self._names.path(one) is not None)
+            search = _Search(cst.Attribute, lambda one: self._names.path(one) is not None)
             around.visit(search)
             self._in_tensorflow[around] = search.found
         return self._in_tensorflow[around]
 
 
-class _Search(cst.CSTVisitor):
-    """Whether an attribute is there for which something holds."""
+def _has_variables(optimizer: cst.Call) -> bool:
+    """Whether an optimizer is given what TensorFlow's were not: the variables, before the rate."""
+    if not optimizer.args or optimizer.args[0].keyword is not None:
+        return False
+    match optimizer.args[0].value:
+        case cst.Call(func=cst.Attribute(attr=cst.Name("named_parameters" | "named_variables"))):
+            return True
+        case _:
+            pass
+    return any(arg.keyword and arg.keyword.value == "learning_rate" for arg in optimizer.args)
 
-    def __init__(self, wanted: Callable[[cst.Attribute], bool]) -> None:
+
+class _Search(Generic[_Node], cst.CSTVisitor):
+    """Whether a node of a kind is there for which something holds."""
+
+    def __init__(self, kind: type[_Node], wanted: Callable[[_Node], bool]) -> None:
         super().__init__()
         self.found = False
+        self._kind = kind
         self._wanted = wanted
 
-    def visit_Attribute(self, node: cst.Attribute) -> bool:
-        self.found = self.found or self._wanted(node)
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        if isinstance(node, self._kind):
+            self.found = self.found or self._wanted(node)
         return not self.found
