@@ -118,7 +118,7 @@ TF1_RNN_FLOORS = [
 ]
 TF1_TRAIN_FLOORS = [
     ["_lists", "_names", "_slots", "global_step", "optimizer", "schedules"],
-    ["_rule", "averages"],
+    ["_rule", "averages", "rows"],
     ["adagrad", "adaptive", "descent"],
     ["__init__"],
 ]
