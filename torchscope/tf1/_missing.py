@@ -223,7 +223,7 @@ def _advice(namespace: str, name: str) -> str:
 
 
 def _names_of(namespace: str) -> list[str]:
-    found: dict[str, Any] = vars(sys.modules["torchscope.tf1"])
+    found: Any = sys.modules["torchscope.tf1"]
     for part in namespace.split(".")[1:]:
-        found = getattr(found.get(part), "__dict__", {})
-    return list(found)
+        found = getattr(found, part, None)
+    return dir(found)
