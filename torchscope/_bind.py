@@ -64,8 +64,6 @@ def bind(fn: Callable[..., Any] | None = None, /) -> Any:
 
 
 class _BoundPass(Pass):
-    __slots__ = ()
-
     again = True
 
 

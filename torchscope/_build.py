@@ -15,10 +15,11 @@ from ._pass import here
 @contextmanager
 def put_back(module: nn.Module) -> Generator[None]:
     """Leave random streams and all values as they were, or as they were made."""
-    outer, here.kept = here.kept, []
-    keep_values([*module.parameters(), *module.buffers()])
-    kept = here.kept
+    outer = here.kept
+    kept: list[tuple[torch.Tensor, torch.Tensor]] = []
     try:
+        here.kept = kept
+        keep_values([*module.parameters(), *module.buffers()])
         with _forked_streams():
             yield
     finally:

@@ -14,8 +14,8 @@ Knows of no store, no scope and no value. Three things, each with its own life:
 import functools
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -35,12 +35,17 @@ from .initializers import Initializer, ones, zeros
 from .regularizers import Regularizer
 
 
-class Spec(NamedTuple):
-    """What a get of a variable compares with what it asks for."""
+@dataclass(slots=True)
+class Spec:
+    """What a get of a variable compares with what it asks for; nobody changes it."""
 
     shape: Shape
     dtype: torch.dtype
     by_default: bool  # nobody said a dtype: it was torch's default when the variable was made
+    sizes: list[int] = field(init=False, repr=False, compare=False)  # the shape as users write it
+
+    def __post_init__(self) -> None:
+        self.sizes = list(self.shape)
 
 
 @functools.lru_cache(4096)
@@ -131,9 +136,9 @@ class Declaration:
 
     def again(self) -> Request:
         """The request for its first value, on the CPU."""
-        shape, dtype, _ = self.spec
-        given = None if self.shapeless or is_value(self.initializer) else shape
-        return Request(self.name, given, dtype, self.initializer, device=torch.device("cpu"))
+        spec = self.spec
+        given = None if self.shapeless or is_value(self.initializer) else spec.shape
+        return Request(self.name, given, spec.dtype, self.initializer, device=torch.device("cpu"))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Declaration":
         return self
@@ -145,7 +150,7 @@ class Declaration:
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
-        self.spec = spec_of(*self.spec)
+        self.spec = spec_of(self.spec.shape, self.spec.dtype, self.spec.by_default)
 
 
 def declared(

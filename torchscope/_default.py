@@ -22,8 +22,6 @@ class _DefaultStore(VariableStore):
 class _EndlessPass(Pass):
     """Many threads', each with scopes and counts of its own."""
 
-    __slots__ = ()
-
     endless = True
 
     def __init__(self, store: VariableStore, shares: Pass | None) -> None:

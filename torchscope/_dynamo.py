@@ -3,7 +3,7 @@
 Dynamo reads these attributes off functions. The public ways to set them (`torch.compiler.disable`,
 `substitute_in_graph`, `assume_constant_result`) import Dynamo, which takes a second. Without them
 compiled code comes in pieces, with the right values, and `fullgraph=True` is refused.
-docs/how-it-works.md says what each is needed for.
+docs/dynamo.md says what each is needed for.
 """
 
 import sys
@@ -16,16 +16,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _frames: Any = cast("Any", torch._C)._dynamo.eval_frame
 _callback: Callable[[], Any] = _frames.get_eval_frame_callback
-
-
-def reads_instead(other: Callable[..., Any]) -> Callable[[F], F]:
-    """While tracing, Dynamo reads ``other``."""
-
-    def mark(function: F) -> F:
-        cast("Any", function)._torchdynamo_inline = other
-        return function
-
-    return mark
 
 
 def constant(function: F) -> F:

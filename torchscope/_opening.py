@@ -11,7 +11,7 @@ meant. So a `VariableScope` is not a context manager, and `with variable_scope(s
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 from weakref import ref
 
 from . import _names
@@ -20,12 +20,14 @@ from ._default import current_pass
 from ._errors import ScopeError, ScopeOrderError
 from ._getter import CustomGetter
 from ._in_this_pass import in_this_pass
+from ._opened import Mark
 from ._pass import Pass, here, in_event_loop, is_by, lost, running_task
 from ._reuse import Reuse, mode_of
 from ._scope import NO_DEFAULTS, Defaults, VariableScope, scope_at
 from .regularizers import Regularizer
 
 _NOTHING_SPECIAL = None, None, None
+_NOT_OPEN: Any = None, None, 0, None
 ROOT = scope_at("", Reuse.NO, NO_DEFAULTS)  # of every pass that has not been asked for its own
 _NO = Reuse.NO  # To read a member off the class takes longer than the test it is read for.
 
@@ -52,67 +54,76 @@ class Opening:
         stack = run.stack
         outer = stack[-1][0] if stack else ROOT
         task = run.task
-        if not run.traced and in_event_loop():
+        if in_event_loop():
             run.check_task(str(self._target))
             run.task = running_task()
-        target, mode, special = self._target, self._asked, self._special
+        if type(self._target) is str:
+            scope, mark = _below(run, outer, self._target), len(run.opened.names)
+            found, mode = self._found, self._asked
+            if found is not None and found[0] is run.met:
+                mode = found[1]
+            elif mode is _NO:
+                mode = outer.mode
+            if mode is not _NO:
+                self._found = run.met, mode
+            scope.mode = mode
+            if self._special is not None:
+                self._set_special(scope)
+        else:
+            scope, mark = self._open_again_or_by_default_name(run, outer)
         by = self if run.traced else ref(self, lost)
-        found = self._found
-        if found is not None and found[0] is run.met:
-            mode = found[1]
-        elif run.settled:
-            # By its number, with a reference that tells whose it is: `lost` waits for it to die.
-            settled = run.settled.get(self if run.traced else id(self))
-            if settled is not None and is_by(settled[0], self):
-                _, target, mode = settled
-        if target is None:
-            target = _unused_name(run, outer, special, mode)
-        if type(target) is str:
-            if not (target.isidentifier() and target.isascii()) or target[0] == "_":
-                _check_name(run, target)
-            source, name, names = outer, outer.prefix + target, run.opened.names
-            names[name] = None
-            mark = len(names)
-        elif isinstance(target, VariableScope):
-            mark = run.opened.enter_object(target.name, run.scope_names)
-            source, name = target, target.name
-        else:
-            raise TypeError(f"variable_scope takes a name or a VariableScope, not {target!r}.")
-        if source is target and target is not self._target:
-            scope = cast(
-                "VariableScope", target
-            )  # One copy serves all openings of a scope in a pass.
-        else:
-            if mode is _NO:
-                mode = source.mode
-            scope = VariableScope()  # As `scope_at`, which would take half as long again.
-            scope.name, scope.prefix = name, name + "/" if name else ""
-            scope.mode, scope.defaults, scope.constraint = mode, source.defaults, None
-            if special is not None:
-                _, defaults, scope.constraint = special
-                if defaults is not None:
-                    scope.defaults = defaults.over(source.defaults)
-        if source is target:
-            target = scope
-        if target is not self._target:
-            owner = self if run.traced else ref(self)  # Not `by`: `lost` would be called.
-            run.settled[self if run.traced else id(self)] = owner, target, mode
-        elif mode is not _NO:
-            self._found = run.met, mode
         stack.append((scope, by, mark, task))
         return scope
+
+    def _open_again_or_by_default_name(
+        self, run: Pass, outer: VariableScope
+    ) -> tuple[VariableScope, Mark]:
+        target, mode = self._target, self._asked
+        # By its number, with a reference that tells whose it is: `lost` waits for it to die.
+        key = self if run.traced else id(self)
+        settled = run.settled.get(key)
+        if settled is not None and is_by(settled[0], self):
+            _, target, mode = settled
+        elif target is None:
+            target = _unused_name(run, outer, self._special, mode)
+        if self._target is None:
+            scope, mark = _below(run, outer, target), len(run.opened.names)
+        elif isinstance(target, VariableScope):
+            mark = run.opened.enter_object(target.name, run.scope_names)
+            if target is not self._target:
+                return target, mark  # One copy serves all openings of a scope in a pass.
+            scope = scope_at(target.name, target.mode, target.defaults)
+        else:
+            raise TypeError(f"variable_scope takes a name or a VariableScope, not {target!r}.")
+        if mode is not _NO:
+            scope.mode = mode
+        if self._special is not None:
+            self._set_special(scope)
+        owner = self if run.traced else ref(self)  # Not with `lost`, which would be called.
+        run.settled[key] = owner, (target if self._target is None else scope), scope.mode
+        return scope, mark
+
+    def _set_special(self, scope: VariableScope) -> None:
+        """Give a scope that was just made what it does not inherit."""
+        _, defaults, scope.constraint = self._special or _NOTHING_SPECIAL
+        if defaults is not None:
+            scope.defaults = defaults.over(scope.defaults)
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         passes = here.passes
         run = passes[-1] if passes else current_pass()
         stack = run.stack
-        depth = len(stack) - 1
-        by = stack[-1][1] if stack else None
+        scope, by, mark, task = stack[-1] if stack else _NOT_OPEN
         is_mine = by is self or (type(by) is ref and by() is self)
         del by  # Kept beyond this object's life, the reference would call `lost`.
-        if is_mine:
-            run.unwind(depth)
-        elif kind is not None:
+        if is_mine:  # As `Pass.unwind`, for one scope.
+            run.task, opened = task, run.opened
+            if mark != len(opened.names) or opened.scattered:
+                opened.leave(scope.name, mark)
+            stack.pop()
+            return
+        depth = len(stack) - 1
+        if kind is not None:
             # An exception on its way out stays itself. Perhaps it is an interrupt, which has kept
             # inner scopes from being left; they are left with this one, if it is open here.
             while depth >= 0 and not is_by(stack[depth][1], self):
@@ -138,6 +149,19 @@ class Opening:
         shown = [repr(self._target), *([] if default_name is None else [repr(default_name)])]
         shown += [f"{name}={value!r}" for name, value in named.items() if value is not None]
         return f"variable_scope({', '.join(shown)})"
+
+
+def _below(run: Pass, outer: VariableScope, target: str) -> VariableScope:
+    """The scope ``target`` in ``outer``, counted as opened, and as plain as that one."""
+    if not (target.isidentifier() and target.isascii()) or target[0] == "_":
+        _check_name(run, target)
+    # As `scope_at`, which would take half as long again.
+    scope = VariableScope()
+    scope.name = name = outer.prefix + target
+    scope.prefix = name + "/" if name else ""
+    scope.mode, scope.defaults, scope.constraint = outer.mode, outer.defaults, None
+    run.opened.names[name] = None
+    return scope
 
 
 def _unused_name(run: Pass, outer: VariableScope, special: Any, mode: Reuse) -> str:

@@ -20,7 +20,7 @@ from weakref import ref
 import torch
 from torch.compiler import is_dynamo_compiling
 
-from ._dynamo import only_inlined, reads_instead
+from ._dynamo import only_inlined
 from ._errors import NotBuiltError, ScopeError, ScopeOrderError
 from ._opened import Mark, Opened
 
@@ -29,29 +29,15 @@ R = TypeVar("R")
 _C = cast("Any", torch._C)
 
 
-# While Dynamo traces, `graph_task` gives another number. So one comparison at each get tells code
-# that runs in another backward pass than its own, and compiled code in a pass that began before it
-# (which has to touch nothing that changes from call to call).
-def _tracing() -> int:
-    return -2
+# The backward pass that runs in this thread, -1 for none. Not to be asked where Dynamo traces.
+graph_task: Callable[[], int] = _C._current_graph_task_id
 
 
 @only_inlined
-@reads_instead(_tracing)
-def graph_task() -> int:
-    """The backward pass that runs in this thread, -1 for none."""
-    return _C._current_graph_task_id()
-
-
-def _no_loop() -> bool:
-    return False
-
-
-@only_inlined
-@reads_instead(_no_loop)
 def in_event_loop() -> bool:
     """Whether this thread runs an asyncio event loop, so that tasks may interleave."""
-    return asyncio._get_running_loop() is not None  # `current_task` raises where no loop runs.
+    # `current_task` raises where no loop runs. Dynamo traces neither.
+    return not is_dynamo_compiling() and asyncio._get_running_loop() is not None
 
 
 def running_task() -> Any:
@@ -90,50 +76,48 @@ class Pass:
     TensorFlow 1's rules hold within a pass as they did within a graph; variables outlive it.
     """
 
-    __slots__ = (
-        *(
-            "__weakref__",
-            "_templates",
-            "_values",
-            "begun",
-            "graph_task",
-            "met",
-            "opened",
-            "settled",
-        ),
-        *("specs", "stack", "store", "task", "traced"),
-    )
-
     again = False  # whether it runs again what another pass has run
     endless = False  # whether it is the default store's, which no leaving ends
 
+    # What few passes have is made when it is first asked for.
+    _values: dict[Any, list[tuple[str, Any]]] | None
+    _templates: dict[Any, Any] | None
+    _settled: dict[Any, tuple[Any, Any, Any]] | None
+
     @only_inlined
     def __init__(self, store: Any) -> None:
-        self.traced = is_dynamo_compiling()
+        self.traced = traced = is_dynamo_compiling()
         self.store = store
-        self.specs: Any = store._specs_for(self.traced)
+        # A shallow clone has first to part with its original.
+        is_plain = not traced and store._owner == id(store)
+        self.specs: Any = store._specs if is_plain else store._specs_for(traced)
         self.stack: list[Open] = []  # the open scopes; first the root's, if it was asked for
         self.begun = 0  # how many there were when the pass began
         self.opened = Opened()
         self.met: dict[str, None] = {}  # the names met, in order
-        # What the first entering of an opening settles for later ones, as in TensorFlow.
-        self.settled: dict[Any, tuple[Any, Any, Any]] = {}
-        self._values = self._templates = None
-        self.graph_task = graph_task()
+        self._values = self._templates = self._settled = None
+        self.graph_task = -1 if traced else graph_task()
         self.task = asyncio.current_task() if in_event_loop() else None
+
+    @property
+    def settled(self) -> dict[Any, tuple[Any, Any, Any]]:
+        """What the first entering of an opening settles for later ones, as in TensorFlow."""
+        if self._settled is None:
+            self._settled = {}
+        return self._settled
 
     @property
     def values(self) -> dict[Any, list[tuple[str, Any]]]:
         """What was put into collections, with the scope's name; few passes have any."""
         if self._values is None:
-            self._values: dict[Any, list[tuple[str, Any]]] | None = {}
+            self._values = {}
         return self._values
 
     @property
     def templates(self) -> dict[Any, Any]:
         """What templates' calls left."""
         if self._templates is None:
-            self._templates: dict[Any, Any] | None = {}
+            self._templates = {}
         return self._templates
 
     @property
@@ -195,7 +179,7 @@ class Pass:
         of ours into every traceback. They do without `with`: between a block and the first line of
         an `__exit__` an interrupt can slip in, and the pass would stay; into a `finally` it cannot.
         """
-        if len(left) != 1 or left[0] is not self:
+        if left != [self]:
             raise _left_open()
         if isinstance(result, _LATER):
             kind = type(result).__name__
@@ -211,7 +195,7 @@ class Pass:
 
     def end(self) -> None:
         """The pass has run to its end without an exception, and is no longer current."""
-        if self.is_in_scope:
+        if len(self.stack) > self.begun and self.is_in_scope:
             name = self.scope_names[-1]
             raise ScopeOrderError(
                 name,
@@ -247,8 +231,6 @@ class Pass:
 
 class ResetPass(Pass):
     """Where initializers and factories are called again: they can ask for nothing there."""
-
-    __slots__ = ("of",)
 
     again = True
     of: str  # the name whose value is made again

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from torch import get_default_dtype, nn
+from torch.compiler import is_dynamo_compiling
 from typing_extensions import ParamSpec
 
 from ._arguments import Constraint, DTypeLike, GraphKeys, ShapeLike, members_of
@@ -108,17 +109,20 @@ def get_variable(
         full_name = scope.prefix + name
         spec = run.specs.get(full_name)
         if spec is not None:
-            sizes, declared, by_default = spec
             asked = dtype or defaults.dtype
             if (
-                (shape is None or (type(shape) is list and [*sizes] == shape))
+                (
+                    shape is None
+                    or (type(shape) is list and spec.sizes == shape)
+                    or (type(shape) is tuple and spec.shape == shape)
+                )
                 and (
-                    (by_default or declared is get_default_dtype())
+                    (spec.by_default or spec.dtype is get_default_dtype())
                     if asked is None
-                    else asked is declared
+                    else asked is spec.dtype
                 )
                 and not (scope.mode is _NO and full_name in run.met)
-                and (run.traced or run.graph_task == graph_task())
+                and (run.traced if is_dynamo_compiling() else run.graph_task == graph_task())
                 and run.task is None
             ):
                 run.met[full_name] = None
