@@ -16,7 +16,7 @@ from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvide
 
 from ._deferred import is_left_to_a_session
 from ._kinds import TENSORS, Kind, Reader
-from ._names import HOME, Import, Names, imported, path_of
+from ._names import HOME, Bound, Import, Names, imported, path_of
 from ._there import advice
 
 _TRAINING = (
@@ -32,6 +32,10 @@ _COUNTER = (
     "It counts on from call to call, and a layer named by it is a new one each time: make the"
     " layers once, or begin at the same number in each call."
 )
+_SO_FAR = (
+    "It lists what is made so far in the first pass alone, and all variables in later ones: name"
+    " the scope, tf.trainable_variables(scope)."
+)
 _PYTHON_2 = "It is Python 2's: run 2to3 -w on the file first (it comes with Python up to 3.12)."
 _ATTRIBUTES = {
     "consumers": "There is no graph here.",
@@ -46,6 +50,7 @@ _SHAPE_METHODS = re.compile(
 )
 _ON_TENSORFLOW = re.compile(r"(tensorflow_\w+|sonnet|tensorlayer|tensorpack|tflearn)(?=\.|$)")
 _OF_A_GRAPH = re.compile(r"\.graph\.get_(operations|(operation|tensor)_by_name)$")
+_LISTS = re.compile(r"\b(trainable|global|local|all|model)_variables$")
 _UPDATES = re.compile(r"assign(_\w+)?|scatter_(add|sub|update)|group")
 _OPERATORS: Mapping[type[cst.BaseBinaryOp], str] = {
     cst.Add: "add",
@@ -297,6 +302,10 @@ class _Finder(cst.CSTVisitor):
             self._tell(node, node, "== compares values here: write a is b.")
 
     def visit_Subscript(self, node: cst.Subscript) -> None:
+        if any(isinstance(one.slice, cst.Slice) for one in node.slice) and self._lists_variables(
+            node.value
+        ):
+            self._tell(node, node, _SO_FAR)
         steps = [one.slice.step for one in node.slice if isinstance(one.slice, cst.Slice)]
         if not any(isinstance(step, cst.UnaryOperation) for step in steps):
             return
@@ -304,6 +313,15 @@ class _Finder(cst.CSTVisitor):
             len(node.slice) > 1 and self._may_be_tensor(node.value)
         ):
             self._tell(node, node, "torch has no negative steps: write tf.reverse(x, [axis]).")
+
+    def _lists_variables(self, node: cst.BaseExpression) -> bool:
+        """Whether an expression is ``tf.trainable_variables()`` of no scope, or bound to it."""
+        made = [node] if isinstance(node, cst.Call) else [one.value for one in self._bound(node)]
+        calls = [one for one in made if isinstance(one, cst.Call) and not one.args]
+        return any(_LISTS.search(self._names.path(one.func) or "") for one in calls)
+
+    def _bound(self, node: cst.BaseExpression) -> list[Bound]:
+        return [one for one in self._names.bound(node) if not list(one.steps)]
 
     def _may_be_tensor(self, node: cst.BaseExpression) -> bool:
         """Whether it is seen to be one, or nothing is known and the function is of TensorFlow."""

@@ -85,6 +85,9 @@ ADVICE: dict[str, str] = {
         train.shuffle_batch train.shuffle_batch_join train.slice_input_producer
         train.start_queue_runners train.string_input_producer write_file
     """,
+    "torchvision.datasets has such data; hand it to the function as arrays.": """
+        contrib.learn.datasets examples
+    """,
     "PIL or torchvision reads and writes images; hand arrays to the function.": """
         contrib.ffmpeg image.decode_and_crop_jpeg image.decode_bmp image.decode_gif
         image.decode_image image.decode_jpeg image.decode_png image.draw_bounding_boxes
