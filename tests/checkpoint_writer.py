@@ -1,4 +1,4 @@
-"""Writes TensorFlow's checkpoint formats for the tests: also what TensorFlow would not write."""
+"""Writes TensorFlow's checkpoint formats for the tests, also files that TensorFlow would not."""
 
 import struct
 from collections.abc import Callable, Iterable, Sequence

@@ -138,7 +138,7 @@ def main() -> None:
         print(f"{name}: {len(source(name).splitlines())} lines")
         out, new = changed(source(name), rewritten)
         print(f"  by torchscope port   {out} lines out, {new} in")
-        print(f"  left to hands        {len(tool.left)} things")
+        print(f"  left to do by hand   {len(tool.left)} things")
         out, new = changed(rewritten, source(f"{name}_finished"))
         print(f"  by hand              {out} lines out, {new} in")
         for key, value in trained.given.items():

@@ -95,7 +95,7 @@ def train(net: nn.Module, ids: torch.Tensor, steps: int = 3) -> torch.optim.Opti
 
 
 def whole(net: nn.Module) -> dict[str, torch.Tensor]:
-    """The state dict, on the CPU, with what is kept in parts put together."""
+    """The state dict, on the CPU, with sharded tensors gathered."""
     values = {
         key: value.full_tensor() if isinstance(value, DTensor) else value
         for key, value in net.state_dict().items()
@@ -228,6 +228,14 @@ def test_ranks_with_the_same_variables_pass(rank: Rank):
         nn.Sequential(made("ab")),
     ):
         ts.distributed.check_same_variables(net)
+
+
+@on_two_ranks()
+def test_the_sharing_report_leaves_a_sharded_net_as_it_was(rank: Rank):
+    net = sharded(build(), rank)
+    before = net(IDS.to(rank.device)).detach()
+    assert ts.sharing(net, IDS.to(rank.device)).unused == []
+    assert torch.equal(net(IDS.to(rank.device)), before)
 
 
 @on_two_ranks("both", "one")
@@ -752,7 +760,7 @@ test_a_checkpoint_that_two_ranks_saved_is_loaded_by_one_process.needs = (
 
 
 @on_two_ranks()
-def test_loading_into_a_net_that_was_not_built_is_no_silent_nothing(rank: Rank):
+def test_loading_into_a_net_that_was_not_built_does_not_silently_do_nothing(rank: Rank):
     dcp.save({"net": build(device=rank.device)}, checkpoint_id=rank.folder / "stateful")
     net = unbuilt()
     dcp.load({"net": net}, checkpoint_id=rank.folder / "stateful")

@@ -1,7 +1,7 @@
 """Exceptions that arrive inside torchscope: Ctrl-C, alarms, what one thread raises in another.
 
-They stay what they are, and leave scopes, stores and torch's random stream as they were; a variable
-is made or it is not.
+They are raised unchanged, and leave scopes, stores and torch's random stream as they were; a
+variable is made completely or not at all.
 """
 
 import contextlib

@@ -32,7 +32,7 @@ FLOORS = [
     ["_built", "_initial", "_lazy"],
     ["_table"],
     ["_loading", "_mapping", "_walk"],
-    ["_make"],
+    ["_make", "_overview"],
     ["_make_module"],
     ["_store"],
     ["_default"],
@@ -42,7 +42,7 @@ FLOORS = [
     ["_opening"],
     ["_variables", "_template", "_bind"],
     ["_module"],
-    ["distributed"],
+    ["distributed", "report"],
     ["__init__"],
     ["checkpoint", "port"],
     ["tf1"],
@@ -51,19 +51,29 @@ FLOORS = [
 ]
 # Within torchscope.checkpoint: the bottom knows bytes, then come files, names and stores.
 CHECKPOINT_FLOORS = [
-    ["_assignment", "_crc32c", "_proto", "_report", "_terms"],
-    ["_dtypes", "_file", "_snappy"],
-    ["_mapping", "_slices", "_sstable"],
-    ["_bundle", "_v1"],
+    [
+        "_assignment",
+        "_crc32c",
+        "_kinds",
+        "_optimizers",
+        "_proto",
+        "_replacing",
+        "_report",
+        "_terms",
+    ],
+    ["_dtypes", "_file", "_mapping", "_snappy"],
+    ["_objects", "_paths", "_safetensors", "_slices", "_sstable", "_torch_file", "_varints"],
+    ["_bundle", "_state", "_v1"],
     ["_open"],
     ["_sources"],
-    ["_load", "_rows"],
-    ["_compare", "_convert"],
+    ["_plan", "_rows"],
+    ["_compare", "_convert", "_load"],
     ["__init__"],
 ]
+OVERVIEW_FLOORS = [["_rows", "_text"], ["_summary"], ["__init__"]]
 COMMAND_LINE_FLOORS = [
-    ["_terminal"],
-    ["_listing", "_port"],
+    ["_terminal", "_wording"],
+    ["_given", "_listing", "_modules", "_port"],
     ["_checkpoints"],
     ["_main"],
     ["__init__"],
@@ -75,6 +85,19 @@ PORT_FLOORS = [
     ["_imports"],
     ["_leftovers", "_rewrite"],
     ["_port"],
+    ["__init__"],
+]
+# Within torchscope.report: what a pass did and what was found in it; then what is drawn of it, and
+# each way to draw it; then the report, and what makes and judges one.
+REPORT_FLOORS = [
+    ["_boxes", "_data", "_lineage", "_ties", "_undisturbed", "_words"],
+    ["_lines", "_picture", "_recording"],
+    ["_graph_text", "_near_misses", "_page", "_svg"],
+    ["_save"],
+    ["_report"],
+    ["_reading"],
+    ["_sharing"],
+    ["_assertions"],
     ["__init__"],
 ]
 # Within torchscope.tf1: how arguments are read, then TensorFlow's namespaces.
@@ -148,6 +171,8 @@ FLOOR = {
         ("checkpoint", CHECKPOINT_FLOORS),
         ("command_line", COMMAND_LINE_FLOORS),
         ("port", PORT_FLOORS),
+        ("_overview", OVERVIEW_FLOORS),
+        ("report", REPORT_FLOORS),
         ("tf1", TF1_FLOORS),
         ("tf1/keras", [["initializers"], ["__init__"]]),
         ("tf1/contrib", TF1_CONTRIB_FLOORS),

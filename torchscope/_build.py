@@ -1,8 +1,10 @@
-"""What a build leaves as it was, and how it computes nothing; knows of no variable's name."""
+"""What a build restores, and how it computes nothing on meta; knows no variable's name."""
 
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -14,7 +16,7 @@ from ._pass import here
 
 @contextmanager
 def put_back(module: nn.Module) -> Generator[None]:
-    """Leave random streams and all values as they were, or as they were made."""
+    """Restore random streams and all values: as they were before, or as they were made."""
     outer = here.kept
     kept: list[tuple[torch.Tensor, torch.Tensor]] = []
     try:
@@ -26,14 +28,14 @@ def put_back(module: nn.Module) -> Generator[None]:
         here.kept = outer
         with torch.no_grad():
             for tensor, value in kept:
-                if not _is_same(tensor, value):  # A write would spoil a backward pass to come.
+                if not _is_same(tensor, value):  # A write would break a later backward pass.
                     tensor.copy_(value)
 
 
 def keep_values(tensors: Iterable[torch.Tensor]) -> None:
-    """While a module is built in this thread, note the values to be put back."""
+    """While a module is built in this thread, note the values to restore."""
     if here.kept is not None:
-        # Those of lazy layers have none yet.
+        # Lazy layers have no values yet.
         here.kept += [(t, t.detach().clone()) for t in tensors if not nn.parameter.is_lazy(t)]
 
 
@@ -46,7 +48,7 @@ def _is_same(tensor: torch.Tensor, value: torch.Tensor) -> bool:
 
 @contextmanager
 def _forked_streams() -> Generator[None]:
-    """Put back the CPU's random stream, and the accelerator's if it is in use already."""
+    """Restore the CPU's random stream, and the accelerator's if it is in use already."""
     accelerator = torch.accelerator.current_accelerator()
     kind = "cuda" if accelerator is None else accelerator.type
     backend = getattr(torch, kind)
@@ -59,7 +61,7 @@ def _forked_streams() -> Generator[None]:
 
 @contextmanager
 def no_gradients_left(module: nn.Module, inputs: Any) -> Generator[None]:
-    """Put every ``.grad`` back as it was, of new parameters to None."""
+    """Restore every ``.grad``; those of new parameters become None."""
     given = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, torch.Tensor)]
     leaves = [t for t in (*given, *module.parameters()) if t.is_leaf]
     before = {id(t): None if t.grad is None else t.grad.clone() for t in leaves}
@@ -88,3 +90,39 @@ def computing_nothing_on_meta(inputs: Any) -> AbstractContextManager[Any]:
     leaves = tree_leaves(inputs)
     on_meta = any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in leaves)
     return _OnMeta() if on_meta else nullcontext()
+
+
+# ---- what a net was built with -------------------------------------------------------------------
+
+
+@dataclass
+class _Like:
+    """A tensor without its values."""
+
+    sizes: torch.Tensor  # on the meta device
+    device: torch.device
+
+
+# They lie beside the nets: no copy and no pickle of one has any.
+_examples: "WeakKeyDictionary[nn.Module, tuple[Any, Any]]" = WeakKeyDictionary()
+_PLAIN = bool | int | float | complex | str | bytes | torch.dtype | torch.device | None
+
+
+def note_example(net: nn.Module, args: Any, kwargs: Any) -> None:
+    """Remember what ``net`` was built with, if that is tensors and plain values."""
+    if all(isinstance(leaf, _PLAIN) or _is_plain(leaf) for leaf in tree_leaves((args, kwargs))):
+        _examples[net] = tree_map_only(
+            torch.Tensor, lambda t: _Like(t.to("meta"), t.device), (args, kwargs)
+        )
+
+
+def example_of(net: nn.Module) -> tuple[Any, Any] | None:
+    """Arguments like those that ``net`` was built with, tensors of zeros; None if unknown."""
+    known = _examples.get(net)
+    return known and tree_map_only(
+        _Like, lambda like: torch.zeros_like(like.sizes, device=like.device), known
+    )
+
+
+def _is_plain(leaf: Any) -> bool:
+    return type(leaf) in (torch.Tensor, nn.Parameter) and leaf.layout is torch.strided

@@ -1,12 +1,12 @@
 """How a scope is opened and left: `variable_scope(...)` and `with`; no tensor.
 
 In: a name or a scope, with settings. Out: while the block runs, the innermost scope of this
-thread's pass. All that leaving it takes lies in the pass's stack (`_pass`), and default names are
+thread's pass. Everything needed to leave it is in the pass's stack (`_pass`), and default names are
 counted in `_opened`.
 
-What `variable_scope(...)` returns, an `Opening`, is not the scope that it opens: `with scope:`
-would read well and open a scope with *its* settings wherever it stands, which is rarely what was
-meant. So a `VariableScope` is not a context manager, and `with variable_scope(scope):` says it.
+What `variable_scope(...)` returns, an `Opening`, is not the scope that it opens. If `with scope:`
+worked, it might mean either to go back to the scope or to open its name here. So a `VariableScope`
+is not a context manager: write `with variable_scope(scope):`.
 """
 
 from collections.abc import Generator
@@ -29,16 +29,16 @@ from .regularizers import Regularizer
 _NOTHING_SPECIAL = None, None, None
 _NOT_OPEN: Any = None, None, 0, None
 ROOT = scope_at("", Reuse.NO, NO_DEFAULTS)  # of every pass that has not been asked for its own
-_NO = Reuse.NO  # To read a member off the class takes longer than the test it is read for.
+_NO = Reuse.NO  # Reading a member of the class takes longer than the test it is read for.
 
 
 class Opening:
-    """What ``variable_scope(...)`` returns: ``with`` it, the scope is open.
+    """What ``variable_scope(...)`` returns: ``with`` opens the scope.
 
-    It holds what it was given and nothing of where it is open, so that it may be entered twice and
-    by several threads. What a first entering settles for later ones in the same pass, as in
-    TensorFlow (the name taken; the copy of a scope), is kept in the pass. The mode, which matters
-    where a name is entered again by the same object, is kept here with the pass that found it.
+    It holds its arguments but not where it is open, so that it may be entered twice and
+    by several threads. What a first entering fixes for later ones in the same pass, as in
+    TensorFlow (the name taken; the copy of a scope), is stored in the pass. The mode, which matters
+    where a name is entered again by the same object, is stored here with the pass that found it.
     """
 
     __slots__ = ("__weakref__", "_asked", "_found", "_special", "_target")
@@ -79,7 +79,7 @@ class Opening:
         self, run: Pass, outer: VariableScope
     ) -> tuple[VariableScope, Mark]:
         target, mode = self._target, self._asked
-        # By its number, with a reference that tells whose it is: `lost` waits for it to die.
+        # By id, with a weak reference that tells whose it is: a strong one would keep it alive.
         key = self if run.traced else id(self)
         settled = run.settled.get(key)
         if settled is not None and is_by(settled[0], self):
@@ -104,7 +104,7 @@ class Opening:
         return scope, mark
 
     def _set_special(self, scope: VariableScope) -> None:
-        """Give a scope that was just made what it does not inherit."""
+        """Set what a new scope does not inherit."""
         _, defaults, scope.constraint = self._special or _NOTHING_SPECIAL
         if defaults is not None:
             scope.defaults = defaults.over(scope.defaults)
@@ -124,8 +124,8 @@ class Opening:
             return
         depth = len(stack) - 1
         if kind is not None:
-            # An exception on its way out stays itself. Perhaps it is an interrupt, which has kept
-            # inner scopes from being left; they are left with this one, if it is open here.
+            # The exception must not be replaced. It may be an interrupt that has kept inner scopes
+            # from being left; they are left with this one, if it is open here.
             while depth >= 0 and not is_by(stack[depth][1], self):
                 depth -= 1
             if depth >= 0:
@@ -137,7 +137,7 @@ class Opening:
             inside = run.scope_names[-1]
             raise ScopeOrderError(
                 inside,
-                f"Scopes must be left in the reverse order of entering; {inside!r} is open still. "
+                f"Scopes must be left in the reverse order of entering; {inside!r} is still open. "
                 "Did a generator or a coroutine enter one and pause? Keep `with "
                 "variable_scope(...)` around code without yield and await.",
             )
@@ -152,7 +152,7 @@ class Opening:
 
 
 def _below(run: Pass, outer: VariableScope, target: str) -> VariableScope:
-    """The scope ``target`` in ``outer``, counted as opened, and as plain as that one."""
+    """A new scope ``target`` in ``outer``, counted as opened; it inherits everything."""
     if not (target.isidentifier() and target.isascii()) or target[0] == "_":
         _check_name(run, target)
     # As `scope_at`, which would take half as long again.
@@ -169,7 +169,7 @@ def _unused_name(run: Pass, outer: VariableScope, special: Any, mode: Reuse) -> 
     if mode is not _NO:
         raise ScopeError(
             None,
-            "reuse needs a name: variable_scope(None, default_name) takes a name not used yet. "
+            "reuse needs a name: variable_scope(None, default_name) picks a name not used yet. "
             f"Give it one: variable_scope({default_name!r}, reuse=True).",
         )
     if not isinstance(default_name, str):
@@ -220,25 +220,25 @@ def variable_scope(
     Args:
         name_or_scope: a name, which may hold ``/``, or a scope to enter again.
         default_name: with ``name_or_scope=None``: this name, or ``default_name_1`` and so on,
-            whichever no scope was opened by yet.
-        values: accepted, as all arguments that mean something only in a graph.
-        initializer: for variables that name none; also a value.
-        regularizer: for variables that name none; ``ts.no_regularizer`` switches one off.
+            the first that no scope has opened yet.
+        values: accepted and ignored, as all arguments that mean something only in a graph.
+        initializer: for variables that are given none; may be a value.
+        regularizer: for variables that are given none; ``ts.no_regularizer`` switches it off.
         caching_device: as ``values``.
         partitioner: as ``values``.
         custom_getter: called for each variable as ``custom_getter(getter, name, ...)``; those of
             outer scopes are chained to it.
-        reuse: True to only return what is there, ``AUTO_REUSE`` to make what is not. None and
-            False inherit: reuse cannot be switched off inside.
-        dtype: for variables that name none.
+        reuse: True to only return existing variables, ``AUTO_REUSE`` to make missing ones. None
+            and False inherit: reuse cannot be switched off inside.
+        dtype: for variables that are given none.
         use_resource: as ``values``.
-        constraint: for variables directly in this scope that name none.
+        constraint: for variables directly in this scope that are given none.
         auxiliary_name_scope: as ``values``.
 
     Raises:
-        VariableNameError: on entering; the name is none that TensorFlow accepts.
+        VariableNameError: on entering; TensorFlow would not accept the name.
         ScopeError: ``reuse`` is another value, or given without a name.
-        ScopeOrderError: on leaving; another scope was opened after this one and is open still.
+        ScopeOrderError: on leaving; another scope was opened after this one and is still open.
         TypeError: neither a name nor a default name, or an unknown argument.
     """
     if name_or_scope is None and default_name is None:
@@ -284,7 +284,7 @@ def name_scope(
     """
     name = default_name if name is None else name
     scope = get_variable_scope()
-    # What an optimizer of `torchscope.tf1` names after the operations of a graph asks for this.
+    # Read by optimizers of `torchscope.tf1`, whose slots are named after operations of a graph.
     opened = in_this_pass("name_scope", list[tuple[VariableScope, str]])
     outer = opened[-1][1] if opened and opened[-1][0] is scope else scope.prefix
     full_name = f"{outer}{name}/" if name else ""

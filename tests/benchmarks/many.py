@@ -54,7 +54,7 @@ def memory(settings: Settings) -> Measure:
 
     Each contender has a process of its own, since freed memory is used again.
     """
-    title = f"memory held by each of {MEMORY_COUNT:,} variables beside its 32 bytes"
+    title = f"memory held by each of {MEMORY_COUNT:,} variables besides its 32 bytes"
     if not STATM.exists():
         return Measure("memory", f"{title} (Linux only)", "B", {}, DICT)
     names = [name for _ in range(settings.memory_rounds) for name in MAKERS]
@@ -229,5 +229,5 @@ def imported(code: str, settings: Settings, first: str = "") -> tuple[list[float
 
 def importing(settings: Settings) -> Measure:
     took, others = imported("import torchscope", settings)
-    title = f"import torchscope after import torch, bar 30 ms; brings no other module but: {others}"
+    title = f"import torchscope after import torch, bar 30 ms; also imports: {others}"
     return Measure("import", title, "ms", {TORCHSCOPE: took}, TORCHSCOPE)

@@ -1,15 +1,17 @@
 """TensorFlow's checkpoints without TensorFlow: read by name, and loaded into a store by name.
 
-`load` puts a checkpoint into a store. `open` gives a mapping from names to tensors;
+`load` loads a checkpoint into a store. `open` returns a mapping from names to tensors;
 `list_variables`, `load_variable` and `latest_checkpoint` are TensorFlow's. Both formats are read:
 V2 (an index with shards of data, TensorFlow 2's object checkpoints among them) and V1 (one file,
 before TensorFlow 0.12).
 """
 
-from ._load import CheckpointMismatchError, load
+from ._load import load
 from ._mapping import Checkpoint
-from ._open import latest_checkpoint, list_variables, load_variable, open
+from ._open import list_variables, load_variable, open
+from ._plan import CheckpointMismatchError
 from ._report import Mismatch, Report
+from ._state import latest_checkpoint
 
 __all__ = [
     "Checkpoint",

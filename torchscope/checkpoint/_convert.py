@@ -1,10 +1,7 @@
 """A source written as a safetensors or a ``.pt`` file, whole or not at all; prints nothing."""
 
 import json
-import os
-import secrets
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from io import RawIOBase
 from pathlib import Path
@@ -18,11 +15,15 @@ from torchscope._errors import CheckpointError
 
 from . import _assignment, _dtypes
 from ._file import memory_of
+from ._mapping import Checkpoint
+from ._replacing import replacing
 from ._rows import Row, dtype_name
-from ._sources import SAFETENSORS_DTYPES, TORCH_ENDINGS, Source, Tensors
+from ._safetensors import DTYPES, MOST_HEADER_BYTES
+from ._sources import Source
+from ._torch_file import TorchFile
 
-_SAFETENSORS_NAMES = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
-_MOST_HEADER_BYTES = 100_000_000  # safetensors reads no longer one
+_TORCH_ENDINGS = (".pt", ".pth", ".bin")
+_SAFETENSORS_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 _NO_NUMBERS = ("string", "resource", "variant")
 _CHUNK = 1 << 24  # bytes that are written at once
@@ -36,29 +37,26 @@ class Plan:
 
     Attributes:
         written: new name -> the row of the source.
-        slots: what optimizers keep, the global step and the like.
-        others: what is no tensor: strings.
+        slots: optimizers' slots, the global step and the like.
+        others: what is not numbers, such as strings.
     """
 
     written: dict[str, Row] = field(default_factory=dict[str, Row])
     slots: list[str] = field(default_factory=list[str])
-    others: list[str] = field(default_factory=list[str])
+    others: list[Row] = field(default_factory=list[Row])
 
 
 def plan(
     source: Source, rows: list[Row], target: Path, renames: Sequence[Rename], keep_slots: bool
 ) -> Plan:
-    """Decide what goes where, and raise if something of it could not be kept as it is."""
+    """Decide what goes where, and raise if something could not be written unchanged."""
     result = Plan()
-    everything = frozenset(source)
     for row in rows:
-        if not keep_slots and (
-            _assignment.is_slot(row.name, everything) or _assignment.is_bookkeeping(row.name)
-        ):
-            result.slots.append(row.name)
+        if row.dtype in _NO_NUMBERS or _is_python_object(source, row):
+            result.others.append(row)
             continue
-        if row.dtype in _NO_NUMBERS or (isinstance(row.dtype, str) and isinstance(source, Tensors)):
-            result.others.append(row.name)
+        if not keep_slots and row.name in source.not_the_models:
+            result.slots.append(row.name)
             continue
         new = _assignment.renamed([row.name], list(renames))[row.name]
         assert new is not None
@@ -66,7 +64,7 @@ def plan(
             raise CheckpointError(
                 new,
                 f"Both {result.written[new].name!r} and {row.name!r} would be written as {new!r}: "
-                "make the --map tell them apart, or --select one of them.",
+                "change the --map so that they differ, or --select one of them.",
             )
         result.written[new] = row
     if not result.written:
@@ -75,33 +73,42 @@ def plan(
         if isinstance(row.dtype, str):
             raise CheckpointError(
                 row.name,
-                f"{row.name!r} is {row.dtype}, which torch has not: leave it out with --select.",
+                f"{row.name!r} is {row.dtype}, which torch lacks: leave it out with --select.",
             )
         if target.suffix == ".safetensors":
             _check_for_safetensors(new, row)
     return result
 
 
+def _is_python_object(source: Source, row: Row) -> bool:
+    """Whether it is a list or the like, which files of torch.save may have."""
+    is_torch_file = isinstance(source, Checkpoint) and isinstance(source._reader, TorchFile)
+    return is_torch_file and isinstance(row.dtype, str)
+
+
 def _why_nothing(result: Plan) -> str:
     if result.slots:
         return (
-            f"all {len(result.slots)} are what optimizers keep or count steps: --keep-slots writes "
+            f"all {len(result.slots)} are optimizers' slots or count steps: --keep-slots writes "
             "those, too."
         )
-    return "there is no tensor of such a name."
+    if result.others:
+        kinds = ", ".join(sorted({dtype_name(row.dtype) for row in result.others}))
+        return f"these are not numbers ({kinds}): only --to tensorflow writes strings."
+    return "no tensor has such a name."
 
 
 def _check_for_safetensors(name: str, row: Row) -> None:
     if row.dtype not in _SAFETENSORS_NAMES:
         raise CheckpointError(
             row.name,
-            f"{row.name!r} is {dtype_name(row.dtype)}, which safetensors cannot keep: write a .pt "
-            "file, or leave it out with --select.",
+            f"{row.name!r} is {dtype_name(row.dtype)}, which safetensors cannot store: write a "
+            ".pt file, or leave it out with --select.",
         )
     if name == "__metadata__" or not _is_unicode(name):
         raise CheckpointError(
             row.name,
-            f"safetensors cannot keep the name {name!r}: --map it to another, or write a .pt file.",
+            f"safetensors cannot store the name {name!r}: --map it to another, or write .pt.",
         )
 
 
@@ -111,28 +118,28 @@ def _is_unicode(name: str) -> bool:
 
 def check_target(target: Path, *, force: bool) -> None:
     """Raise unless a file of that name may be written."""
-    if target.suffix not in (".safetensors", *TORCH_ENDINGS):
+    if target.suffix not in (".safetensors", *_TORCH_ENDINGS):
         raise CheckpointError(
-            None, f"{target}: a file to be written ends in .safetensors or in .pt, not so."
+            None, f"{target}: the name of the file to write must end in .safetensors or .pt."
         )
     if not target.parent.is_dir():
         raise CheckpointError(None, f"There is no directory {target.parent}.")
     if target.is_dir():
         raise CheckpointError(None, f"{target} is a directory.")
     if target.exists() and not force:
-        raise CheckpointError(None, f"{target} is there already; --force replaces it.")
+        raise CheckpointError(None, f"{target} exists already; --force replaces it.")
 
 
 def write(source: Source, rows: dict[str, Row], target: Path, done: Callable[[int], None]) -> None:
-    """Write the file beside its place, then put it there.
+    """Write the file under a temporary name, then rename it.
 
     Args:
         source: where the values are; they are verified before they are written.
         rows: new name -> the row of the source.
         target: the file; its ending says the format.
-        done: told how many bytes more have been written.
+        done: called with the number of bytes written since the last call.
     """
-    with _replacing(target) as file:
+    with replacing(target) as file:
         counted: Any = _Counted(file, done)
         if target.suffix == ".safetensors":
             _write_safetensors(source, rows, counted)
@@ -146,24 +153,8 @@ def write(source: Source, rows: dict[str, Row], target: Path, done: Callable[[in
                 raise
 
 
-@contextmanager
-def _replacing(target: Path) -> Generator[Any]:
-    """A new file that becomes ``target`` if all goes well, and disappears if not."""
-    temporary = target.with_name(f".torchscope-{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("xb", buffering=0) as file:
-            yield file
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        problem = f"{target} cannot be written: {error.strerror or error}."
-        raise CheckpointError(None, problem) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 class _Counted(RawIOBase):
-    """A file that tells how much was written, and writes all of what it is given."""
+    """A file that reports how much was written, and never writes only a part."""
 
     def __init__(self, file: Any, done: Callable[[int], None]) -> None:
         self._file = file
@@ -190,7 +181,7 @@ class _Counted(RawIOBase):
 def _write_safetensors(source: Source, rows: dict[str, Row], file: _Counted) -> None:
     """The format is a length, a header in JSON, and the data without gaps.
 
-    Written here, and not by the package, which wants all tensors in memory at once. In its order:
+    Not written by the package, which needs all tensors in memory at once. In the package's order:
     those with wide elements first, so that all are aligned.
     """
     order = sorted(rows, key=lambda new: (-_itemsize(rows[new]), new))
@@ -204,7 +195,7 @@ def _write_safetensors(source: Source, rows: dict[str, Row], file: _Counted) -> 
         at += size
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    if len(text) > _MOST_HEADER_BYTES:
+    if len(text) > MOST_HEADER_BYTES:
         raise CheckpointError(
             None, f"A header of {len(text)} bytes is too long for safetensors: write a .pt file."
         )
@@ -219,12 +210,12 @@ def _itemsize(row: Row) -> int:
 
 
 def _plain(source: Source, name: str) -> Tensor:
-    """A variable's value as torch keeps it in a file: on the CPU, contiguous, all of its memory."""
+    """A variable's value as it is written: on the CPU, contiguous, the whole of its storage."""
     tensor: Tensor = source[name].detach()
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
         raise CheckpointError(
             name,
-            f"{name!r} is no plain tensor ({tensor.layout}, {tensor.device}): leave it out with "
+            f"{name!r} is not a plain tensor ({tensor.layout}, {tensor.device}): leave it out with "
             "--select.",
         )
     try:

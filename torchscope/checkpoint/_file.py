@@ -1,7 +1,8 @@
-"""One file read by position, which puts its name into what it complains of; knows no format."""
+"""One file read by position, whose errors contain its name; knows no format."""
 
 import ctypes
 import mmap
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ class File:
         self._lock = threading.Lock()
         self._map: memoryview | None = None
         if not is_file(path):  # asked first: opening a pipe would wait for its other end
-            raise CheckpointError(None, f"{path} is missing, or is no regular file.")
+            raise CheckpointError(None, f"{path} is missing, or is not a regular file.")
         try:
             self._raw = path.open("rb", buffering=0)
-            self.size = self._raw.seek(0, 2)
+            self._state = self._stat()
+            self.size = self._state[0]
         except OSError as error:
             raise CheckpointError(None, f"{path} cannot be opened: {error}") from error
 
@@ -37,8 +39,22 @@ class File:
         if hasattr(self, "_raw"):
             self._raw.close()
 
+    def _stat(self) -> tuple[int, int]:
+        stat = os.fstat(self._raw.fileno())
+        return stat.st_size, stat.st_mtime_ns
+
+    def check_unchanged(self, name: str | None = None) -> None:
+        """Raise if it was written to since it was opened: for formats without checksums."""
+        try:
+            unchanged = self._stat() == self._state
+        except (OSError, ValueError):  # ValueError: it is closed
+            unchanged = False
+        if not unchanged:
+            problem = f"{self.path} has been changed while it was read: read it again."
+            raise CheckpointError(name, problem)
+
     def error(self, offset: int, problem: str, name: str | None = None) -> CheckpointError:
-        """What to raise about the bytes at ``offset``, where variable ``name`` is concerned."""
+        """The error about the bytes at ``offset``; ``name`` is the variable's, if known."""
         return CheckpointError(name, f"{self.path}, byte {offset}: {problem}")
 
     def check(self, offset: int, size: int, what: str, name: str | None = None) -> None:
@@ -81,6 +97,10 @@ class File:
             self.fill(chunk, position, checksum=False)
             crc = _crc32c.extend(crc, chunk)
         return crc
+
+    def head(self, size: int = 1024) -> bytes:
+        """The first bytes: what tells one kind of file from another."""
+        return bytes(self.read(0, min(size, self.size)))
 
     def map(self) -> memoryview:
         """The whole file as private memory: writing to it changes no file."""

@@ -1,4 +1,4 @@
-"""``list``, ``diff`` and ``convert``: what may be asked of checkpoints, and what is answered."""
+"""``list``, ``diff`` and ``convert``: the commands for checkpoints, and what they print."""
 
 import argparse
 import re
@@ -8,8 +8,11 @@ from typing import Any
 
 from torchscope.checkpoint._compare import differences
 from torchscope.checkpoint._convert import Plan, Rename, check_target, plan, write
-from torchscope.checkpoint._rows import rows_of, source_at, total
+from torchscope.checkpoint._optimizers import VALUE
+from torchscope.checkpoint._rows import rows_of, total
+from torchscope.checkpoint._sources import opened
 
+from ._given import one_checkpoint, two_checkpoints
 from ._listing import table, tree
 from ._terminal import Progress, counted, print_json, safe, some
 
@@ -18,9 +21,10 @@ _SAME, _DIFFERENT = 0, 1
 SOURCES = """\
 PATH, A and the A of convert are what torchscope.checkpoint.load takes:
   logs/model.ckpt-7     TensorFlow's V2 format (model.ckpt-7.index beside its data), or V1
-  logs                  a directory whose file "checkpoint" names the latest one
-  model.safetensors     needs a package: pip install safetensors
+  logs                  a directory whose file "checkpoint" names the latest one, or a SavedModel
+  model.safetensors     or model.safetensors.index.json, for all of its shards
   model.pt              of torch.save; a dict in it is a scope: model/fc.weight
+The files of one checkpoint given together, as by model.ckpt*, are that checkpoint.
 """
 
 _EXAMPLES = {
@@ -33,14 +37,14 @@ examples:
     "diff": """\
 exit code: 0 the same, 1 different, 2 an error.
 
-NaN is the same as NaN, and -0.0 as 0.0. Of integers the difference is exact.
+NaN equals NaN, and -0.0 equals 0.0. Differences of integers are exact.
 
 examples:
   torchscope diff logs/model.ckpt-7 logs/model.ckpt-8
   torchscope diff logs model.safetensors --select 'kernel$'
 """,
     "convert": """\
-Values are kept bit for bit. Strings are left out and listed; so is what an optimizer keeps (w/Adam,
+Values are copied bit for bit. Strings are left out and listed; so are an optimizer's slots (w/Adam,
 beta1_power), and the global step.
 
 examples:
@@ -52,22 +56,22 @@ examples:
 }
 
 
-# ---- what may be asked -------------------------------------------------------------------------
+# ---- the arguments -----------------------------------------------------------------------------
 
 
 def add_commands(commands: Any) -> None:
     """Add the three to a parser's commands."""
     one = _command(commands, "list", _list, "name, shape, dtype and bytes of each variable")
-    one.add_argument("path", metavar="PATH", type=Path)
+    one.add_argument("paths", metavar="PATH", type=Path, nargs="+")
     one.add_argument("--tree", action="store_true", help="by scope")
 
     one = _command(commands, "diff", _diff, "names, shapes, dtypes and values that differ")
-    one.add_argument("a", metavar="A", type=Path)
+    one.add_argument("a", metavar="A", type=Path, nargs="+")
     one.add_argument("b", metavar="B", type=Path)
     _add_no_verify(one)
 
     one = _command(commands, "convert", _convert, "write a .safetensors or a .pt file")
-    one.add_argument("a", metavar="A", type=Path)
+    one.add_argument("a", metavar="A", type=Path, nargs="+")
     one.add_argument("b", metavar="B", type=Path, help="what to write; its ending says the format")
     one.add_argument(
         "--map",
@@ -75,10 +79,10 @@ def add_commands(commands: Any) -> None:
         type=_rename,
         action="append",
         default=[],
-        help="rename as Python's re.sub does; may be given again, and the last = divides",
+        help="rename as Python's re.sub does; may be given repeatedly; the last = is the separator",
     )
-    one.add_argument("--keep-slots", action="store_true", help="what optimizers keep, too")
-    one.add_argument("--force", action="store_true", help="replace B if it is there")
+    one.add_argument("--keep-slots", action="store_true", help="write optimizers' slots, too")
+    one.add_argument("--force", action="store_true", help="replace B if it exists")
     _add_no_verify(one)
 
 
@@ -96,7 +100,14 @@ def _command(commands: Any, name: str, run: Any, help: str) -> argparse.Argument
         "--select",
         metavar="REGEX",
         type=_pattern,
-        help="only variables in whose names it is found; '^(?!.*bias)' leaves out those with bias",
+        help="only variables whose names contain a match; '^(?!.*bias)' leaves out those with bias",
+    )
+    one.add_argument(
+        "--names",
+        choices=("file", "variables"),
+        default="file",
+        help="'variables': of TensorFlow 2's object checkpoints, dense/kernel and not "
+        "layer-0/kernel/.ATTRIBUTES/VARIABLE_VALUE",
     )
     one.add_argument("--json", action="store_true", help="for a program to read")
     return one
@@ -107,7 +118,7 @@ def _add_no_verify(parser: argparse.ArgumentParser) -> None:
         "--no-verify",
         dest="verify",
         action="store_false",
-        help="do not compare TensorFlow's data with its checksums",
+        help="do not verify TensorFlow's data by its checksums",
     )
 
 
@@ -115,28 +126,32 @@ def _pattern(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from error
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a regular expression: {error}"
+        ) from error
 
 
 def _rename(text: str) -> Rename:
     pattern, equals, replacement = text.rpartition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} has no =, as '^old/=new/' has")
+        raise argparse.ArgumentTypeError(f"{text!r} has no =; for example '^old/=new/'")
     return _pattern(pattern), replacement
 
 
-# ---- what is answered --------------------------------------------------------------------------
+# ---- the output --------------------------------------------------------------------------------
 
 
 def _list(options: Any) -> int:
-    with source_at(options.path) as source:
+    with opened(one_checkpoint(options.paths), names=options.names) as source:
         rows = rows_of(source, options.select)
         path = str(source.path)
+        slots = [row.name for row in rows if row.name in source.not_the_models]
     if options.json:
         print_json(
             {
                 "path": path,
                 "variables": [row.as_json() for row in rows],
+                "slots": slots,
                 "total": {"variables": len(rows), "bytes": total(rows)},
             }
         )
@@ -144,12 +159,17 @@ def _list(options: Any) -> int:
     for line in (tree if options.tree else table)(rows):
         print(line.rstrip())
     print(f"{counted(len(rows), 'variable')}, {counted(total(rows), 'byte')}, in {safe(path)}")
+    if slots:
+        print(f"  of these an optimizer's or counting steps: {len(slots):,} ({some(slots)})")
+    if options.names == "file" and any(row.name.endswith(VALUE) for row in rows):
+        print("  names lead through objects: --names variables shows those of the variables")
     return _SAME
 
 
 def _diff(options: Any) -> int:
-    verify = options.verify
-    with source_at(options.a, verify=verify) as a, source_at(options.b, verify=verify) as b:
+    how: dict[str, Any] = {"verify": options.verify, "names": options.names}
+    path_a, path_b = two_checkpoints([*options.a, options.b])
+    with opened(path_a, **how) as a, opened(path_b, **how) as b:
         rows_a, rows_b = rows_of(a, options.select), rows_of(b, options.select)
         with Progress("comparing", total(rows_a)) as progress:
             found = differences(a, b, rows_a, rows_b, progress.add)
@@ -175,20 +195,22 @@ def _diff(options: Any) -> int:
 
 def _convert(options: Any) -> int:
     check_target(options.b, force=options.force)
-    with source_at(options.a, verify=options.verify) as source:
+    path = one_checkpoint(options.a)
+    with opened(path, verify=options.verify, names=options.names) as source:
         rows = rows_of(source, options.select)
         planned = plan(source, rows, options.b, options.map, options.keep_slots)
         size = total(planned.written.values())
         with Progress("writing", size) as progress:
             write(source, planned.written, options.b, progress.add)
         path = str(source.path)
+    others = [row.name for row in planned.others]
     if options.json:
         print_json(
             {
                 "a": path,
                 "b": str(options.b),
                 "written": {new: row.as_json() for new, row in planned.written.items()},
-                "left_out": {"slots": planned.slots, "no_numbers": planned.others},
+                "left_out": {"slots": planned.slots, "no_numbers": others},
                 "total": {"variables": len(planned.written), "bytes": size},
             }
         )
@@ -205,5 +227,5 @@ def _left_out(planned: Plan) -> Iterator[str]:
         what = f"left out, an optimizer's or counting steps: {len(planned.slots):,}"
         yield f"  {what} ({some(planned.slots)}); --keep-slots writes them"
     if planned.others:
-        names = ", ".join(map(safe, planned.others))
-        yield f"  left out, strings and other things without numbers: {names}"
+        names = ", ".join(f"{safe(row.name)} ({row.dtype})" for row in planned.others)
+        yield f"  left out, not numbers: {names}; only --to tensorflow writes strings"

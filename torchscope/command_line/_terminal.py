@@ -1,29 +1,16 @@
-"""What people see at a terminal: text that is safe there, and a bar; knows no checkpoint."""
+"""Output for a terminal: safe text, and a progress bar; knows no checkpoint."""
 
 import json
 import sys
 import time
 from typing import Any
 
+from torchscope._overview._text import counted, safe
+
+__all__ = ["Progress", "complain", "counted", "one_line", "print_json", "safe", "some"]
+
 _EVERY = 0.1  # seconds between two states of the bar; whatever is faster than one shows none
 _BAR = 30  # characters
-
-
-def safe(text: object) -> str:
-    r"""Text without anything that could command a terminal, or that no terminal can show.
-
-    Bytes that were no UTF-8 are shown as bytes, other characters that cannot be printed by number.
-
-    >>> print(safe("layer/w"), safe("a" + chr(27) + "[2J" + chr(10)), safe("b" + chr(0xDCFF)))
-    layer/w a\x1b[2J\n b\xff
-    """
-    return "".join(one if one.isprintable() else _escaped(one) for one in str(text))
-
-
-def _escaped(letter: str) -> str:
-    if "\udc80" <= letter <= "\udcff":  # what Python makes of such a byte
-        return f"\\x{ord(letter) - 0xDC00:02x}"
-    return ascii(letter)[1:-1]
 
 
 def one_line(text: object) -> str:
@@ -32,19 +19,10 @@ def one_line(text: object) -> str:
 
 
 def complain(error: object) -> int:
-    """Say what went wrong, in one line, and give the exit code of an error."""
+    """Print what went wrong, in one line, and return the exit code of an error."""
     sys.stdout.flush()
     print(f"torchscope: {one_line(error)}", file=sys.stderr)
     return 2
-
-
-def counted(number: int, what: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "variable"), counted(1200, "byte")
-    ('1 variable', '1,200 bytes')
-    """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def some(names: list[str], most: int = 3) -> str:
@@ -53,12 +31,12 @@ def some(names: list[str], most: int = 3) -> str:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One line of ASCII; a byte that was no UTF-8 is the escape of a lone surrogate."""
+    """One line of ASCII; a byte that was not UTF-8 is the escape of a lone surrogate."""
     print(json.dumps(value))
 
 
 class Progress:
-    """A bar on the last line of a terminal while work goes on; nothing where there is none."""
+    """A progress bar on the last line of a terminal; nothing if there is no terminal."""
 
     def __init__(self, verb: str, total: int) -> None:
         self._verb = verb
@@ -75,7 +53,7 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
     def add(self, count: int) -> None:
-        """So many bytes more are done."""
+        """Count ``count`` more bytes as done."""
         self._done += count
         now = time.monotonic()
         if now < self._next:
