@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import torchscope
+import torchscope.tf1 as tf
 
 PACKAGE = Path(torchscope.__file__).parent
 
@@ -141,7 +142,7 @@ TF1_RNN_FLOORS = [
 ]
 TF1_TRAIN_FLOORS = [
     ["_lists", "_names", "_slots", "global_step", "optimizer", "schedules"],
-    ["_rule", "averages"],
+    ["_rule", "averages", "rows"],
     ["adagrad", "adaptive", "descent"],
     ["__init__"],
 ]
@@ -252,6 +253,39 @@ def test_importing_torchscope_brings_in_nothing_but_itself():
     )
     brought = [name for name in ast.literal_eval(shown.stdout) if name != "typing_extensions"]
     assert brought == []
+
+
+def test_importing_tf1_leaves_its_namespaces_until_they_are_asked_for():
+    program = (
+        "import sys, torchscope; assert 'torchscope.tf1' not in sys.modules\n"
+        "import torchscope.tf1 as tf\n"
+        "spaces = {'nn', 'layers', 'rnn', 'slim', 'losses', 'image', 'train', 'contrib'}\n"
+        "assert not any(f'torchscope.tf1.{name}' in sys.modules for name in spaces)\n"
+        "assert spaces < set(dir(tf)) and callable(tf.layers.dense)\n"
+        "from torchscope.tf1 import losses, extract_image_patches\n"
+        "import torchscope.tf1.slim\n"
+        "assert tf.slim is tf.contrib.slim and tf.losses is losses\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_type_checkers_know_the_namespaces_that_are_imported_when_asked_for():
+    source = (PACKAGE / "tf1" / "__init__.py").read_text()
+    (block,) = (node for node in ast.parse(source).body if isinstance(node, ast.If))
+    names = [alias.name for node in block.body for alias in node.names]
+    assert sorted(names) == sorted([*tf._NAMESPACES, "extract_image_patches"])
+
+
+def test_a_namespace_is_imported_in_compiled_code_as_well():
+    program = (
+        "import sys, torch, torchscope.tf1 as tf\n"
+        "relu = torch.compile(lambda x: tf.nn.relu(x), fullgraph=True, backend='eager')\n"
+        "assert 'torchscope.tf1.nn' not in sys.modules\n"
+        "assert relu(torch.tensor([-1.0, 2.0])).tolist() == [0, 2]\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_public_names_are_all_there_and_sorted():

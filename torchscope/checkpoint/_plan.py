@@ -41,11 +41,11 @@ CheckpointMismatchError.__module__ = "torchscope.checkpoint"
 
 
 class Plan:
-    """What is to be loaded from where; nothing is read for it but names, shapes and dtypes.
+    """What is to be loaded from where; reads only names, shapes and dtypes.
 
-    Names *there* are the source's as it stands; names *here* are full names in the store. In
-    between lie the source's names after the patterns of the map have renamed them (`_renamed`) and
-    by the spelling of full names (`_spelt`): both lead back to names there.
+    Names *there* are the source's, unchanged; names *here* are full names in the store. In
+    between are the source's names after the patterns of the map have renamed them (`_renamed`) and
+    in the spelling of full names (`_spelt`): both map back to names there.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Plan:
         self._spelt = {**{first: spelt[other] for other, first in tied.items()}, **spelt}
 
     def _choose(self) -> None:
-        """Judge each variable that is here and wanted: all, or those that the pairs name."""
+        """Check each variable here that is wanted: all, or those that the pairs name."""
         wanted = {name: name for name in self.here}
         if self._pairs is not None:
             wanted = _assignment.by_pairs(self._pairs, self.here, lenient=not self._built)
@@ -121,7 +121,7 @@ class Plan:
         return rest, optional
 
     def _wait_for_all(self, rest: list[str], optional: list[str]) -> None:
-        """Keep all for the first pass, which has to ask for all but what is an optimizer's."""
+        """Let all wait for the first pass, which must ask for all but what is an optimizer's."""
         for new in rest:
             self._wait(self._key(new), new, self._renamed[new])
         self.terms = LoadTerms([self._offer(self._key(new), new) for new in optional])
@@ -130,7 +130,7 @@ class Plan:
         return new if self._tensors.has_keys else escape(new)
 
     def _wait_for_pairs(self, pairs: list[Pair], rest: list[str], optional: list[str]) -> None:
-        """Keep for the first pass what the pairs name."""
+        """Let what the pairs name wait for the first pass."""
         unused = {self._renamed[new] for new in (*rest, *optional)}
         optional_there = {self._renamed[new] for new in optional}
         there = {name for name, old in self._spelt.items() if old in unused}
@@ -229,15 +229,15 @@ class Plan:
 
 
 def _hint_at_slots(report: Report) -> list[str]:
-    """How to leave out what an optimizer keeps that its user has given a name of his own."""
+    """How to leave out the slots of an optimizer with a name that is not recognized."""
     variables = set(report.loaded.values())
     beside = [name for name in report.unexpected if is_beside(name, variables)]
     if not beside:
         return []
     words = sorted({re.escape(name.rpartition("/")[2]) for name in beside})
     return [
-        f"{len(beside)} of these lie beside variables, as what an optimizer keeps does. To leave "
-        f"them out: assignment_map={{re.compile('/({'|'.join(words)})$'): None}}."
+        f"{len(beside)} of these look like slots of an optimizer: a variable's name and a word. To "
+        f"leave them out: assignment_map={{re.compile('/({'|'.join(words)})$'): None}}."
     ]
 
 

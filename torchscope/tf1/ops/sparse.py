@@ -15,7 +15,7 @@ from torchscope.tf1._arguments import axes, renamed
 from torchscope.tf1._arguments import shape as sizes_of
 from torchscope.tf1._convert import Operand, integers, pair, tensor
 
-from .arithmetic import add
+from .arithmetic import add, multiply, truediv
 
 __all__ = [
     "SparseTensor",
@@ -91,6 +91,32 @@ class SparseTensor:
     def get_shape(self) -> torch.Size:
         """The sizes of the whole as ints."""
         return self.shape
+
+    def __mul__(self, y: Operand) -> "SparseTensor":
+        """What is kept, by the elements of a dense tensor there; it broadcasts to this shape."""
+        values = multiply(self.values, self._there(y, "*"))
+        return SparseTensor(self.indices, values, self._sizes)
+
+    def __truediv__(self, y: Operand) -> "SparseTensor":
+        """As ``*``, divided; ints give float64."""
+        values = truediv(self.values, self._there(y, "/"))
+        return SparseTensor(self.indices, values, self._sizes)
+
+    def _there(self, y: Operand, operator: str) -> Tensor:
+        if isinstance(y, SparseTensor):
+            raise TypeError(
+                f"SparseTensor {operator} SparseTensor: one has to be dense;"
+                " tf.sparse_tensor_to_dense(x) makes it so."
+            )
+        _, dense = pair(self.values, y, f"SparseTensor {operator}")
+        try:
+            whole = dense.expand(self._sizes)
+        except RuntimeError:
+            raise ValueError(
+                f"SparseTensor {operator}: a dense tensor of {list(dense.shape)} does not broadcast"
+                f" to {list(self._sizes)}."
+            ) from None
+        return whole[self.indices.unbind(1)]
 
 
 def sparse_tensor_dense_matmul(
