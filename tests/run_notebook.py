@@ -5,6 +5,7 @@ python tests/run_notebook.py
 
 import copy
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
+COLOR = re.compile(r"\x1b\[[\d;]*m")
 TOUR = ROOT / "examples" / "tour.ipynb"
 
 
@@ -51,16 +53,17 @@ def text_of(output: Any) -> str:
     return output.data["text/plain"]
 
 
-def without_this_machine(cell: Any) -> Any:
-    """The cell, with paths in a traceback as seen from the top of a clone."""
+def with_short_tracebacks(cell: Any) -> Any:
+    """The cell, without the frames of files, which are elsewhere on each machine."""
     for output in cell.get("outputs", []):
         if output.output_type == "error":
-            output.traceback = [line.replace(f"{ROOT}/", "") for line in output.traceback]
+            frames = [COLOR.sub("", part) for part in output.traceback]
+            output.traceback = [part for part in frames if not part.startswith("File ")]
     return cell
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         ran = run(nbformat.read(TOUR, 4), folder)
-    ran.cells = [without_this_machine(cell) for cell in ran.cells]
+    ran.cells = [with_short_tracebacks(cell) for cell in ran.cells]
     nbformat.write(ran, TOUR)
