@@ -27,6 +27,7 @@ def run(notebook: Any, folder: str | Path, times: int = 1) -> Any:
         timeout=600,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env={**os.environ, "PYTHONPATH": str(ROOT)})  # This tree's torchscope.

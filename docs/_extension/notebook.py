@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 LINE = re.compile(r"^% notebook: (\S+)$", re.MULTILINE)
+WIDTH = 88  # of a block on the page
 
 
 def as_markdown(notebook: dict[str, Any]) -> str:
@@ -31,7 +33,8 @@ def shown(output: dict[str, Any]) -> str:
     if output["output_type"] == "stream":
         return block("text", "".join(output["text"]).rstrip())
     if output["output_type"] == "error":
-        return block("text", f"{output['ename']}: {output['evalue']}")
+        lines = f"{output['ename']}: {output['evalue']}".splitlines()
+        return block("text", "\n".join(textwrap.fill(line, WIDTH) for line in lines))
     data = output["data"]
     if "text/html" in data:
         return block("{raw} html", "".join(data["text/html"]))
