@@ -81,3 +81,46 @@ def test_a_stored_traceback_has_the_frames_of_cells_only():
     output = nbformat.v4.new_output("error", ename="Error", evalue="no", traceback=frames)
     cell = with_short_tracebacks(nbformat.v4.new_code_cell("f()", outputs=[output]))
     assert cell.outputs[0].traceback == ["Cell In[1], line 2", "Error: no"]
+
+
+EDITED = """\
+def model(x):
+    return x @ ts.get_variable("w", [3, {units}])
+"""
+
+
+@pytest.fixture(scope="module")
+def edited(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What each of these cells shows: a model, edited and run again below a net that it made."""
+    cells = [
+        "import torch, torchscope as ts",
+        "x = torch.ones(1, 3)\n" + EDITED.format(units=4),
+        "net = ts.ScopedModule(lambda x: model(x)).build(x)",
+        EDITED.format(units=5),
+        "tuple(net(x).shape)",
+        "del net['w']",
+        "net.build(x)\ntuple(net(x).shape)",
+        "y = model(x)",
+        "y = model(x)",
+        "net = ts.ScopedModule(model)\ntuple(net(x).shape)",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    for cell in notebook.cells:
+        cell.metadata["tags"] = ["raises-exception"]
+    ran = run(notebook, tmp_path_factory.mktemp("edited"))
+    return ["".join(shown(cell)) for cell in ran.cells]
+
+
+def test_a_net_called_after_its_model_was_edited_is_refused_and_cured_by_what_the_error_says(
+    edited,
+):
+    assert "Variable 'w' has shape (3, 4), not (3, 5); first made at Cell In[2]:3." in edited[4]
+    assert "forget the variable: del net['w']" in edited[4]
+    assert edited[5] == ""
+    assert edited[6].endswith("(1, 5)")
+
+
+def test_a_model_called_twice_without_a_store_is_cured_by_what_the_error_says(edited):
+    assert edited[7] == ""
+    assert "For repeated calls: net = ts.ScopedModule(model)." in edited[8]
+    assert edited[9].endswith("(1, 5)")
