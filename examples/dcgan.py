@@ -303,8 +303,7 @@ def main() -> None:
     store = ts.VariableStore(args.seed)
     store(model.build_model, images[:2], torch.zeros(2, model.z_dim))
     store.finalize()  # From here on, a misspelt name is an error and not a new variable.
-    for name, variable in store.named_variables():
-        print(f"    {name:<42}{list(variable.shape)}")
+    print(store.summary(depth=3))
     of_others = distance(held_out.images, training.images)
     print(f"\ndistance of other real images to the nearest: {of_others:.2f}")
 
