@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("ipykernel", reason="runs a notebook: pip install nbclient ipykernel")
-nbformat = pytest.importorskip("nbformat", reason="runs a notebook: pip install nbclient ipykernel")
+for package in ("ipykernel", "nbclient"):
+    pytest.importorskip(package, reason="runs a notebook: pip install nbclient ipykernel")
 
-from run_notebook import TOUR, run, shown, with_short_tracebacks  # noqa: E402  - it needs both
+import nbformat  # noqa: E402
+from run_notebook import TOUR, run, shown, with_short_tracebacks  # noqa: E402
 
 
 def code_cells(notebook: Any) -> list[Any]:
