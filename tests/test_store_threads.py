@@ -1,5 +1,6 @@
 """Threads: one parameter a name, a pass of each thread, the default store for all."""
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -120,6 +121,17 @@ def test_threads_share_the_default_stores_pass_but_not_its_scopes():
     assert len(made) == 1
     assert len(refused) == 7
     assert list(ts.default_store()) == ["a/w"]
+
+
+def test_of_threads_that_make_one_variable_of_the_default_store_all_but_one_are_refused():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for number in range(100):
+            results = in_threads(4, lambda _, name=f"w{number}": ts.get_variable(name, [1]))
+            assert sum(isinstance(result, torch.Tensor) for result in results) == 1
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_threads_share_a_variable_of_the_default_store_under_reuse():

@@ -159,11 +159,16 @@ def _made(
                     make = uncompiled(make)
                 making = table._lock.making
                 _check_not_being_made(making, name)
-                making[name] = there is not table._specs
+                making[name], was_met = there is not table._specs, name in run.met
+                # Met before it is there: another thread of this pass would take it for an older one.
+                run.met.setdefault(name)
+                made = None
                 try:
                     made = make(table, *asked)
                 finally:
                     making.pop(name, None)
+                    if made is None and not was_met:
+                        run.met.pop(name, None)
                 run.met[name] = None
                 return made
     if watched and reuse is Reuse.NO and name in run.met:
