@@ -160,7 +160,7 @@ def _made(
                 making = table._lock.making
                 _check_not_being_made(making, name)
                 making[name], was_met = there is not table._specs, name in run.met
-                # Met before it is there: another thread of this pass would take it for an older one.
+                # First met, then there: a thread of this pass would take it for an older one.
                 run.met.setdefault(name)
                 made = None
                 try:
