@@ -12,7 +12,6 @@ from torchscope._errors import CheckpointError
 from torchscope._names import escape
 from torchscope._sharded import back_in_parts, in_parts, like
 from torchscope._store import VariableStore
-from torchscope._walk import names, variables
 
 from . import _assignment
 from ._assignment import AssignmentMap, Pair
@@ -20,6 +19,7 @@ from ._mapping import Checkpoint
 from ._open import PathLike
 from ._report import Mismatch, Report
 from ._sources import Source, Tensors, opened
+from ._stored import stored
 from ._terms import LoadTerms
 
 
@@ -144,7 +144,7 @@ class _Plan:
         self, store: VariableStore, tensors: Source, assignment_map: AssignmentMap | None
     ) -> None:
         self._tensors, self._built = tensors, store.built
-        self.here, self._dtypes, self._tied = _variables(store)
+        self.here, self._dtypes, self._tied = stored(store)
         self.into: dict[str, str] = {}  # variables that are there already
         self.waiting: dict[str, str] = {}  # state-dict keys of those that are still to be made
         self.terms = LoadTerms()
@@ -315,23 +315,3 @@ def _memory(tensor: Tensor) -> int:
     if type(tensor) in (Tensor, nn.Parameter):
         return tensor.untyped_storage().data_ptr()
     return id(tensor)
-
-
-def _variables(
-    store: VariableStore,
-) -> tuple[dict[str, Tensor], dict[str, torch.dtype], dict[str, str]]:
-    """The variables that a checkpoint has, what they were declared as, and further names of some.
-
-    A module that is kept in the store may use a parameter of its own twice.
-    """
-    here: dict[str, Tensor] = {}
-    dtypes: dict[str, torch.dtype] = {}
-    for name, tensor, owner, own_name in variables(store):
-        declaration = owner._declared.get(own_name)
-        if declaration is None or declaration.persistent:
-            here[name] = tensor
-            dtypes[name] = tensor.dtype if declaration is None else declaration.spec.dtype
-    firsts = {id(tensor): name for name, tensor in here.items()}
-    found = [(one.full_name, firsts.get(id(one.tensor))) for one in names(store)]
-    tied = {name: first for name, first in found if first not in (None, name)}
-    return here, dtypes, tied

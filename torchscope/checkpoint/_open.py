@@ -14,8 +14,9 @@ from torch import Tensor
 
 from torchscope._errors import CheckpointError
 
+from . import _state_file
 from ._bundle import Bundle, index_of
-from ._file import File, is_file
+from ._file import is_file
 from ._mapping import Checkpoint
 from ._v1 import SingleFile
 
@@ -100,16 +101,6 @@ def load_variable(path: PathLike, name: str) -> Tensor | Any:
 
 # ---- the latest one ------------------------------------------------------------------------------
 
-_MOST_BYTES = 16 << 20
-
-_LATEST = re.compile(
-    # The longest path that a system takes has 4,096 bytes, four characters each if escaped.
-    rb"""^[ \t]*model_checkpoint_path[ \t]*:[ \t]*(["'])((?:(?!\1)[^\\\n]|\\.){0,16384})\1""",
-    re.MULTILINE,
-)
-_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|(.))")
-_CONTROL = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
-
 
 def latest_checkpoint(
     directory: str | os.PathLike[str],
@@ -135,13 +126,13 @@ def latest_checkpoint(
             returns None then, and a program that was to go on begins anew.)
     """
     folder = Path(os.fsdecode(directory))
-    path = folder / (latest_filename or "checkpoint")
+    path = folder / (latest_filename or _state_file.NAME)
     if not is_file(path):
         return None
-    noted = _read(path)
+    noted = _state_file.read(path).latest
     if not noted:
         return None
-    inside = _inside(folder, Path(noted))
+    inside = is_inside(folder, Path(noted))
     candidates = [folder / noted] if inside or outside else []
     last = PureWindowsPath(noted).name  # of both kinds of paths
     if last not in ("", ".."):
@@ -155,33 +146,11 @@ def latest_checkpoint(
     )
 
 
-def _inside(folder: Path, noted: Path) -> bool:
+def is_inside(folder: Path, noted: Path) -> bool:
     """Whether a path, read as text, leads to something below the folder."""
     folder = folder.absolute()
     path = folder / noted
     return ".." not in noted.parts and path.is_relative_to(folder) and path != folder
-
-
-def _read(path: Path) -> str:
-    """The field ``model_checkpoint_path``; the others are of use only to a writer."""
-    file = File(path)
-    if file.size > _MOST_BYTES:
-        raise file.error(0, f"a state file of {file.size} bytes is too large.")
-    found = _LATEST.findall(file.read(0, file.size))
-    file.close()
-    if not found:
-        raise file.error(0, 'no state file: it has no line model_checkpoint_path: "...".')
-    return os.fsdecode(_ESCAPE.sub(_unescape, found[-1][1]))
-
-
-def _unescape(match: re.Match[bytes]) -> bytes:
-    """A byte from its escape in C."""
-    hexadecimal, octal, other = match.groups()
-    if hexadecimal:
-        return bytes([int(hexadecimal, 16)])
-    if octal:
-        return bytes([int(octal, 8) & 255])
-    return bytes([_CONTROL.get(other[0], other[0])])
 
 
 # ---- paths, and what lies there instead ----------------------------------------------------------

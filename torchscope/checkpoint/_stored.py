@@ -1,0 +1,27 @@
+"""The variables of a store that belong into a checkpoint; knows no file."""
+
+import torch
+from torch import Tensor
+
+from torchscope._store import VariableStore
+from torchscope._walk import names, variables
+
+
+def stored(
+    store: VariableStore,
+) -> tuple[dict[str, Tensor], dict[str, torch.dtype], dict[str, str]]:
+    """The variables that a checkpoint has, what they were declared as, and further names of some.
+
+    A module that is kept in the store may use a parameter of its own twice.
+    """
+    here: dict[str, Tensor] = {}
+    dtypes: dict[str, torch.dtype] = {}
+    for name, tensor, owner, own_name in variables(store):
+        declaration = owner._declared.get(own_name)
+        if declaration is None or declaration.persistent:
+            here[name] = tensor
+            dtypes[name] = tensor.dtype if declaration is None else declaration.spec.dtype
+    firsts = {id(tensor): name for name, tensor in here.items()}
+    found = [(one.full_name, firsts.get(id(one.tensor))) for one in names(store)]
+    tied = {name: first for name, first in found if first not in (None, name)}
+    return here, dtypes, tied
