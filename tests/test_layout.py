@@ -50,13 +50,15 @@ FLOORS = [
 ]
 # Within torchscope.checkpoint: the bottom knows bytes, then come files, names and stores.
 CHECKPOINT_FLOORS = [
-    ["_assignment", "_crc32c", "_proto", "_proto_writer", "_report", "_stored", "_terms"],
+    ["_assignment", "_crc32c", "_proto", "_proto_writer"],
+    ["_ranks", "_report", "_stored", "_terms"],
     ["_dtypes", "_file", "_snappy", "_table_writer"],
     ["_bundle_writer", "_mapping", "_slices", "_sstable", "_state_file"],
     ["_bundle", "_v1"],
-    ["_open"],
-    ["_sources"],
-    ["_load", "_rows"],
+    ["_mark", "_open", "_values"],
+    ["_history", "_sources"],
+    ["_publish"],
+    ["_load", "_rows", "_save"],
     ["_compare", "_convert"],
     ["__init__"],
 ]

@@ -1,15 +1,16 @@
-"""TensorFlow's checkpoints without TensorFlow: read by name, and loaded into a store by name.
+"""TensorFlow's checkpoints without TensorFlow: read, loaded into a store, and written by name.
 
-`load` puts a checkpoint into a store. `open` gives a mapping from names to tensors;
-`list_variables`, `load_variable` and `latest_checkpoint` are TensorFlow's. Both formats are read:
-V2 (an index with shards of data, TensorFlow 2's object checkpoints among them) and V1 (one file,
-before TensorFlow 0.12).
+`load` puts a checkpoint into a store, `save` writes one. `open` gives a mapping from names to
+tensors; `list_variables`, `load_variable` and `latest_checkpoint` are TensorFlow's. Both formats
+are read: V2 (an index with shards of data, TensorFlow 2's object checkpoints among them), which is
+what is written, and V1 (one file, before TensorFlow 0.12).
 """
 
 from ._load import CheckpointMismatchError, load
 from ._mapping import Checkpoint
 from ._open import latest_checkpoint, list_variables, load_variable, open
 from ._report import Mismatch, Report
+from ._save import save
 
 __all__ = [
     "Checkpoint",
@@ -21,4 +22,5 @@ __all__ = [
     "load",
     "load_variable",
     "open",
+    "save",
 ]

@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor
 
+from torchscope._names import unescape
 from torchscope._store import VariableStore
-from torchscope._walk import names, variables
+from torchscope._table import VariableTable
+from torchscope._walk import names, variables, walk
 
 
 def stored(
@@ -25,3 +27,14 @@ def stored(
     found = [(one.full_name, firsts.get(id(one.tensor))) for one in names(store)]
     tied = {name: first for name, first in found if first not in (None, name)}
     return here, dtypes, tied
+
+
+def pending(store: VariableStore) -> list[tuple[str, Tensor]]:
+    """The values that were loaded for variables nobody has asked for yet, by full names."""
+    found: dict[str, Tensor] = {}
+    for module, prefix in walk(store):
+        if isinstance(module, VariableTable):
+            for key, value in list(module._pending.values.items()):
+                if isinstance(value, Tensor):  # a state dict has other things, too
+                    found[prefix + "/".join(map(unescape, key.split(".")))] = value
+    return list(found.items())
