@@ -2,7 +2,8 @@
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -96,7 +97,9 @@ def save(
     if number is not None:
         target, counted = stem.with_name(f"{stem.name}-{number}"), stem.name
     with torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
-        items = [*_items_of(source), *_items_of_slots(slots)]
+        items = list(_items_of_slots(slots))
+        given = {item.name for item in items} | (set() if number is None else {_STEP})
+        items += _items_of(source, given)
         if number is not None and _STEP not in {item.name for item in items}:
             items.append(Item(_STEP, partial(torch.tensor, number, dtype=torch.int64)))
         items.sort(key=lambda item: item.name)
@@ -196,11 +199,12 @@ def write(
 # ---- what is saved -------------------------------------------------------------------------------
 
 
-def _items_of(source: Any) -> Iterator[Item]:
+def _items_of(source: Any, given: Collection[str]) -> Iterator[Item]:
+    """What a source has; ``given`` is what is saved besides."""
     if isinstance(source, VariableStore):
         back_in_parts(source)
         tensors, _, _ = stored(source)
-        for name, tensor in [*tensors.items(), *pending(source)]:
+        for name, tensor in [*tensors.items(), *pending(source, given)]:
             yield Item(name, partial(_itself, tensor))
     elif isinstance(source, Checkpoint):
         for name in source:
@@ -291,7 +295,8 @@ def _check_place(stem: Path, target: Path) -> None:
     if is_directory(stem):
         problem = f"{stem} is a directory: give a name in it, such as {str(stem / 'model.ckpt')!r}."
     elif not is_directory(folder):
-        problem = f"There is no directory {folder}: mkdir -p {folder}{home_hint(stem)}"
+        cure = home_hint(stem) or f" Make it: mkdir -p {shlex.quote(str(folder))}"
+        problem = f"There is no directory {folder}.{cure}"
     elif prefix_of(stem) != stem:
         problem = f"{stem} would be one of a checkpoint's files: leave out {stem.suffix!r}."
     elif stem.suffix in (".safetensors", *TORCH_ENDINGS):

@@ -72,12 +72,15 @@ def _byte(match: re.Match[bytes]) -> bytes:
     return bytes([_CONTROL.get(other[0], other[0])])
 
 
-_ESCAPES = {9: b"\\t", 10: b"\\n", 13: b"\\r", 34: b'\\"', 39: b"\\'", 92: b"\\\\"}
+_ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r", '"': '\\"', "'": "\\'", "\\": "\\\\"}
 
 
 def _escaped(path: str) -> bytes:
-    """A path as protobuf's text format has it: what is not ASCII as octal numbers."""
-    return b"".join(
-        _ESCAPES.get(byte) or (bytes([byte]) if 32 <= byte < 127 else b"\\%03o" % byte)
-        for byte in os.fsencode(path)
-    )
+    """A path as protobuf's text format has it; what is not Unicode as octal numbers."""
+    parts: list[str] = []
+    for letter in path:
+        if " " <= letter != "\x7f" and not "\ud800" <= letter <= "\udfff":
+            parts.append(_ESCAPES.get(letter, letter))
+        else:
+            parts += [_ESCAPES.get(letter) or f"\\{byte:03o}" for byte in os.fsencode(letter)]
+    return "".join(parts).encode()

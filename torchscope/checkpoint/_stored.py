@@ -1,5 +1,7 @@
 """The variables of a store that belong into a checkpoint; knows no file."""
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
@@ -29,12 +31,20 @@ def stored(
     return here, dtypes, tied
 
 
-def pending(store: VariableStore) -> list[tuple[str, Tensor]]:
-    """The values that were loaded for variables nobody has asked for yet, by full names."""
+def pending(store: VariableStore, but: Collection[str] = ()) -> list[tuple[str, Tensor]]:
+    """The values that were loaded for variables nobody has asked for yet, by full names.
+
+    Args:
+        store: a store, perhaps with others in it.
+        but: names that are left out if nobody need ask for them: the global step and the like.
+    """
     found: dict[str, Tensor] = {}
     for module, prefix in walk(store):
         if isinstance(module, VariableTable):
-            for key, value in list(module._pending.values.items()):
-                if isinstance(value, Tensor):  # a state dict has other things, too
-                    found[prefix + "/".join(map(unescape, key.split(".")))] = value
+            waiting = module._pending
+            for key, value in list(waiting.values.items()):
+                name = prefix + "/".join(map(unescape, key.split(".")))
+                left_out = key in waiting.terms.optional and name in but
+                if isinstance(value, Tensor) and not left_out:  # a state dict has other things, too
+                    found[name] = value
     return list(found.items())

@@ -118,7 +118,7 @@ def _flattened(name: str, value: Any, items: list[bytes]) -> tuple[int, ...]:
         return ()
     if not isinstance(value, list | tuple):
         kind = type(value).__name__
-        raise CheckpointError(name, f"{name!r} has a {kind} among its strings.")
+        raise CheckpointError(name, f"{name!r} has something else among its strings: {kind}.")
     shapes = [_flattened(name, one, items) for one in cast("Sequence[Any]", value)]
     if len(set(shapes)) > 1:
         raise CheckpointError(
