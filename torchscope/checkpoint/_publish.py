@@ -65,6 +65,7 @@ class Publication:
                 raise
             for mark in left:
                 mark.release()
+        self._mark.release()
         self.done = True
 
     def drop(self) -> None:
@@ -141,8 +142,8 @@ def publishing(
             publication.drop()
             raise
         finally:
-            unfinished = mark.found or publication.switched
-            mark.release(keep=unfinished and not publication.done)
+            if not publication.done:
+                mark.release(keep=mark.found or publication.switched)
     except OSError as error:
         problem = f"{prefix} cannot be written: {error.strerror or error}."
         raise CheckpointError(None, problem) from error

@@ -16,7 +16,7 @@ from torchscope._errors import CheckpointError
 from torchscope._sharded import back_in_parts, gathered
 from torchscope._store import VariableStore
 
-from . import _state_file
+from . import _dtypes, _state_file
 from ._bundle_writer import BundleWriter, Strings
 from ._mapping import Checkpoint
 from ._open import PathLike, home_hint, is_directory, prefix_of
@@ -98,7 +98,7 @@ def save(
         target, counted = stem.with_name(f"{stem.name}-{number}"), stem.name
     with torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
         items = list(_items_of_slots(slots))
-        given = {item.name for item in items} | (set() if number is None else {_STEP})
+        given = [item.name for item in items] + ([] if number is None else [_STEP])
         items += _items_of(source, given)
         if number is not None and _STEP not in {item.name for item in items}:
             items.append(Item(_STEP, partial(torch.tensor, number, dtype=torch.int64)))
@@ -109,6 +109,8 @@ def save(
             same.extend(checked(items))
             if ranks.writes:
                 _check_place(stem, target)
+        with ranks.agreeing():
+            if ranks.writes:
                 files = publishing(target, counted, keep=keep, overwrite=overwrite)
                 publication = stack.enter_context(files)
         with ranks.agreeing():
@@ -124,7 +126,7 @@ class Item(NamedTuple):
 
     name: str
     fetch: Callable[[], Any]
-    described: str = ""  # what it is, where TensorFlow has written it and so can have it
+    described: str = ""  # what it is, where that is known without fetching it
 
 
 def checked(items: list[Item]) -> Iterator[str]:
@@ -147,10 +149,10 @@ def checked(items: list[Item]) -> Iterator[str]:
                 f"Two values would be saved as {item.name!r}. Rename one of them, or leave it out.",
             )
         before = item.name
+        check_name(item.name)
         if item.described:
             yield item.described
             continue
-        check_name(item.name)
         value = writable(item.name, item.fetch())
         dtype = "string" if isinstance(value, Strings) else value.dtype
         yield f"{item.name} {dtype} {tuple(value.shape)}"
@@ -228,16 +230,16 @@ def _items_of_mapping(mapping: Mapping[Any, Any]) -> Iterator[Item]:
 def item_of_checkpoint(source: Checkpoint, name: str, new: str) -> Item:
     """A variable of another checkpoint, to be written under a new name, or the same."""
     dtype, shape = source.dtype(name), tuple(source.shape(name))
-    if isinstance(dtype, str) and dtype != "string":
+    if dtype != "string" and dtype not in _dtypes.NUMBERS:
         raise CheckpointError(
-            name, f"{name!r} is {dtype}, which torch does not have: it cannot be copied."
+            name, f"{name!r} is {dtype}, which torch or TensorFlow does not have: leave it out."
         )
 
     def fetch() -> Any:
         value = source[name]
         return flat_strings(value, shape) if dtype == "string" else value
 
-    return Item(new, fetch, f"{new} {dtype} {shape}" if new == name else "")
+    return Item(new, fetch, f"{new} {dtype} {shape}")
 
 
 def _items_of_slots(slots: Any) -> Iterator[Item]:

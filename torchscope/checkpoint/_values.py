@@ -1,5 +1,6 @@
 """What may be written under which name, as TensorFlow has both; knows no file and no store."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -13,13 +14,17 @@ from torchscope._names import check_variable
 from . import _dtypes
 from ._bundle_writer import Strings
 
+# What TensorFlow 2's object checkpoints have besides variables' names: paths through objects.
+_OBJECTS = re.compile(r"_CHECKPOINTABLE_OBJECT_GRAPH|[A-Za-z0-9_.\\/>-]+/\.ATTRIBUTES/.+")
+
 
 def check_name(name: Any) -> None:
     """Raise unless TensorFlow could have a variable of that name."""
     if not isinstance(name, str):
         raise CheckpointError(None, f"{name!r} is not a name: names of variables are strings.")
     try:
-        check_variable(name)
+        if not _OBJECTS.fullmatch(name):
+            check_variable(name)
     except VariableNameError as error:
         problem = f"TensorFlow would refuse the name. {error}"
         if name.rpartition(":")[2].isdigit():
