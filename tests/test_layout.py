@@ -59,7 +59,8 @@ CHECKPOINT_FLOORS = [
     ["_history", "_sources"],
     ["_publish"],
     ["_load", "_rows", "_save"],
-    ["_compare", "_convert"],
+    ["_compare", "_to_tensorflow"],
+    ["_convert"],
     ["__init__"],
 ]
 COMMAND_LINE_FLOORS = [

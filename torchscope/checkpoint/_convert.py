@@ -1,4 +1,4 @@
-"""A source written as a safetensors or a ``.pt`` file, whole or not at all; prints nothing."""
+"""A source written as another kind of file, whole or not at all; prints nothing."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from torchscope._errors import CheckpointError
 
-from . import _assignment, _dtypes
+from . import _assignment, _dtypes, _to_tensorflow
 from ._file import memory_of
 from ._rows import Row, dtype_name
 from ._sources import SAFETENSORS_DTYPES, TORCH_ENDINGS, Source, Tensors
@@ -27,7 +27,27 @@ _MOST_HEADER_BYTES = 100_000_000  # safetensors reads no longer one
 _NO_NUMBERS = ("string", "resource", "variant")
 _CHUNK = 1 << 24  # bytes that are written at once
 
+TENSORFLOW, SAFETENSORS, TORCH = KINDS = ("tensorflow", "safetensors", "torch")
+
 Rename = tuple[Pattern[str], str]
+
+
+def kind_of(target: Path, to: str | None) -> str:
+    """What is to be written: what was asked for, else what the target's ending says."""
+    ending = target.suffix
+    if to is not None:
+        return to
+    if ending == ".safetensors":
+        return SAFETENSORS
+    if ending in TORCH_ENDINGS:
+        return TORCH
+    if ending == ".ckpt" or ending.startswith(".ckpt-"):
+        return TENSORFLOW
+    raise CheckpointError(
+        None,
+        f"{target}: its ending does not say what to write. Let it end in .ckpt, .safetensors or "
+        f".pt, or say it: --to {', '.join(KINDS[:-1])} or {KINDS[-1]}.",
+    )
 
 
 @dataclass
@@ -46,7 +66,7 @@ class Plan:
 
 
 def plan(
-    source: Source, rows: list[Row], target: Path, renames: Sequence[Rename], keep_slots: bool
+    source: Source, rows: list[Row], kind: str, renames: Sequence[Rename], keep_slots: bool
 ) -> Plan:
     """Decide what goes where, and raise if something of it could not be kept as it is."""
     result = Plan()
@@ -57,7 +77,9 @@ def plan(
         ):
             result.slots.append(row.name)
             continue
-        if row.dtype in _NO_NUMBERS or (isinstance(row.dtype, str) and isinstance(source, Tensors)):
+        no_numbers = row.dtype in _NO_NUMBERS
+        no_numbers = no_numbers or (isinstance(row.dtype, str) and isinstance(source, Tensors))
+        if no_numbers and not (kind == TENSORFLOW and row.dtype in _to_tensorflow.STRINGS):
             result.others.append(row.name)
             continue
         new = _assignment.renamed([row.name], list(renames))[row.name]
@@ -72,12 +94,14 @@ def plan(
     if not result.written:
         raise CheckpointError(None, f"Nothing to write: {_why_nothing(result)}")
     for new, row in result.written.items():
-        if isinstance(row.dtype, str):
+        if kind == TENSORFLOW:
+            _to_tensorflow.check_row(new, row)
+        if isinstance(row.dtype, str) and row.dtype not in _to_tensorflow.STRINGS:
             raise CheckpointError(
                 row.name,
                 f"{row.name!r} is {row.dtype}, which torch has not: leave it out with --select.",
             )
-        if target.suffix == ".safetensors":
+        if kind == SAFETENSORS:
             _check_for_safetensors(new, row)
     return result
 
@@ -109,32 +133,36 @@ def _is_unicode(name: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-def check_target(target: Path, *, force: bool) -> None:
-    """Raise unless a file of that name may be written."""
-    if target.suffix not in (".safetensors", *TORCH_ENDINGS):
-        raise CheckpointError(
-            None, f"{target}: a file to be written ends in .safetensors or in .pt, not so."
-        )
+def check_target(target: Path, kind: str, *, force: bool) -> None:
+    """Raise unless what is to be written may be there."""
     if not target.parent.is_dir():
         raise CheckpointError(None, f"There is no directory {target.parent}.")
     if target.is_dir():
         raise CheckpointError(None, f"{target} is a directory.")
-    if target.exists() and not force:
+    if kind == TENSORFLOW:
+        _to_tensorflow.check_place(target, force=force)
+    elif target.exists() and not force:
         raise CheckpointError(None, f"{target} is there already; --force replaces it.")
 
 
-def write(source: Source, rows: dict[str, Row], target: Path, done: Callable[[int], None]) -> None:
+def write(
+    source: Source, rows: dict[str, Row], target: Path, kind: str, done: Callable[[int], None]
+) -> None:
     """Write the file beside its place, then put it there.
 
     Args:
         source: where the values are; they are verified before they are written.
         rows: new name -> the row of the source.
-        target: the file; its ending says the format.
+        target: the file, or the prefix of TensorFlow's files.
+        kind: one of `KINDS`.
         done: told how many bytes more have been written.
     """
+    if kind == TENSORFLOW:
+        _to_tensorflow.write(source, rows, target, done)
+        return
     with _replacing(target) as file:
         counted: Any = _Counted(file, done)
-        if target.suffix == ".safetensors":
+        if kind == SAFETENSORS:
             _write_safetensors(source, rows, counted)
         else:
             tensors = {new: _plain(source, row.name) for new, row in rows.items()}

@@ -114,7 +114,7 @@ def save(
                 files = publishing(target, counted, keep=keep, overwrite=overwrite)
                 publication = stack.enter_context(files)
         with ranks.agreeing():
-            write(items, publication, alone=ranks.alone)
+            write_items(items, publication, alone=ranks.alone)
         with ranks.agreeing():
             if publication is not None:
                 publication.put()
@@ -158,7 +158,7 @@ def checked(items: list[Item]) -> Iterator[str]:
         yield f"{item.name} {dtype} {tuple(value.shape)}"
 
 
-def write(
+def write_items(
     items: list[Item],
     publication: Publication | None,
     *,

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from torchscope.checkpoint._compare import differences
-from torchscope.checkpoint._convert import Plan, Rename, check_target, plan, write
+from torchscope.checkpoint._convert import (
+    KINDS,
+    Plan,
+    Rename,
+    check_target,
+    kind_of,
+    plan,
+    write,
+)
 from torchscope.checkpoint._rows import rows_of, source_at, total
 
 from ._listing import table, tree
@@ -40,11 +48,12 @@ examples:
   torchscope diff logs model.safetensors --select 'kernel$'
 """,
     "convert": """\
-Values are kept bit for bit. Strings are left out and listed; so is what an optimizer keeps (w/Adam,
-beta1_power), and the global step.
+Values are kept bit for bit. What an optimizer keeps (w/Adam, beta1_power) and the global step are
+left out and listed; so are strings, which only TensorFlow's files have.
 
 examples:
   torchscope convert logs/model.ckpt-7 model.safetensors
+  torchscope convert model.safetensors model.ckpt --map '^fc[.]=dense/' --map '[.]weight$=/kernel'
   torchscope convert logs model.pt --map '^old/=new/' --map '/kernel$=/w'
   torchscope convert logs averaged.pt --keep-slots --select '/ExponentialMovingAverage$' \\
       --map '/ExponentialMovingAverage$='
@@ -66,9 +75,12 @@ def add_commands(commands: Any) -> None:
     one.add_argument("b", metavar="B", type=Path)
     _add_no_verify(one)
 
-    one = _command(commands, "convert", _convert, "write a .safetensors or a .pt file")
+    one = _command(
+        commands, "convert", _convert, "write a TensorFlow, a .safetensors or a .pt file"
+    )
     one.add_argument("a", metavar="A", type=Path)
-    one.add_argument("b", metavar="B", type=Path, help="what to write; its ending says the format")
+    one.add_argument("b", metavar="B", type=Path, help="what to write; .ckpt is TensorFlow's")
+    one.add_argument("--to", choices=KINDS, help="what B is, where its ending does not say it")
     one.add_argument(
         "--map",
         metavar="REGEX=REPLACEMENT",
@@ -174,13 +186,14 @@ def _diff(options: Any) -> int:
 
 
 def _convert(options: Any) -> int:
-    check_target(options.b, force=options.force)
+    kind = kind_of(options.b, options.to)
+    check_target(options.b, kind, force=options.force)
     with source_at(options.a, verify=options.verify) as source:
         rows = rows_of(source, options.select)
-        planned = plan(source, rows, options.b, options.map, options.keep_slots)
+        planned = plan(source, rows, kind, options.map, options.keep_slots)
         size = total(planned.written.values())
         with Progress("writing", size) as progress:
-            write(source, planned.written, options.b, progress.add)
+            write(source, planned.written, options.b, kind, progress.add)
         path = str(source.path)
     if options.json:
         print_json(
