@@ -47,9 +47,9 @@ def _count(size: int) -> None:
     before, _slowly_verified = _slowly_verified, _slowly_verified + size
     if before <= WARN_AFTER < _slowly_verified:
         warnings.warn(
-            "Checkpoints are being verified by torchscope's own crc32c, half a gigabyte a second. "
-            "For ten and more: pip install crc32c (or torchscope[crc32c]; google-crc32c is used "
-            "too). verify=False leaves data unverified.",
+            "Checksums of checkpoints are computed by torchscope's own crc32c, half a gigabyte a "
+            "second. For ten and more: pip install crc32c (or torchscope[crc32c]; google-crc32c is "
+            "used too). In reading, verify=False does without.",
             ScopeWarning,
             stacklevel=2,
         )
