@@ -1,9 +1,9 @@
-"""A character-level language model, written for TensorFlow 1, at work in PyTorch.
+"""A character-level language model, written for TensorFlow 1, running in PyTorch.
 
 The first part is the program: ``tf.nn.dynamic_rnn`` over two LSTM cells on top of each other. It is
-what ``torchscope port`` leaves of such a program, with arguments where placeholders were, so that
+the output of ``torchscope port`` for such a program, with arguments in place of placeholders, so
 its variables have the names that a checkpoint of it has. The second part trains it on consecutive
-pieces of a text, handing the state of one on to the next, and lets it write. Run it with one of
+pieces of a text, passing the state of one on to the next, and generates text. Run it with one of
 
     python examples/char_rnn.py
     python examples/char_rnn.py --steps=2000 --seed=1
@@ -26,7 +26,7 @@ import torchscope.tf1 as tf
 
 
 class Model:
-    """Guesses each next character from all before it."""
+    """Predicts each next character from all before it."""
 
     def __init__(self, vocab_size, rnn_size=96, num_layers=2):
         self.vocab_size = vocab_size
@@ -56,7 +56,7 @@ class Model:
         return tf.tensordot(outputs, softmax_w, 1) + softmax_b, last_state
 
     def cost(self, input_data, targets, initial_state=None):
-        """How badly it guesses, in nats a character, and the last state."""
+        """The cross entropy, in nats per character, and the last state."""
         logits, last_state = self.predict(input_data, initial_state)
         loss = tf.contrib.legacy_seq2seq.sequence_loss_by_example(
             [tf.reshape(logits, [-1, self.vocab_size])],
@@ -94,7 +94,7 @@ def load_text() -> Text:
 
 
 def in_rows(text: Tensor, rows: int) -> Tensor:
-    """Consecutive characters in each of so many rows; what is left over at the end is cut off."""
+    """Consecutive characters in each of ``n`` rows; the rest at the end is cut off."""
     return text[: len(text) // rows * rows].view(rows, -1)
 
 
@@ -102,7 +102,7 @@ def in_rows(text: Tensor, rows: int) -> Tensor:
 
 
 def train(store: ts.VariableStore, model: Model, text: Tensor, steps: int, length: int) -> None:
-    """Go along the text, so many characters at each step, and print how it goes."""
+    """Go along the text, a piece of it at each step, and print the progress."""
     rows = in_rows(text, 16)
     pieces = (rows.shape[1] - 1) // length
     global_step = 0
@@ -127,19 +127,19 @@ def train(store: ts.VariableStore, model: Model, text: Tensor, steps: int, lengt
 
 
 def bits(nats: Tensor) -> float:
-    """What a loss is in bits: with b bits one is as unsure as among 2 ** b likely characters."""
+    """A loss in bits: b bits are the uncertainty among 2 ** b equally likely characters."""
     return nats.item() / math.log(2)
 
 
 @torch.no_grad()
 def bits_of(store: ts.VariableStore, model: Model, text: Tensor) -> float:
-    """How badly it guesses a text that it has not seen."""
+    """The loss, in bits, on a text that it was not trained with."""
     rows = in_rows(text, 100)
     return bits(store(model.cost, rows[:, :-1], rows[:, 1:])[0])
 
 
 def bits_of_counting(text: Text) -> float:
-    """The same for guessing each character as often as it follows the one before it."""
+    """The same for predicting each character by how often it follows the one before it."""
     size = len(text.characters)
     pairs = torch.zeros(size, size)
     one = torch.ones(len(text.training) - 1)
@@ -153,7 +153,7 @@ def bits_of_counting(text: Text) -> float:
 def sample(
     store: ts.VariableStore, model: Model, characters: str, start: str, count: int, seed: int
 ) -> str:
-    """Let the model write: after each character one of its guesses, likely ones more often."""
+    """Generate text: each next character is drawn from the model's prediction."""
     random = torch.Generator().manual_seed(seed)
     logits, state = store(model.predict, torch.tensor([[characters.index(c) for c in start]]))
     written = start
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     args = parser.parse_args()
-    torch.set_num_threads(1)  # Too little work to share out; and the numbers repeat anywhere.
+    torch.set_num_threads(1)  # Faster for so little work, and repeatable.
     began = time.perf_counter()
 
     text = load_text()

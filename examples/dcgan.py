@@ -1,12 +1,12 @@
-"""DCGAN, a program for TensorFlow 1, at work in PyTorch: it learns to draw handwritten digits.
+"""DCGAN, a program for TensorFlow 1, running in PyTorch: it learns to draw handwritten digits.
 
 The first part is the program (https://arxiv.org/abs/1511.06434), structured as such programs were:
 batch norms are made once and called in whichever scope is open, the discriminator runs twice with
-one set of variables, and the sampler takes those of the generator, with moving averages in place of
-the batch's own. It is what ``torchscope port`` leaves, with arguments where placeholders were. The
-second part trains it: a loop in Python, and two optimizers that take the variables by their names.
-``tests/test_examples_dcgan.py`` holds both parts to three steps that TensorFlow recorded. Run it
-with one of
+one set of variables, and the sampler uses the generator's, with moving averages in place of
+the batch's own. It is the output of ``torchscope port``, with arguments in place of placeholders.
+The second part trains it: a loop in Python, and two optimizers that get the variables by name.
+``tests/test_examples_dcgan.py`` compares both parts with three steps that TensorFlow recorded. Run
+it with one of
 
     python examples/dcgan.py
     python examples/dcgan.py --steps=2000 --seed=1
@@ -62,7 +62,7 @@ def conv2d(x, output_dim, stddev=0.02, name="conv2d"):
 
 
 def deconv2d(x, output_shape, stddev=0.02, name="deconv2d"):
-    """Double height and width; two sizes have the same half, so ``output_shape`` says which."""
+    """Double height and width; since 2n and 2n - 1 both halve to n, ``output_shape`` decides."""
     with tf.variable_scope(name):
         w = tf.get_variable(
             "w",
@@ -90,12 +90,12 @@ def linear(x, output_size, scope=None, stddev=0.02):
 
 
 def lrelu(x, leak=0.2):
-    """Let some of what is below zero through."""
+    """The leaky relu."""
     return tf.maximum(x, leak * x)
 
 
 def half(size):
-    """What a convolution of stride 2 makes of a size."""
+    """The size after a convolution of stride 2."""
     return (size + 1) // 2
 
 
@@ -210,7 +210,7 @@ def train_step(
 
 
 def train(store: ts.VariableStore, model: DCGAN, images: Tensor, steps: int, seed: int) -> None:
-    """Train with images drawn at random, and print how it goes."""
+    """Train with images drawn at random, and print the progress."""
     # The discriminator learns more slowly, or the generator would have nothing to learn from it.
     optimizers = make_optimizers(store, d_rate=0.0002, g_rate=0.002, beta1=0.5)
     random = torch.Generator().manual_seed(seed)
@@ -227,7 +227,7 @@ def train(store: ts.VariableStore, model: DCGAN, images: Tensor, steps: int, see
 
 @torch.no_grad()
 def draw(store: ts.VariableStore, model: DCGAN, count: int, seed: int) -> Tensor:
-    """Images ``[count, pixels]`` with values from 0 to 1, from numbers that no step had."""
+    """Images ``[count, pixels]`` with values from 0 to 1, from noise that no step has used."""
     z = 2 * torch.rand(count, model.z_dim, generator=torch.Generator().manual_seed(seed + 1)) - 1
     return (store(model.sampler, z).flatten(1) + 1) / 2
 
@@ -245,7 +245,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     args = parser.parse_args()
-    torch.set_num_threads(1)  # Too little work to share out; and the numbers repeat anywhere.
+    torch.set_num_threads(1)  # Faster for so little work, and repeatable.
     began = time.perf_counter()
 
     training, held_out = load_images(400, "cpu", args.seed)

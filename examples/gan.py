@@ -2,7 +2,7 @@
 
 A generator turns random numbers into images, a discriminator tells them from real ones, and each
 learns from the other (https://arxiv.org/abs/1406.2661). Both are plain functions. Their variables
-lie in one store, so one state dict holds them and one line moves them; the scopes say which
+are in one store, so one state dict holds them and one line moves them; the scopes decide which
 optimizer trains which. Run it with one of
 
     python examples/gan.py
@@ -27,7 +27,7 @@ PIXELS = 8 * 8
 
 
 def dense(x: Tensor, size: int) -> Tensor:
-    """A layer with variables of whichever scope is open."""
+    """A layer with variables in whichever scope is open."""
     weights = ts.get_variable("weights", [x.shape[1], size], initializer=ts.he_normal_initializer())
     biases = ts.get_variable("biases", [size], initializer=ts.zeros_initializer())
     return x @ weights + biases
@@ -93,7 +93,7 @@ def load_images(held_out: int, device: str, seed: int) -> tuple[Digits, Digits]:
 
 
 def draw_noise(count: int, random: torch.Generator, device: str) -> Tensor:
-    """What the generator starts from."""
+    """The generator's input."""
     return torch.randn(count, NOISE, generator=random).to(device)
 
 
@@ -101,9 +101,9 @@ def draw_noise(count: int, random: torch.Generator, device: str) -> Tensor:
 
 
 def steepness(store: ts.VariableStore, images: Tensor) -> Tensor:
-    """How steeply the discriminator's answers change with real images, squared.
+    """The squared gradient of the discriminator's output with respect to real images.
 
-    Kept small, it goes on to guide the generator also where it is sure
+    Kept small, it keeps guiding the generator where the discriminator is sure
     (https://arxiv.org/abs/1801.04406).
     """
     images = images.detach().requires_grad_()
@@ -118,7 +118,7 @@ def train(
     seed: int,
     report: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Train both by turns, each with an optimizer that holds its scope and nothing else."""
+    """Train both in turn, each with an optimizer that holds only its scope."""
     of_discriminator = torch.optim.Adam(
         store.named_variables("discriminator"), lr=0.001, betas=(0.5, 0.99)
     )
@@ -129,7 +129,7 @@ def train(
         real = images[torch.randint(len(images), (128,), generator=random)]
         drawn = store(generator, draw_noise(128, random, device))
 
-        # The discriminator is to say "real" of the ones and "drawn" of the others.
+        # The discriminator should say "real" for the first and "drawn" for the second.
         taken_for_drawn = F.softplus(-store(discriminator, real)).mean()
         taken_for_real = F.softplus(store(discriminator, drawn.detach())).mean()
         loss = taken_for_drawn + taken_for_real + 2.5 * steepness(store, real)
@@ -137,7 +137,7 @@ def train(
         loss.backward()
         of_discriminator.step()
 
-        # The generator is to make it say "real".
+        # The generator should make it say "real".
         found_out = F.softplus(-store(discriminator, drawn)).mean()
         of_generator.zero_grad()
         found_out.backward()
@@ -154,10 +154,10 @@ def train(
 
 
 def told_apart(some: Tensor, others: Tensor) -> float:
-    """How often the nearest of all other images is of the same kind: some, or others.
+    """How often the nearest of all other images belongs to the same set: some, or others.
 
-    Images that are alike leave it to chance, 0.5; those that differ in anything come near to 1.
-    It is a judge that was not trained, and that copying a few real images would not deceive.
+    For sets of the same distribution it is 0.5, chance; for sets that differ it is close to 1.
+    This measure is not trained, and copying a few real images does not improve it.
     """
     images = torch.cat([some, others])
     kind = torch.arange(len(images), device=images.device) < len(some)
@@ -172,7 +172,7 @@ def shares_of_digits(images: Tensor, like: Digits) -> list[float]:
 
 
 def picture(images: Tensor) -> str:
-    """Images side by side, in letters: the more ink, the darker."""
+    """Images side by side, as text: the more ink, the darker the letter."""
     shades = " .:-=+*#%@"
     rows = images.view(-1, 8, 8).transpose(0, 1)  # All their first rows, all their second rows.
     return "\n".join(
@@ -238,7 +238,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
-    # The work is too small to be shared out; so the numbers are the same on any number of cores.
+    # Too little work for several threads; with one the numbers do not depend on the cores.
     torch.set_num_threads(1)
     run(args.steps, args.seed, args.device)
 

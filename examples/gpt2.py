@@ -1,4 +1,4 @@
-"""GPT-2 as a function, which loads OpenAI's checkpoints by name and goes on with a text.
+"""GPT-2 as a function, which loads OpenAI's checkpoints by name and continues a text.
 
 Its scopes are those of the original program for TensorFlow 1 (https://github.com/openai/gpt-2), so
 its variables have the names and layouts of the checkpoints. Run it with one of
@@ -7,9 +7,9 @@ its variables have the names and layouts of the checkpoints. Run it with one of
     python examples/gpt2.py models/124M --prompt="In a hole in the ground there lived"
     python examples/gpt2.py models/124M --tokens=100 --temperature=0.8 --top-k=40 --seed=1
 
-``models/124M`` is what ``download_model.py 124M`` of the original fetches: ``checkpoint``,
-``model.ckpt.*``, ``hparams.json``, ``encoder.json`` and ``vocab.bpe``. Without the last two, tokens
-are written as numbers.
+``models/124M`` is the directory that the original's ``download_model.py 124M`` fetches:
+``checkpoint``, ``model.ckpt.*``, ``hparams.json``, ``encoder.json`` and ``vocab.bpe``. Without the
+last two, tokens are written as numbers.
 """
 
 import argparse
@@ -73,9 +73,9 @@ def split_heads(x: Tensor, n_head: int) -> Tensor:
 def attn(
     x: Tensor, scope: str, n_state: int, *, past: Tensor | None, hparams: HParams
 ) -> tuple[Tensor, Tensor]:
-    """Let each token look at itself and those before it, ``past`` ones included.
+    """Causal attention: each token attends to itself and those before it, ``past`` ones included.
 
-    Returns what they see, and their keys and values, ``[batch, 2, heads, sequence, features]``.
+    Returns the result, and the keys and values, ``[batch, 2, heads, sequence, features]``.
     """
     with ts.variable_scope(scope):
         c = conv1d(x, "c_attn", 3 * n_state)
@@ -113,13 +113,13 @@ def model(
     scope: str = "model",
     reuse: Any = False,
 ) -> dict[str, Tensor]:
-    """How well each token would fit next.
+    """The logits of the next token.
 
     Args:
         hparams: the sizes.
         X: tokens, ``[batch, sequence]``, integers.
         past: keys and values of the tokens before, ``[batch, layers, 2, heads, sequence,
-            features]``: what earlier calls gave as ``"present"``, joined along ``sequence``.
+            features]``: the ``"present"`` of earlier calls, joined along ``sequence``.
         scope: where the variables are.
         reuse: as for `ts.variable_scope`.
 
@@ -184,12 +184,12 @@ def kind(character: str) -> str:
     if character.isascii():
         return character
     if character.isspace():
-        return "\t"  # " " would be taken for the space before a word.
+        return "\t"  # " " would count as the space before a word.
     return {"L": "a", "N": "0"}.get(unicodedata.category(character)[0], "!")
 
 
 def pieces_of(text: str) -> list[str]:
-    """A text in words, numbers and so on, which no token extends beyond."""
+    """A text split into words, numbers and so on; no token crosses their borders."""
     kinds = "".join(map(kind, text))
     return [text[slice(*match.span())] for match in PIECES.finditer(kinds)]
 
@@ -262,16 +262,16 @@ def generate(
     top_k: int = 0,
     random: torch.Generator | None = None,
 ) -> Tensor:
-    """Go on with ``tokens``, ``[batch, sequence]``, by ``count`` more; all of them are returned.
+    """Continue ``tokens``, ``[batch, sequence]``, by ``count`` more; returns all of them.
 
     Args:
         net: the model, compiled or not.
-        tokens: what is there, on the model's device.
+        tokens: the tokens to continue, on the model's device.
         count: how many to add, one after the other.
-        temperature: 0 takes the likeliest one each time; 1 draws them as the model thinks likely;
-            what lies between prefers likelier ones.
+        temperature: 0 takes the likeliest one each time; 1 draws from the model's distribution;
+            between them likelier ones are preferred.
         top_k: how many of the likeliest ones to draw from; 0 for all.
-        random: where the draws come from; on the CPU, so that a seed means the same everywhere.
+        random: the generator of the draws; on the CPU, so that a seed gives the same everywhere.
     """
     past = None
     last = tokens
@@ -309,7 +309,7 @@ def run(args: argparse.Namespace) -> None:
     start = prompt or [encoder.end_of_text]  # A text begins where another ends.
     n_vocab, n_ctx = len(net["model/wte"]), len(net["model/wpe"])
     if max(start) >= n_vocab:
-        raise SystemExit(f"The model has tokens from 0 to {n_vocab - 1}; {max(start)} is none.")
+        raise SystemExit(f"The model has tokens from 0 to {n_vocab - 1}, not {max(start)}.")
     room = n_ctx - len(start)
     count = min(20, room) if args.tokens is None else args.tokens
     if count > room or room < 0:

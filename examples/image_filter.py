@@ -1,7 +1,7 @@
 """Train one image filter on both images of a pair: do they show the same handwritten digit?
 
 This is the example of TensorFlow 1's guide to sharing variables, ``conv_relu`` and
-``my_image_filter``, put to work. Run it with one of
+``my_image_filter``, on real data. Run it with one of
 
     python examples/image_filter.py --share=call     scope.reuse_variables() between the two
     python examples/image_filter.py --share=reuse    the same name again, with reuse=True
@@ -28,7 +28,7 @@ import torchscope as ts
 
 
 def conv_relu(x: Tensor, kernel_shape: list[int], bias_shape: list[int]) -> Tensor:
-    """A convolution and a ReLU, with variables of whichever scope is open."""
+    """A convolution and a ReLU, with variables in whichever scope is open."""
     weights = ts.get_variable(
         "weights", kernel_shape, initializer=ts.random_normal_initializer(stddev=0.1)
     )
@@ -54,7 +54,7 @@ def share_by_call(image1: Tensor, image2: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def share_by_reuse(image1: Tensor, image2: Tensor) -> tuple[Tensor, Tensor]:
-    """One filter: the second time, the scope of that name only returns what is there."""
+    """One filter: the second time, the scope of that name only returns existing variables."""
     with ts.variable_scope("model"):
         y1 = my_image_filter(image1)
     with ts.variable_scope("model", reuse=True):
@@ -63,7 +63,7 @@ def share_by_reuse(image1: Tensor, image2: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def share_by_scope(image1: Tensor, image2: Tensor) -> tuple[Tensor, Tensor]:
-    """One filter: a scope can be kept and entered again, from anywhere."""
+    """One filter: a scope object can be stored and entered again, from anywhere."""
     with ts.variable_scope("model") as scope:
         y1 = my_image_filter(image1)
     with ts.variable_scope(scope, reuse=True):
@@ -167,7 +167,7 @@ def train(
     seed: int,
     report: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Adjust the variables to new pairs at every step, in ever smaller strides."""
+    """Train with new pairs at every step, at a decreasing learning rate."""
     random = torch.Generator().manual_seed(seed)
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = 0.01 * (1 - step / steps)
@@ -182,7 +182,7 @@ def train(
 
 @torch.no_grad()
 def balanced_accuracy(net: ts.ScopedModule[..., Tensor], pairs: Pairs) -> float:
-    """The share of right answers, pairs of the same digit and of two digits counting alike."""
+    """The fraction of right answers; pairs of the same digit and of two digits count equally."""
     right = (net(pairs.image1, pairs.image2) > 0) == pairs.same
     return (right[pairs.same].float().mean() + right[~pairs.same].float().mean()).item() / 2
 
@@ -200,21 +200,21 @@ def print_variables(net: ts.ScopedModule[..., Tensor]) -> None:
 
 
 def save(path: Path, net: ts.ScopedModule[..., Tensor], optimizer: torch.optim.Optimizer) -> None:
-    """Save what it takes to go on training."""
+    """Save everything needed to resume training."""
     torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict()}, path)
 
 
 def resume(
     path: Path, share: str, example: Pairs
 ) -> tuple[ts.ScopedModule[..., Tensor], torch.optim.Optimizer]:
-    """Go on from a file, as a new process would: nothing is taken from the net that was saved."""
+    """Resume from a file, as a new process would: without the net that was saved."""
     device = example.image1.device
     saved = torch.load(path, map_location=device, weights_only=True)
     net = make_net(share).to(device)
-    net.load_state_dict(saved["net"])  # Before the first call: kept until the names are asked for.
+    net.load_state_dict(saved["net"])  # Before the first call: the values wait until asked for.
     net.build(example.image1, example.image2)
     optimizer = torch.optim.Adam(net.named_parameters())
-    optimizer.register_load_state_dict_pre_hook(ts.match_by_name)  # torch goes by position.
+    optimizer.register_load_state_dict_pre_hook(ts.match_by_name)  # torch pairs by position.
     optimizer.load_state_dict(saved["optimizer"])
     return net, optimizer
 
@@ -254,7 +254,7 @@ def check_equal(
 
 
 class Result(NamedTuple):
-    """What one run came to."""
+    """The result of one run."""
 
     share: str
     filter_variables: int
@@ -310,9 +310,9 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--save", type=Path, metavar="FILE", help="keep the model and optimizer")
     args = parser.parse_args()
-    # Too little work to share out; and so the numbers are the same on any number of cores.
+    # Too little work for several threads; with one the numbers do not depend on the cores.
     torch.set_num_threads(1)
-    torch.backends.cudnn.deterministic = True  # The same bits on a GPU every time.
+    torch.backends.cudnn.deterministic = True  # Deterministic on a GPU, too.
 
     with tempfile.TemporaryDirectory() as folder:
         path = args.save or Path(folder) / "image_filter.pt"

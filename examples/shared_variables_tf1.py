@@ -1,6 +1,6 @@
-"""TensorFlow 1's guide to sharing variables, character for character but for its import, at work.
+"""TensorFlow 1's guide to sharing variables, unchanged except for its import, on real data.
 
-``conv_relu``, ``my_image_filter`` and the three ways of sharing stand here as the guide printed
+``conv_relu``, ``my_image_filter`` and the three ways of sharing are here as the guide printed
 them. Around them are real images, handwritten digits, and a loop that trains the filter to tell
 whether two of them show the same digit. Run it with
 
@@ -111,13 +111,13 @@ def draw_pairs(digits: Tensor, count: int, random: torch.Generator) -> tuple[Ten
 
 
 def likeness(net: Callable[..., tuple[Tensor, Tensor]], image1: Tensor, image2: Tensor) -> Tensor:
-    """From -1 to 1 for each pair: how alike are the mean outputs of the filter?"""
+    """The similarity, from -1 to 1, of the filter's mean outputs for each pair."""
     output1, output2 = net(image1, image2)
     return F.cosine_similarity(output1.mean([1, 2]), output2.mean([1, 2]))
 
 
 def train(net: ts.ScopedModule[..., tuple[Tensor, Tensor]], steps: int, seed: int) -> None:
-    """Train the filter, and print what it told apart before and tells apart after."""
+    """Train the filter, and print how well it distinguishes digits before and after."""
     images, digits = load_images()
     random = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(net.named_parameters(), lr=0.02)
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     args = parser.parse_args()
-    torch.set_num_threads(1)  # Too little work to share out; and the numbers repeat anywhere.
+    torch.set_num_threads(1)  # Faster for so little work, and repeatable.
     images, _ = load_images()
     print(f"{len(images):,} images {list(images.shape[1:])}")
 

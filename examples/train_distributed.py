@@ -9,14 +9,14 @@ and, on each of four machines that share a folder,
     torchrun --nnodes=4 --nproc-per-node=8 --rdzv-backend=c10d --rdzv-endpoint=HOST:29500
         --max-restarts=3 examples/train_distributed.py --fsdp --checkpoints=FOLDER
 
-With ``--checkpoints`` it goes on from the last one in that folder, whoever made it: ``--ddp`` or
-``--fsdp``, on any number of processes. So when one process dies, torchrun (told ``--max-restarts``)
-starts all of them again, and they lose no more than the steps since. ``--kill-at=30`` shows it:
-the last process kills itself there, once. (Without that variable torchrun 2.13 keeps the addresses
-of the processes that are gone, and those that it starts again may try to reach them.)
+With ``--checkpoints`` it resumes from the last one in that folder, made with ``--ddp`` or
+``--fsdp``, on any number of processes. So when one process dies, torchrun (with ``--max-restarts``)
+starts all of them again, and they lose only the steps since. ``--kill-at=30`` shows it: the last
+process kills itself at that step, once. (Without that environment variable torchrun 2.13 keeps the
+addresses of processes that are gone, and those that it starts again may try to reach them.)
 
 The model is a function, with one function for all of its blocks; each block is a ScopedModule, so
-that ``fully_shard`` cuts it up by itself. The text is the manual that ``help()`` shows, which comes
+that ``fully_shard`` shards it by itself. The text is the manual that ``help()`` shows, which comes
 with Python.
 """
 
@@ -69,7 +69,7 @@ def block(x: Tensor) -> Tensor:
 
 
 def language_model(text: Tensor) -> Tensor:
-    """For each place, how well each character would fit as the next one."""
+    """The logits of each next character."""
     small = ts.random_normal_initializer(stddev=0.05)
     table = ts.get_variable("characters", [CHARACTERS, WIDTH], initializer=small)
     places = ts.get_variable("places", [LENGTH, WIDTH], initializer=small)
@@ -80,7 +80,7 @@ def language_model(text: Tensor) -> Tensor:
 
 
 def loss_of(net: nn.Module, pieces: Tensor) -> Tensor:
-    """The mean of what it takes to guess each next character, in nats."""
+    """The mean cross entropy of each next character, in nats."""
     return F.cross_entropy(net(pieces[:, :-1]).flatten(0, 1), pieces[:, 1:].flatten())
 
 
@@ -88,7 +88,7 @@ def loss_of(net: nn.Module, pieces: Tensor) -> Tensor:
 
 
 def join_the_others() -> torch.device:
-    """Become one of the processes that torchrun started, or the only one; say where to compute."""
+    """Join the processes that torchrun started, or be the only one; returns the device."""
     cuda = torch.cuda.is_available()
     backend = "nccl" if cuda else "gloo"
     if cuda:
@@ -114,7 +114,7 @@ def mean_of_all(value: Tensor) -> float:
 
 
 def make_net(fsdp: bool, seed: int, device: torch.device) -> nn.Module:
-    """Make the net, whose values are the same whatever the number of processes."""
+    """Make the net; its values do not depend on the number of processes."""
     net: Any = ts.ScopedModule(language_model, seed=seed).to("meta")
     net.build(torch.zeros(1, LENGTH, dtype=torch.int64, device="meta"))  # Computes nothing.
     ts.distributed.check_same_variables(net)
@@ -131,7 +131,7 @@ def make_net(fsdp: bool, seed: int, device: torch.device) -> nn.Module:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """What this process keeps of a tensor."""
+    """This process's shard of a tensor."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
@@ -146,9 +146,9 @@ def load_text() -> tuple[Tensor, Tensor]:
 
 
 def draw_pieces(text: Tensor, number: int, seed: int, device: torch.device) -> Tensor:
-    """This process's part of as many pieces of the text: ``[number / processes, LENGTH + 1]``.
+    """This process's part of ``number`` pieces of text: ``[number / processes, LENGTH + 1]``.
 
-    All processes draw the same pieces, so that together they see what one alone would see.
+    All processes draw the same pieces, so that together they see what a single one would see.
     """
     generator = torch.Generator().manual_seed(seed)
     starts = torch.randint(len(text) - LENGTH, (number, 1), generator=generator)
@@ -160,15 +160,15 @@ def draw_pieces(text: Tensor, number: int, seed: int, device: torch.device) -> T
 
 
 def save(folder: Path, step: int, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write what training goes on from; every process writes its part."""
+    """Save a checkpoint; every process writes its part."""
     model, state = get_state_dict(net, optimizer)
     dcp.save({"net": model, "optimizer": state}, checkpoint_id=folder / f"step{step}")
 
 
 def resume(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Take over the last checkpoint that was completed, if any; the number of steps it has."""
+    """Load the last completed checkpoint, if any; returns its number of steps."""
     found = [max(_completed(folder), default=0)]
-    dist.broadcast_object_list(found)  # So that all take the same, whatever each would find.
+    dist.broadcast_object_list(found)  # So that all load the same one, whatever each would find.
     if found[0]:
         model, state = get_state_dict(net, optimizer)
         loaded = {"net": model, "optimizer": state}

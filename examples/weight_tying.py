@@ -1,8 +1,8 @@
-"""A small language model with one table for its words, going in and coming out.
+"""A small language model with one embedding table for input and output.
 
-The table gives each word its vector, and the same table tells how well a vector fits each word:
-tied weights. Here it is one variable with one name, asked for twice. Beside it stands the same
-model as an ``nn.Module``, whose two layers are tied by hand, and this script shows what comes of
+The table gives each word its vector, and the same table gives the logits of the next word: tied
+weights. Here it is one variable with one name, asked for twice. For comparison, the same model is
+also an ``nn.Module`` whose two layers are tied by hand, and this script shows what happens to
 both when they are copied, saved, loaded and moved. Run it with one of
 
     python examples/weight_tying.py
@@ -54,7 +54,7 @@ def embed(words: Tensor) -> Tensor:
 
 
 def layer(x: Tensor, dilation: int) -> Tensor:
-    """Let each place see itself, and the two that lie ``dilation`` and twice that before it."""
+    """A causal layer: a position sees itself, ``dilation`` before it and twice that before it."""
     kernel = ts.get_variable(
         "kernel", [2 * WIDTH, WIDTH, 3], initializer=torch.nn.init.xavier_uniform_
     )
@@ -63,20 +63,20 @@ def layer(x: Tensor, dilation: int) -> Tensor:
 
 
 def look_back(x: Tensor, kernel: Tensor, bias: Tensor, dilation: int) -> Tensor:
-    """A convolution that sees nothing to the right, and a gate, beside what was there."""
+    """A causal convolution and a gate, added to the input."""
     past = F.pad(x.transpose(1, 2), (2 * dilation, 0))
     return x + F.glu(F.conv1d(past, kernel, bias, dilation=dilation), dim=1).transpose(1, 2)
 
 
 def guess(x: Tensor) -> Tensor:
-    """How well each word fits: ``[n, length, WIDTH]`` becomes ``[n, length, WORDS]``."""
-    with ts.variable_scope("embedding", reuse=True):  # The table that is there, or an error.
+    """The logits of words: ``[n, length, WIDTH]`` becomes ``[n, length, WORDS]``."""
+    with ts.variable_scope("embedding", reuse=True):  # The existing table, or an error.
         table = ts.get_variable("table", [WORDS, WIDTH])
     return F.layer_norm(x, [WIDTH]) @ table.T
 
 
 def language_model(words: Tensor) -> Tensor:
-    """For each place, how well each word would fit as the next one."""
+    """The logits of each next word."""
     x = embed(words)
     for number, dilation in enumerate(DILATIONS):
         with ts.variable_scope(f"layer{number}"):
@@ -85,7 +85,7 @@ def language_model(words: Tensor) -> Tensor:
 
 
 def make_scoped(seed: int | None = None) -> ts.ScopedModule[[Tensor], Tensor]:
-    """The function as an ``nn.Module``; built, so that all its variables are there."""
+    """The function as an ``nn.Module``; built, so that all its variables exist."""
     return ts.ScopedModule(language_model, seed=seed).build(torch.zeros(1, 2, dtype=torch.int64))
 
 
@@ -161,7 +161,7 @@ def draw_pieces(text: Tensor, count: int, random: torch.Generator, device: str) 
 
 
 def loss_of(model: nn.Module, pieces: Tensor) -> Tensor:
-    """How badly the model guesses each next word: the negative log of what it gave it."""
+    """The cross entropy of each next word."""
     return F.cross_entropy(model(pieces[:, :-1]).flatten(0, 1), pieces[:, 1:].flatten())
 
 
@@ -173,7 +173,7 @@ def train(
     device: str,
     report: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Adjust a model to pieces of the text; the same pieces for the same seed."""
+    """Train a model on pieces of the text; the same pieces for the same seed."""
     optimizer = torch.optim.Adam(model.named_parameters(), lr=0.004)
     random = torch.Generator().manual_seed(seed)
     for step in range(steps):
@@ -189,25 +189,25 @@ def train(
 
 @torch.no_grad()
 def perplexity(model: nn.Module, text: Tensor, device: str) -> float:
-    """Among how many equally likely words the model would be as unsure; less is better."""
+    """The perplexity: the number of equally likely words of the same uncertainty."""
     pieces = draw_pieces(text, 200, torch.Generator().manual_seed(0), device)
     return loss_of(model, pieces).exp().item()
 
 
 def perplexity_of_counting(text: Text) -> float:
-    """The same for guessing each word as often as it is in the text, whatever came before."""
+    """The same for predicting each word by its frequency, whatever came before."""
     counts = torch.bincount(text.training, minlength=WORDS).float().clamp(min=0.5)
     return (-(counts / counts.sum()).log()[text.held_out].mean()).exp().item()
 
 
 @torch.no_grad()
 def go_on_from(model: nn.Module, start: str, text: Text, words: int, seed: int, device: str) -> str:
-    """Let the model write: at each place one of its guesses, likely ones more often."""
+    """Generate text: each next word is drawn from the model's prediction."""
     random = torch.Generator().manual_seed(seed)
     written = [text.vocabulary.index(word) for word in start.split()]
     for _ in range(words):
         fits = model(torch.tensor([written[-LENGTH:]], device=device))[0, -1].cpu()
-        fits[0] = -torch.inf  # "(another)" is no word to write.
+        fits[0] = -torch.inf  # "(another)" is not a word to write.
         written.append(int(torch.multinomial((fits / 0.7).softmax(0), 1, generator=random)))
     return re.sub(r" ([.,;:])", r"\1", " ".join(text.vocabulary[word] for word in written))
 
@@ -218,26 +218,26 @@ Made = Callable[[], nn.Module]
 
 
 def copied(model: nn.Module, make: Made, path: Path) -> nn.Module:
-    """A copy keeps the tie: deepcopy notices that it meets one tensor twice."""
+    """A copy stays tied: deepcopy copies each tensor once, however often it meets it."""
     return copy.deepcopy(model)
 
 
 def loaded(model: nn.Module, make: Made, path: Path) -> nn.Module:
-    """Loading copies values into the tensors that are there, and they stay tied."""
+    """Loading copies values into the existing tensors, which stay tied."""
     other = make().to(next(model.parameters()).device)
     other.load_state_dict(through_a_file(model.state_dict()))
     return other
 
 
 def assigned(model: nn.Module, make: Made, path: Path) -> nn.Module:
-    """Assigning puts a Parameter of its own under each name; the optimizer then steps for both."""
+    """Assigning makes a Parameter for each name; the optimizer then steps both."""
     other = make()
     other.load_state_dict(through_a_file(model.state_dict()), assign=True)
     return other
 
 
 def made_on_meta(model: nn.Module, make: Made, path: Path) -> nn.Module:
-    """The way of big models; each name gets memory of its own, and then grows apart."""
+    """As big models are made; each name gets memory of its own, and the two drift apart."""
     with torch.device("meta"):
         other = make()
     other.to_empty(device=next(model.parameters()).device)
@@ -254,7 +254,7 @@ def safe(model: nn.Module, make: Made, path: Path) -> nn.Module:
 
 
 def safe_clones(model: nn.Module, make: Made, path: Path) -> nn.Module:
-    """How that is got round: twice in the file, and nothing says that it was once."""
+    """The usual workaround: the file has two copies, and no record that they were one."""
     save_file({name: tensor.clone() for name, tensor in model.state_dict().items()}, path)
     other = make()
     other.load_state_dict(load_file(path), assign=True)
@@ -280,7 +280,7 @@ WAYS: dict[str, Callable[[nn.Module, Made, Path], nn.Module]] = {
 
 
 class Outcome(NamedTuple):
-    """What became of a model: tables among its parameters, and how far 10 steps went astray."""
+    """What became of a model: how many tables it has, and its error after 10 steps."""
 
     tables: int
     astray: float
@@ -288,7 +288,7 @@ class Outcome(NamedTuple):
 
 
 def tables_of(model: nn.Module) -> list[Tensor]:
-    """The parameters that hold a vector for each word: one if they are tied, else two."""
+    """The parameters that hold a vector for each word: one if tied, else two."""
     return [parameter for parameter in model.parameters() if parameter.shape == (WORDS, WIDTH)]
 
 
@@ -300,7 +300,7 @@ def try_out(
     device: str,
     path: Path,
 ) -> Outcome:
-    """Train what ``way`` gives for 10 steps, and compare with training the model itself."""
+    """Train the result of ``way`` for 10 steps, and compare with training the model itself."""
     try:
         other = way(model, make, path)
     except RuntimeError as error:
@@ -316,7 +316,7 @@ def try_out(
 def compare(
     models: dict[str, tuple[nn.Module, Made]], text: Text, device: str, folder: Path
 ) -> Iterator[str]:
-    """The lines of a table: each way by which a model may come to be, each model."""
+    """The lines of a table: for each way of making a model, both models."""
     yield " " * 38 + "".join(f"{name:<24}" for name in models).rstrip()
     yield " " * 38 + "".join(f"{'tables':<10}{'astray by':<14}" for _ in models).rstrip()
     reasons: list[str] = []
@@ -395,9 +395,9 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
-    # The work is too small to be shared out; so the numbers are the same on any number of cores.
+    # Too little work for several threads; with one the numbers do not depend on the cores.
     torch.set_num_threads(1)
-    torch.backends.cudnn.deterministic = True  # The same bits on a GPU every time.
+    torch.backends.cudnn.deterministic = True  # Deterministic on a GPU, too.
     with tempfile.TemporaryDirectory() as folder:
         run(args.steps, args.seed, args.device, Path(folder))
 

@@ -1,4 +1,4 @@
-"""Hold torchscope against what TensorFlow was seen to do: an interpreter, a comparison, a printer.
+"""Compare torchscope with TensorFlow's record: an interpreter, a comparison, a printer.
 
     python tests/conformance.py                           # how many programs of each kind match
     python tests/conformance.py --show reuse/child_inherits         # one program and both records
@@ -9,7 +9,7 @@ in Python what each stands for. A record has ``events``, in order:
 
 - ``get``: a variable was got; ``var`` is the same number for the same object, ``value`` its first
   value, or None when that is random;
-- ``tensor``: a get gave something that is no variable;
+- ``tensor``: a get returned something that is not a variable;
 - ``scope``, ``template``: what a scope or a template shows; ``getter``: what a custom getter is
   handed;
 - ``error``: an exception, caught by the program or ``fatal`` to it;

@@ -1,4 +1,4 @@
-"""Hold torchscope.tf1 against what TensorFlow 1 was seen to do: the programs, and how they run.
+"""Compare torchscope.tf1 with TensorFlow 1's record: the programs, and how they run.
 
     python tests/conformance_tf1.py                       # how many programs of each kind match
     python tests/conformance_tf1.py ops/concat ops/pad    # those whose ids begin so

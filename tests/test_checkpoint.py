@@ -263,7 +263,7 @@ def test_a_shard_that_is_a_pipe_is_not_waited_for(tmp_path: Path):
     saved = checkpoint.open(writer.write(tmp_path / "m"))
     (tmp_path / "m.data-00000-of-00001").unlink()
     os.mkfifo(tmp_path / "m.data-00000-of-00001")
-    with pytest.raises(CheckpointError, match="is missing, or is no regular file"):
+    with pytest.raises(CheckpointError, match="is missing, or is not a regular file"):
         saved["w"]
 
 
@@ -341,13 +341,13 @@ def test_a_noted_path_is_never_the_directory_itself(logs: Path, noted: str):
     BundleWriter().write(logs.parent / "logs")  # logs.index, beside the directory
     noted = noted.replace("{logs}", str(logs))
     (logs / "checkpoint").write_text(f'model_checkpoint_path: "{noted}"')
-    with pytest.raises(CheckpointError, match="notes"):
+    with pytest.raises(CheckpointError, match="names '"):
         checkpoint.latest_checkpoint(logs)
 
 
 def test_a_state_file_that_names_what_is_gone_says_what_there_is(logs: Path):
     (logs / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-8"')
-    with pytest.raises(CheckpointError, match=r"notes 'model\.ckpt-8', .* mean .*ckpt-7'\?$"):
+    with pytest.raises(CheckpointError, match=r"names 'model\.ckpt-8', .* mean .*ckpt-7'\?$"):
         checkpoint.latest_checkpoint(logs)
 
 
@@ -800,7 +800,7 @@ def raw_entry(shared: int, key: bytes, value: bytes = b"") -> bytes:
 
 
 DAMAGED_TABLES = {
-    "short": (b"abc", r"m\.index, byte 0: no TensorFlow checkpoint: 3 bytes are too few"),
+    "short": (b"abc", r"m\.index, byte 0: not a TensorFlow checkpoint: 3 bytes are too few"),
     "empty file": (b"", "0 bytes are too few"),
     "magic": (bytes(100), r"byte 92: .* the magic number is missing"),
     "footer": (one_table(GOOD, footer=b"\xff" * 40), "byte [0-9]+: the footer is damaged"),
@@ -847,7 +847,7 @@ DAMAGED_TABLES = {
         one_table(B, index=block([(b"a", handle(0, len(B)))])),
         "the key b'b' is in the wrong block",
     ),
-    "no entries": (one_table(bytes(4)), "no V2 checkpoint: the table is empty"),
+    "no entries": (one_table(bytes(4)), "not a V2 checkpoint: the table is empty"),
 }
 
 
@@ -1138,11 +1138,11 @@ def test_a_damaged_v1_file_is_an_error(tmp_path: Path, damage: str):
         checkpoint.load_variable(path, "v")
 
 
-def test_an_index_under_another_name_is_told_from_a_v1_file(tmp_path: Path):
+def test_an_index_under_another_name_is_distinguished_from_a_v1_file(tmp_path: Path):
     (tmp_path / "renamed").write_bytes((GPT2 / "model.ckpt.index").read_bytes())
     with pytest.raises(CheckpointError, match=r"index should end in \.index"):
         checkpoint.open(tmp_path / "renamed")
-    with pytest.raises(CheckpointError, match="no TensorFlow checkpoint"):
+    with pytest.raises(CheckpointError, match="not a TensorFlow checkpoint"):
         checkpoint.open(__file__)
 
 

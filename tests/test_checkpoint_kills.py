@@ -182,7 +182,7 @@ def test_one_that_was_killed_may_be_saved_again_without_overwriting(forks: Forks
         checkpoint.save(values(5), folder / "m", step=3)
         assert latest(folder) == 5
         assert_tidy(folder)
-    with pytest.raises(ts.CheckpointError, match="is there already"):
+    with pytest.raises(ts.CheckpointError, match="already exists"):
         checkpoint.save(values(5), folder / "m", step=3)
 
 

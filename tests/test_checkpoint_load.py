@@ -250,7 +250,7 @@ def test_blocks_in_blocks_are_loaded(tmp_path: Path, kind: str, built: bool):
     assert same(after_a_call(net), NESTED)
 
 
-def test_what_a_block_lacks_is_told_when_it_is_made():
+def test_what_a_block_lacks_is_reported_when_it_is_made():
     net = build(outer, False)
     checkpoint.load(net, {k: v for k, v in NESTED.items() if not k.endswith("v.1")})
     with pytest.raises(ts.StateDictError, match=r"lacks names that the first pass made: 'v\.1'"):
@@ -386,7 +386,7 @@ def test_a_scope_that_an_unbuilt_net_is_to_take_must_be_there():
     ("assignment_map", "named"),
     [({"old/": "new/"}, "'new/'"), ({"old/kernel": "new/w"}, "'new/w'")],
 )
-def test_a_name_here_that_the_first_pass_does_not_make_is_told(assignment_map: Any, named: str):
+def test_a_name_here_that_the_first_pass_does_not_make_is_reported(assignment_map: Any, named: str):
     net = build(dense, False)
     checkpoint.load(net, OLD, assignment_map)
     with pytest.raises(ts.StateDictError, match=f"the first pass did not make: {named}"):
@@ -474,7 +474,7 @@ def test_what_optimizers_keep_is_left_out_and_listed(built: bool):
 def test_an_optimizer_with_a_name_of_its_own_is_hinted_at():
     source = VALUES | {"dense/bias/solver": ONE, "train/dense/bias/solver_1": ONE, "other/w": ONE}
     cure = re.escape("assignment_map={re.compile('/(solver|solver_1)$'): None}")
-    with pytest.raises(ts.CheckpointError, match=f"2 of these lie beside variables.*{cure}"):
+    with pytest.raises(ts.CheckpointError, match=f"2 of these look like slots.*{cure}"):
         checkpoint.load(build(dense, True), source)
     del source["other/w"]
     checkpoint.load(build(dense, True), source, {re.compile("/(solver|solver_1)$"): None})
@@ -602,11 +602,11 @@ def changed(**changes: Tensor | None) -> dict[str, Tensor]:
             r"assignment_map=\{re\.compile\('\^module\.'\): ''\}",
         ),
         ({"dense/bias": {"a": ONE}}, r"'dense/bias' is a dict itself"),
-        ({"dense/bias": object()}, r"'dense/bias' is no tensor but a object"),
+        ({"dense/bias": object()}, r"'dense/bias' is not a tensor but of type object"),
         (changed(dense_bias=torch.ones(3, device="meta")), "'dense/bias' is on the meta device"),
         (changed(dense_bias=torch.ones(3).to_sparse()), r"saved\['dense/bias'\]\.to_dense\(\)"),
         (VALUES | {"dense/bias": np.ones(3, ">f4")}, r"'dense/bias' cannot be a tensor\. .*order"),
-        ({0: ONE}, "The mapping is no state dict: 0 in it is no name"),
+        ({0: ONE}, "The mapping is not a state dict: its key 0 is not a string"),
     ],
 )
 def test_a_source_that_does_not_fit_says_why_and_changes_nothing(source: Any, match: str):
@@ -778,7 +778,7 @@ def test_each_rank_keeps_its_own_part_of_a_sharded_variable(tmp_path: Path, kind
         ("a.pt", b"PK\x03\x04 and so on", r"cannot be read by torch\.load"),
         ("a.pt", b"hello", r"cannot be read by torch\.load"),
         ("a.safetensors", b"hello, I am no tensor", "cannot be read"),
-        ("a.ckpt", b"hello", "no TensorFlow checkpoint"),
+        ("a.ckpt", b"hello", "not a TensorFlow checkpoint"),
     ],
 )
 def test_a_file_that_is_none_is_an_error(tmp_path: Path, name: str, content: Any, match: str):
@@ -813,9 +813,9 @@ def test_a_training_checkpoint_says_which_part_to_pass(tmp_path: Path):
         checkpoint.load(build(dense, True), tmp_path / "train.pt")
 
 
-def test_a_list_of_tensors_is_no_state_dict(tmp_path: Path):
+def test_a_list_of_tensors_is_not_a_state_dict(tmp_path: Path):
     torch.save([ONE], tmp_path / "list.pt")
-    with pytest.raises(ts.CheckpointError, match="holds no state dict, but a list"):
+    with pytest.raises(ts.CheckpointError, match="does not hold a state dict, but a list"):
         checkpoint.load(build(dense, True), tmp_path / "list.pt")
 
 

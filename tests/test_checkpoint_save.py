@@ -584,7 +584,7 @@ def test_what_is_not_a_store_says_what_to_pass(tmp_path: Path):
 def test_one_that_is_there_is_replaced_with_overwrite_alone(tmp_path: Path):
     path = checkpoint.save({"w": torch.ones(1)}, tmp_path / "m", step=1)
     before = names_in(tmp_path)
-    with pytest.raises(ts.CheckpointError, match=r"m-1 is there already; overwrite=True"):
+    with pytest.raises(ts.CheckpointError, match=r"m-1 already exists; overwrite=True"):
         checkpoint.save({"w": torch.zeros(1)}, tmp_path / "m", step=1)
     assert checkpoint.load_variable(path, "w") == 1
     checkpoint.save({"w": torch.zeros(1)}, tmp_path / "m", step=1, overwrite=True)
@@ -596,7 +596,7 @@ def test_a_v1_file_and_data_without_an_index_are_there_too(tmp_path: Path):
     for name in ("old.ckpt", "lost.ckpt.data-00000-of-00001"):
         (tmp_path / name).write_bytes(b"of somebody")
         prefix = tmp_path / name.partition(".data")[0]
-        with pytest.raises(ts.CheckpointError, match="is there already"):
+        with pytest.raises(ts.CheckpointError, match="already exists"):
             checkpoint.save({"w": torch.ones(1)}, prefix)
         assert (tmp_path / name).read_bytes() == b"of somebody"
 

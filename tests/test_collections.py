@@ -433,7 +433,7 @@ def after_a_call(ask):
 
 @EMPTY
 @pytest.mark.parametrize("run", [in_a_pass, in_a_call, in_a_net, after_a_call])
-def test_an_empty_answer_of_an_empty_store_is_told_once(ask, run):
+def test_an_empty_answer_of_an_empty_store_is_reported_once(ask, run):
     with pytest.warns(ts.ScopeWarning, match="holds no variables yet") as told:
         store, answer = run(ask)
     assert len(told) == 1
@@ -442,7 +442,7 @@ def test_an_empty_answer_of_an_empty_store_is_told_once(ask, run):
     store(ask) if type(store) is ts.VariableStore else store()
 
 
-def test_a_target_network_copied_before_its_source_was_made_is_told_once():
+def test_a_target_network_copied_before_its_source_was_made_is_reported_once():
     def copy_to_target():
         for source, target in zip(
             ts.trainable_variables("q/"), ts.trainable_variables("target/"), strict=True

@@ -1,4 +1,4 @@
-"""The command line: what it prints, writes and answers, and that nothing odd gets through."""
+"""The command line: what it prints and writes, its exit codes, and hostile input."""
 
 import json
 import os
@@ -195,7 +195,7 @@ def test_no_name_or_path_in_an_error_commands_the_terminal(run: Run, tmp_path: P
     assert len(err.splitlines()) == 1
 
 
-def test_a_name_that_is_no_utf8_is_valid_json(run: Run, tmp_path: Path):
+def test_a_name_that_is_not_utf8_is_valid_json(run: Run, tmp_path: Path):
     out = run("list", hostile(tmp_path / "m", b"w\xff\x1b"), "--json").out
     assert out.isascii()
     assert json.loads(out)["variables"][0]["name"] == "w\udcff\x1b"
@@ -441,17 +441,17 @@ def test_shared_and_transposed_tensors_of_a_pt_file_are_converted(run: Run, tmp_
     ids=["sparse", "without data"],
 )
 @pytest.mark.parametrize("target", ["m.safetensors", "m.pt"])
-def test_what_is_no_plain_tensor_is_not_converted(
+def test_what_is_not_a_plain_tensor_is_not_converted(
     run: Run, tmp_path: Path, odd: torch.Tensor, target: str
 ):
     torch.save({"a": torch.ones(1), "odd": odd}, tmp_path / "in.pt")
     code, _, err = run("convert", tmp_path / "in.pt", tmp_path / target)
     assert code == 2
-    assert "'odd' is no plain tensor" in err
+    assert "'odd' is not a plain tensor" in err
     assert not (tmp_path / target).exists()
 
 
-def test_a_name_that_is_no_utf8_is_kept_in_a_pt_file(run: Run, tmp_path: Path):
+def test_a_name_that_is_not_utf8_is_kept_in_a_pt_file(run: Run, tmp_path: Path):
     writer = BundleWriter()
     writer.add(b"w\xff", torch.ones(1))
     path = writer.write(tmp_path / "m")
@@ -484,20 +484,20 @@ REFUSED = {
     ),
     "no directory": (["{odd}", "nowhere/m.pt"], "There is no directory"),
     "a directory": (["{odd}", "dir.pt"], "is a directory"),
-    "a file that is there": (["{odd}", "old.pt"], "is there already; --force replaces it"),
+    "a file that is there": (["{odd}", "old.pt"], "exists already; --force replaces it"),
     "no source": (["{dir}/nothing", "m.pt"], "No checkpoint at"),
-    "no format's dtype": (["{odd}", "m.pt"], "'q' is qint8, which torch has not: .* --select"),
+    "no format's dtype": (["{odd}", "m.pt"], "'q' is qint8, which torch lacks: .* --select"),
     "not safetensors' dtype": (
         ["{odd}", "m.safetensors", "--select", "[abc]"],
-        "'b' is complex128, which safetensors cannot keep: write a .pt file, or .* --select",
+        "'b' is complex128, which safetensors cannot store: write a .pt file, or .* --select",
     ),
     "not safetensors' name": (
         ["{odd}", "m.safetensors", "--select", "[ac]"],
-        "safetensors cannot keep the name .*--map",
+        "safetensors cannot store the name .*--map",
     ),
     "safetensors' own name": (
         ["{odd}", "m.safetensors", "--select", "a", "--map", "a=__metadata__"],
-        "safetensors cannot keep the name '__metadata__'",
+        "safetensors cannot store the name '__metadata__'",
     ),
     "two names that become one": (
         ["{odd}", "m.pt", "--select", "[ac]", "--map", ".+=x"],
@@ -506,8 +506,8 @@ REFUSED = {
     "a name that selects nothing": (["{odd}", "m.pt", "--select", "zzz"], "Nothing to write"),
     "only slots": (["{slots}", "m.pt", "--select", "Adam"], "all 1 are .*--keep-slots"),
     "a group that is not there": (["{odd}", "m.pt", "--select", "a", "--map", r"a=\3"], "group"),
-    "no pattern": (["{odd}", "m.pt", "--select", "("], "no regular expression"),
-    "no map": (["{odd}", "m.pt", "--map", "a"], "has no =, as '\\^old/=new/' has"),
+    "no pattern": (["{odd}", "m.pt", "--select", "("], "not a regular expression"),
+    "no map": (["{odd}", "m.pt", "--map", "a"], "has no =; for example '\\^old/=new/'"),
     "an unknown option": (["{odd}", "m.pt", "--fast"], "unrecognized arguments: --fast"),
     "damaged data": (["{damaged}", "old.pt", "--force"], "checksum"),
 }
@@ -566,7 +566,7 @@ def test_a_checkpoint_that_is_there_is_replaced_with_force_alone(run: Run, tmp_p
     state = (tmp_path / "checkpoint").read_bytes()
     code, _, err = run("convert", GPT2, target)
     assert (code, err.count("\n")) == (2, 1)
-    assert "is there already; --force replaces it" in err
+    assert "exists already; --force replaces it" in err
     assert run("convert", GPT2, target, "--force").code == 0
     assert len(checkpoint.list_variables(target)) == 28
     assert (tmp_path / "checkpoint").read_bytes() == state
@@ -668,13 +668,13 @@ def test_no_verify_reads_data_whose_checksum_is_wrong(run: Run, tmp_path: Path):
     ("make", "message"),
     [
         (lambda path: path.mkdir(), "is a directory without a file 'checkpoint'"),
-        (lambda path: path.write_bytes(b"nonsense" * 9), "no TensorFlow checkpoint"),
+        (lambda path: path.write_bytes(b"nonsense" * 9), "not a TensorFlow checkpoint"),
         (lambda path: path.with_suffix(".index").write_bytes(b""), "0 bytes are too few"),
         (lambda path: None, "No checkpoint at"),
     ],
     ids=["a directory", "nonsense", "an empty index", "nothing"],
 )
-def test_what_is_no_checkpoint_is_one_line(
+def test_what_is_not_a_checkpoint_is_one_line(
     run: Run, tmp_path: Path, make: Callable[[Path], object], message: str
 ):
     make(tmp_path / "m")
@@ -743,7 +743,7 @@ def test_port_prints_a_diff_and_changes_nothing(run: Run, tmp_path: Path):
         "-import tensorflow as tf\n+import torchscope.tf1 as tf\n \n \n def model(x):\n"
         "-    n = x.get_shape()[1].value  # features\n+    n = x.shape[1]  # features\n"
         "     return tf.nn.relu(x) * n\n"
-        f"{path}: 2 lines changed, nothing left to hands\n"
+        f"{path}: 2 lines changed, nothing left to do by hand\n"
     )
     assert path.read_text() == MODEL
     assert [one.name for one in tmp_path.iterdir()] == ["model.py"]
@@ -762,7 +762,7 @@ def test_port_tells_what_is_left_by_line_and_answers_1(run: Run, tmp_path: Path)
     code, out, _ = run("port", path)
     assert code == 1
     assert out.splitlines()[-2:] == [
-        f"{path}: 1 line changed, 1 thing left to hands",
+        f"{path}: 1 line changed, 1 thing left to do by hand",
         f"{path}:3: tf.placeholder: Make it an argument of the function that builds the model.",
     ]
 
@@ -772,7 +772,7 @@ def test_port_writes_and_keeps_the_old_file(run: Run, tmp_path: Path):
     path.chmod(0o755)
     assert run("port", path, "--write") == Answer(
         0,
-        f"{path}: 2 lines changed (the old file is model.py.orig), nothing left to hands\n",
+        f"{path}: 2 lines changed (the old file is model.py.orig), nothing left to do by hand\n",
         "",
     )
     assert path.read_text() == PORTED
@@ -785,7 +785,8 @@ def test_a_second_port_changes_nothing(run: Run, tmp_path: Path):
     path = saved(tmp_path / "model.py", MODEL)
     run("port", path, "--write")
     before = path.stat()
-    assert run("port", path, "--write").out == f"{path}: nothing to change, nothing left to hands\n"
+    out = run("port", path, "--write").out
+    assert out == f"{path}: nothing to change, nothing left to do by hand\n"
     assert path.stat() == before
 
 
@@ -794,7 +795,7 @@ def test_an_old_file_that_is_kept_is_not_replaced(run: Run, tmp_path: Path):
     saved(tmp_path / "model.py.orig", "mine")
     code, out, err = run("port", path, "--write")
     assert (code, out) == (2, "")
-    assert "model.py.orig is there already" in err
+    assert "model.py.orig exists already" in err
     assert (path.read_text(), (tmp_path / "model.py.orig").read_text()) == (MODEL, "mine")
 
 
@@ -835,9 +836,9 @@ def test_port_goes_on_after_a_file_that_it_cannot_port(run: Run, tmp_path: Path)
     bad = [saved(tmp_path / "torch.py", "import torch\n"), saved(tmp_path / "two.py", "print 1\n")]
     code, out, err = run("port", *bad, tmp_path / "none.py", tmp_path, good)
     assert code == 2
-    assert out.endswith(f"{good}: 2 lines changed, nothing left to hands\n")
+    assert out.endswith(f"{good}: 2 lines changed, nothing left to do by hand\n")
     lines = err.splitlines()
-    assert lines[0] == f"torchscope: {bad[0]} is not TensorFlow 1 code: it imports no tensorflow."
+    assert lines[0].endswith(f"{bad[0]} is not TensorFlow 1 code: it does not import tensorflow.")
     assert f"2to3 -w {bad[1]}" in lines[1]
     assert [line.count("torchscope: ") for line in lines] == [1] * 4
 

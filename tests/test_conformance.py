@@ -53,7 +53,7 @@ def test_a_later_pass_repeats_the_first(line):
     assert identities[2] == identities[0]
 
 
-def test_a_difference_is_told_with_the_program():
+def test_a_difference_is_reported_with_the_program():
     line = {
         "id": "some/id",
         "program": [{"op": "scope", "name": "a", "body": [{"op": "get", "name": "v"}]}],

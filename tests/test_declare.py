@@ -119,7 +119,7 @@ def test_a_negative_size_is_refused(store: ts.VariableStore, shape: Any):
     [1.5, 2.0, [1.5], [3, 4.0], "3", b"3", ["3"], [[3]], [(3, 4)], object(), [object()], 1j],
     ids=lambda shape: re.sub(" at 0x.*", "", repr(shape)),
 )
-def test_a_size_that_is_no_integer_is_refused(store: ts.VariableStore, shape: Any):
+def test_a_size_that_is_not_an_integer_is_refused(store: ts.VariableStore, shape: Any):
     refused(store, TypeError, "shape", shape=shape)
 
 
@@ -440,7 +440,7 @@ def test_the_dtype_settles_only_the_width_of_a_python_integer(store: ts.Variable
 
 @pytest.mark.parametrize("shape", [[2], [3], [], 2], ids=repr)
 def test_a_value_and_a_shape_contradict_each_other(store: ts.VariableStore, shape: Any):
-    refused(store, ts.ScopeError, "brings its own shape", shape=shape, initializer=[1.0, 2.0])
+    refused(store, ts.ScopeError, "has its own shape", shape=shape, initializer=[1.0, 2.0])
 
 
 @pytest.mark.parametrize(
@@ -594,7 +594,7 @@ def test_an_initializer_that_cannot_be_called_with_shape_and_dtype_is_refused(
 def test_an_initializer_that_is_neither_function_nor_value_is_refused(
     store: ts.VariableStore, initializer: Any
 ):
-    refused(store, TypeError, "is no initializer", initializer=initializer)
+    refused(store, TypeError, "is not an initializer", initializer=initializer)
 
 
 def test_a_failed_initializer_leaves_its_scope_and_pass_unharmed(store: ts.VariableStore):

@@ -95,7 +95,7 @@ def train(net: nn.Module, ids: torch.Tensor, steps: int = 3) -> torch.optim.Opti
 
 
 def whole(net: nn.Module) -> dict[str, torch.Tensor]:
-    """The state dict, on the CPU, with what is kept in parts put together."""
+    """The state dict, on the CPU, with sharded tensors gathered."""
     values = {
         key: value.full_tensor() if isinstance(value, DTensor) else value
         for key, value in net.state_dict().items()
@@ -752,7 +752,7 @@ test_a_checkpoint_that_two_ranks_saved_is_loaded_by_one_process.needs = (
 
 
 @on_two_ranks()
-def test_loading_into_a_net_that_was_not_built_is_no_silent_nothing(rank: Rank):
+def test_loading_into_a_net_that_was_not_built_does_not_silently_do_nothing(rank: Rank):
     dcp.save({"net": build(device=rank.device)}, checkpoint_id=rank.folder / "stateful")
     net = unbuilt()
     dcp.load({"net": net}, checkpoint_id=rank.folder / "stateful")

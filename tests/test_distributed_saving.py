@@ -148,7 +148,7 @@ def test_a_refusal_of_the_rank_that_writes_is_everybodys(rank: Rank):
     folder = folder_of(rank, "refused")
     net = fully_sharded(rank)
     checkpoint.save(net, folder / "m", step=1)
-    with pytest.raises(ts.CheckpointError, match="m-1 is there already"):
+    with pytest.raises(ts.CheckpointError, match="m-1 already exists"):
         checkpoint.save(net, folder / "m", step=1)
     with pytest.raises(ts.CheckpointError, match="There is no directory"):
         checkpoint.save(net, folder / "none" / "m", step=1)

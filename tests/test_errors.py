@@ -1,4 +1,4 @@
-"""Every message names the variable, says where it was made, and what cures it: typed here."""
+"""Every message names the variable, where it was made, and a cure, which is typed here."""
 
 import copy
 import gc

@@ -87,7 +87,7 @@ def test_the_rewriter_leaves_of_the_program_what_the_example_has(tmp_path, capsy
     assert path.read_text() != program
     assert main(["port", str(path), "--write"]) == 0
     assert path.read_text() == program
-    assert "nothing left to hands" in capsys.readouterr().out
+    assert "nothing left to do by hand" in capsys.readouterr().out
 
 
 def test_it_learns_more_than_to_count_pairs(printed: str):

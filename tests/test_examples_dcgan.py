@@ -144,7 +144,7 @@ def test_the_rewriter_leaves_of_the_program_what_the_example_has(tmp_path, capsy
     path.write_text(before)
     assert main(["port", str(path), "--write"]) == 0
     assert path.read_text() == program
-    assert "nothing left to hands" in capsys.readouterr().out
+    assert "nothing left to do by hand" in capsys.readouterr().out
 
 
 # ---- the command -------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def values(store: ts.VariableStore) -> dict[str, list[float]]:
 
 
 def in_child(work: Callable[[], bool]) -> bool | None:
-    """What ``work`` gives in a fork of this process; None if it does not end."""
+    """The result of ``work`` in a fork of this process; None if it does not end."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Of threads, from Python 3.12 on.
         child = os.fork()
@@ -195,7 +195,7 @@ def test_an_initializer_may_wait_for_a_thread_that_makes_in_another_store(make: 
 
 @pytest.mark.parametrize("make", BORROWING)
 @pytest.mark.parametrize("waiting", ["an initializer", "a factory"])
-def test_a_thread_that_is_waited_for_is_told_that_the_stream_is_lent(
+def test_a_thread_that_is_waited_for_gets_an_error_about_the_lent_stream(
     monkeypatch: pytest.MonkeyPatch, make: str, waiting: str
 ):
     def work() -> None:

@@ -410,7 +410,7 @@ def test_without_a_prompt_a_text_begins_where_another_ends(
     ("arguments", "problem"),
     [
         (["--prompt=once upon"], "no encoder.json, so the prompt has to be numbers: 'once upon'"),
-        (["--prompt=3 61"], "tokens from 0 to 60; 61 is none"),
+        (["--prompt=3 61"], "tokens from 0 to 60, not 61"),
         (["--prompt=1 2", "--tokens=15"], "The prompt has 2, so there is room for 14 more"),
         (["/nowhere/at/all"], "No checkpoint at /nowhere/at/all"),
         ([str(TINY.parent / "dcgan_tiny")], "has no variable 'model/wte' among its 120"),

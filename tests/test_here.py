@@ -1,4 +1,4 @@
-"""Where a thread is: asyncio tasks and generators that cross scopes are told, where it can be."""
+"""Where a thread is: asyncio tasks and generators that cross scopes raise, where it is detected."""
 
 import asyncio
 import contextlib
@@ -141,7 +141,7 @@ def test_a_scope_opened_in_another_tasks_scope_is_an_error(entered: bool):
     assert list(store) == list(ts.default_store()) == []
 
 
-def test_two_tasks_in_stores_of_their_own_are_told():
+def test_two_tasks_in_stores_of_their_own_are_reported():
     stores = [ts.VariableStore() for _ in range(2)]
 
     async def work(store: ts.VariableStore) -> None:
@@ -156,7 +156,7 @@ def test_two_tasks_in_stores_of_their_own_are_told():
     assert ts.get_variable_scope().name == ""
 
 
-def test_two_tasks_in_scopes_of_the_default_store_are_told():
+def test_two_tasks_in_scopes_of_the_default_store_are_reported():
     async def work(name: str) -> None:
         with ts.variable_scope(name):
             await asyncio.sleep(0)
@@ -206,7 +206,7 @@ def test_a_task_in_another_thread_is_fine():
     assert list(store) == []
 
 
-def test_an_async_generator_in_a_scope_is_told():
+def test_an_async_generator_in_a_scope_is_reported():
     async def layers() -> AsyncIterator[torch.Tensor]:
         with ts.VariableStore(), ts.variable_scope("a"):
             yield get()
@@ -254,12 +254,12 @@ def test_a_generator_that_leaves_its_scope_before_it_pauses_is_fine(store: ts.Va
     assert list(store) == ["layer0/w", "layer1/w", "layer2/w"]
 
 
-def test_a_scope_left_open_by_a_generator_inside_another_is_told(store: ts.VariableStore):
+def test_a_scope_left_open_by_a_generator_inside_another_is_reported(store: ts.VariableStore):
     paused = paused_in(lambda: ts.variable_scope("inner"))
     outer = ts.variable_scope("outer")
     outer.__enter__()
     next(paused)
-    with pytest.raises(ts.ScopeOrderError, match="'outer/inner' is open still") as caught:
+    with pytest.raises(ts.ScopeOrderError, match="'outer/inner' is still open") as caught:
         outer.__exit__(None, None, None)
     assert caught.value.name == "outer/inner"
     close(paused)
@@ -267,7 +267,7 @@ def test_a_scope_left_open_by_a_generator_inside_another_is_told(store: ts.Varia
     assert ts.get_variable_scope().name == ""
 
 
-def test_a_scope_left_open_by_a_generator_at_the_end_of_a_pass_is_told():
+def test_a_scope_left_open_by_a_generator_at_the_end_of_a_pass_is_reported():
     store = ts.VariableStore()
     paused = paused_in(lambda: ts.variable_scope("inner"))
     with pytest.raises(ts.ScopeOrderError, match="The pass ended inside the scope 'inner'"):
@@ -278,7 +278,7 @@ def test_a_scope_left_open_by_a_generator_at_the_end_of_a_pass_is_told():
         assert ts.get_variable_scope().name == ""
 
 
-def test_a_store_left_open_by_a_generator_is_told():
+def test_a_store_left_open_by_a_generator_is_reported():
     inner, outer = ts.VariableStore(), ts.VariableStore()
     paused = paused_in(lambda: inner)
 
@@ -295,14 +295,14 @@ def test_a_store_left_open_by_a_generator_is_told():
     assert list(inner) == list(outer) == []
 
 
-def test_a_generator_that_ends_inside_a_later_scope_is_told():
+def test_a_generator_that_ends_inside_a_later_scope_is_reported():
     paused = paused_in(lambda: ts.variable_scope("inner"))
 
     def work() -> None:
         next(paused)
         with ts.variable_scope("later"):
             assert ts.get_variable_scope().name == "inner/later"
-            with pytest.raises(ts.ScopeOrderError, match="'inner/later' is open still"):
+            with pytest.raises(ts.ScopeOrderError, match="'inner/later' is still open"):
                 next(paused)
 
     with pytest.raises(ts.ScopeOrderError, match="The pass ended inside the scope 'inner'"):
@@ -310,13 +310,13 @@ def test_a_generator_that_ends_inside_a_later_scope_is_told():
     assert ts.get_variable_scope().name == ""
 
 
-def test_scopes_left_in_the_wrong_order_by_hand_are_told_and_can_be_left_in_the_right_one(
+def test_scopes_left_in_the_wrong_order_by_hand_are_reported_and_can_be_left_in_the_right_one(
     store: ts.VariableStore,
 ):
     first, second = ts.variable_scope("a"), ts.variable_scope("b")
     first.__enter__()
     second.__enter__()
-    with pytest.raises(ts.ScopeOrderError, match="'a/b' is open still"):
+    with pytest.raises(ts.ScopeOrderError, match="'a/b' is still open"):
         first.__exit__(None, None, None)
     assert ts.get_variable_scope().name == "a/b"
     second.__exit__(None, None, None)

@@ -67,7 +67,7 @@ def assert_spread(values: torch.Tensor, mean: float, stddev: float, samples: int
 
 
 # What TensorFlow 2.21 made (tf.compat.v1, graph mode): mean, deviation, least and largest value of
-# one tensor each, to six digits. From cases/tf_facts/golden.npz of the project's shared files.
+# one tensor each, to six digits.
 RECORDED = {
     "glorot_uniform": ([400, 300], -0.000233266, 0.0533817, -0.0925788, 0.0925766),
     "glorot_uniform/conv": ([5, 5, 40, 60], 0.000189185, 0.02826, -0.0489856, 0.0489886),
@@ -334,7 +334,7 @@ def test_constant_verifies_its_shape_if_told_to(value) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "1", object(), {1: 2}, {1, 2}, len])
-def test_constant_refuses_what_is_no_value(value) -> None:
+def test_constant_refuses_what_is_not_a_value(value) -> None:
     with pytest.raises(TypeError, match="constant takes a number, a list, a tuple or an array"):
         make("constant", value)
 

@@ -1,7 +1,7 @@
 """Exceptions that arrive inside torchscope: Ctrl-C, alarms, what one thread raises in another.
 
-They stay what they are, and leave scopes, stores and torch's random stream as they were; a variable
-is made or it is not.
+They are raised unchanged, and leave scopes, stores and torch's random stream as they were; a
+variable is made completely or not at all.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import random
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,17 @@ def test_an_interrupt_in_a_pass_leaves_the_store_and_the_next_pass_is_whole(way:
         work()
         assert list(store) == list(store.state_dict()) == ["dense/w"]
         torch.set_rng_state(stream)
+
+
+def test_after_an_interrupted_build_nothing_keeps_the_variables_of_other_nets():
+    for came, _ in on_new_ones(built, lambda made: made[1]()):
+        assert came is Interrupt
+        other = ts.VariableStore()
+        other(model, X)
+        variable = weakref.ref(other["dense/w"])
+        del other
+        gc.collect()
+        assert variable() is None
 
 
 STORES: dict[str, Callable[[], Any]] = {

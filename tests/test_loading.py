@@ -87,7 +87,7 @@ def test_a_move_to_the_meta_device_is_not_forgotten():
     assert all(value.is_meta for value in net.state_dict().values())
 
 
-def test_values_that_are_no_fractions_stay_what_they_are():
+def test_values_that_are_not_fractions_stay_what_they_are():
     net = ts.ScopedModule(lambda: ts.get_variable("n", initializer=torch.tensor([1])), seed=0)
     net.load_state_dict({"n": torch.tensor([5])}, assign=True)
     assert values(net.double().build()) == {"n": [5]}
@@ -122,7 +122,7 @@ ODD: dict[str, Callable[[torch.Tensor], Any]] = {
 @pytest.mark.parametrize("spoil", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("strict", [True, False])
-def test_a_value_that_cannot_be_copied_is_told_before_anything_is_loaded(
+def test_a_value_that_cannot_be_copied_is_reported_before_anything_is_loaded(
     spoil: Any, key: str, strict: bool
 ):
     net = built()
@@ -135,7 +135,9 @@ def test_a_value_that_cannot_be_copied_is_told_before_anything_is_loaded(
 
 @pytest.mark.parametrize("spoil", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("key", ["first/w", "dense.bias", "block.b"])
-def test_a_value_that_cannot_be_copied_is_told_before_it_waits_for_the_build(spoil: Any, key: str):
+def test_a_value_that_cannot_be_copied_is_reported_before_it_waits_for_the_build(
+    spoil: Any, key: str
+):
     net, state = ts.ScopedModule(model, seed=0), built(1).state_dict()
     state[key] = spoil(state[key])
     with pytest.raises(ts.StateDictError, match=re.escape(f"'{key}'") + "[^'\n]*cannot be copied"):
@@ -153,7 +155,7 @@ NO_FRACTIONS: dict[str, Callable[[torch.Tensor], Any]] = {
 
 @pytest.mark.parametrize("spoil", NO_FRACTIONS.values(), ids=NO_FRACTIONS)
 @pytest.mark.parametrize("key", ["first/b", "dense.bias", "block.b"])
-def test_under_assign_a_value_that_could_not_be_trained_is_told_before_anything_is_loaded(
+def test_under_assign_a_value_that_could_not_be_trained_is_reported_before_anything_is_loaded(
     spoil: Any, key: str
 ):
     net = built()
@@ -250,7 +252,7 @@ def test_a_net_takes_its_own_state_dict_though_names_look_alike(
 
 
 @pytest.mark.parametrize("fn", ALIKE)
-def test_what_is_missing_beside_a_name_that_looks_alike_is_told(fn: Any):
+def test_what_is_missing_beside_a_name_that_looks_alike_is_reported(fn: Any):
     net = ts.ScopedModule(fn, seed=0).build(X)
     for key in net.state_dict():
         state = net.state_dict()
@@ -341,7 +343,7 @@ def test_whatever_is_an_integer_is_a_seed(seeded: Any, seed: Any):
     ["3", 3.0, 3.5, [3], (3,), object(), torch.Generator(), torch.tensor([1, 2]), np.arange(2), X],
     ids=lambda seed: type(seed).__name__,
 )
-def test_what_is_no_integer_is_no_seed(seeded: Any, seed: Any):
+def test_what_is_not_an_integer_is_not_a_seed(seeded: Any, seed: Any):
     with pytest.raises(TypeError, match="seed is an integer"):
         seeded(seed)
 

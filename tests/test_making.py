@@ -1,4 +1,4 @@
-"""What asks for names while they are made, values that a build leaves, regularizers that fail."""
+"""Names asked for while they are being made, values after a build, regularizers that fail."""
 
 import copy
 import functools
@@ -146,18 +146,18 @@ def test_an_attribute_of_a_store_is_not_replaced(put: Any, ask: Any):
     store: Any = ts.VariableStore(0)
     put(store)
     before, keys = store.extra, list(store.state_dict())
-    with pytest.raises(ts.VariableNameError, match="'extra' cannot be kept"):
+    with pytest.raises(ts.VariableNameError, match="'extra' cannot be made"):
         store(ask)
     assert store.extra is before
     assert list(store.state_dict()) == keys
 
 
-def test_a_name_that_a_class_has_as_an_attribute_is_no_module_s():
+def test_a_name_that_a_class_has_as_an_attribute_cannot_be_a_module_s():
     class Net(ts.VariableStore):
         extra = "mine"
 
     store = Net(0)
-    with pytest.raises(ts.VariableNameError, match="'extra' cannot be kept"):
+    with pytest.raises(ts.VariableNameError, match="'extra' cannot be made"):
         store(lambda: module("extra"))
     assert store.extra == "mine"
 
@@ -336,7 +336,7 @@ NO_FUNCTIONS = [0.1, 0, "l2", True, torch.ones(2), ["l2"]]
 
 @pytest.mark.parametrize("given", NO_FUNCTIONS, ids=repr)
 @pytest.mark.parametrize("in_scope", [False, True])
-def test_a_regularizer_that_is_no_function_is_told_once_the_variable_is_made_as_in_tensorflow(
+def test_a_regularizer_that_is_not_a_function_is_refused_after_the_variable_is_made(
     store: ts.VariableStore, given: Any, in_scope: bool
 ):
     own = {} if in_scope else {"regularizer": given}
@@ -350,7 +350,7 @@ def test_a_regularizer_that_is_no_function_is_told_once_the_variable_is_made_as_
 
 
 @pytest.mark.parametrize("given", NO_FUNCTIONS, ids=repr)
-def test_a_constraint_that_is_no_function_is_refused(
+def test_a_constraint_that_is_not_a_function_is_refused(
     store: ts.VariableStore, refused: Any, given: Any
 ):
     with refused(store, TypeError, match="'a/w': constraint is a function"):
@@ -362,7 +362,7 @@ def test_a_constraint_that_is_no_function_is_refused(
         ts.get_variable("w", [2])
 
 
-def test_false_is_no_regularizer_and_keeps_the_scope_s_away_as_in_tensorflow():
+def test_false_is_not_a_regularizer_and_keeps_the_scope_s_away_as_in_tensorflow():
     store = ts.VariableStore(0)
     with store, ts.variable_scope("", regularizer=ts.l2_regularizer(0.1)):
         ts.get_variable("w", [2], regularizer=False)
@@ -370,6 +370,6 @@ def test_false_is_no_regularizer_and_keeps_the_scope_s_away_as_in_tensorflow():
 
 
 @pytest.mark.parametrize("given", [ts.l2_regularizer, lambda variable: "much", lambda variable: []])
-def test_a_regularizer_that_gives_no_scalar_is_told(store: ts.VariableStore, given: Any):
-    with pytest.raises(TypeError, match=r"'w': its regularizer gives a \w+, not a scalar"):
+def test_a_regularizer_that_gives_no_scalar_is_reported(store: ts.VariableStore, given: Any):
+    with pytest.raises(TypeError, match=r"'w': its regularizer returned a \w+, not a scalar"):
         ts.get_variable("w", [2], regularizer=given)

@@ -470,7 +470,7 @@ def test_ddp_of_a_model_with_an_empty_store_is_an_error():
     assert torch.equal(nn.parallel.DistributedDataParallel(model)(X), model(X))
 
 
-def test_a_list_of_a_bigger_models_parameters_is_told_when_its_store_makes_the_first():
+def test_a_list_of_a_bigger_models_parameters_is_reported_when_its_store_makes_the_first():
     model = Lazy()
     assert warned(lambda: list(model.parameters())) == []
     (text,) = warned(lambda: model(X))

@@ -1,4 +1,4 @@
-"""Names: which are legal, and that a legal one survives all that PyTorch does with a module."""
+"""Names: which are legal, and that a legal one survives everything PyTorch does with a module."""
 
 import copy
 import io
@@ -253,14 +253,14 @@ def test_a_refused_name_cannot_be_set_either(name: str):
 
 
 @pytest.mark.parametrize("name", REFUSED, ids=repr)
-def test_a_refused_name_is_no_module_either(store: ts.VariableStore, name: str):
+def test_a_refused_name_is_not_a_module_either(store: ts.VariableStore, name: str):
     with pytest.raises(ts.VariableNameError, match="is not a"):
         ts.get_module(name, lambda: nn.Linear(1, 1))
     assert list(store.modules()) == [store]
 
 
 @pytest.mark.parametrize("name", [None, 1, b"w", ["w"], 1.5], ids=repr)
-def test_a_name_that_is_no_string_is_a_type_error(store: ts.VariableStore, name):
+def test_a_name_that_is_not_a_string_is_a_type_error(store: ts.VariableStore, name):
     with pytest.raises(TypeError, match="name is a string"):
         ts.get_variable(name, [2])
     with pytest.raises(TypeError, match="name is a string"):

@@ -1,4 +1,4 @@
-"""The rewriter of TensorFlow 1 programs: what it writes, leaves to hands and refuses."""
+"""The rewriter of TensorFlow 1 programs: what it rewrites, leaves to do by hand and refuses."""
 
 import ast
 import re
@@ -325,10 +325,10 @@ def test_comments_line_ends_tabs_and_encodings_are_kept(newline: str, head: str)
     assert port(old.encode(encoding)).source.decode(encoding) == new.replace("\n", newline)
 
 
-# ---- what is left to hands ---------------------------------------------------------------------
+# ---- what is left to do by hand ----------------------------------------------------------------
 
 LEFT = [
-    ("import tensorflow_probability as tfp", 1, "tensorflow_probability", "torch's own"),
+    ("import tensorflow_probability as tfp", 1, "tensorflow_probability", "write it with torch"),
     ("y.graph.get_operations()", 1, "y.graph.get_operations", "There is no graph here"),
     ("x = tf.placeholder(tf.float32, [None, 3])", 1, "tf.placeholder", "argument"),
     ("with tf.Session() as s:\n    s.run(x)", 1, "tf.Session", "at once"),
@@ -388,7 +388,7 @@ FINE = [
 
 
 @pytest.mark.parametrize(("source", "line", "what", "advice"), LEFT, ids=lambda text: str(text))
-def test_what_is_left_to_hands_is_told_by_line_with_what_to_do(
+def test_what_is_left_to_do_by_hand_is_reported_by_line_with_what_to_do(
     source: str, line: int, what: str, advice: str
 ):
     head = f"{OLD}import numpy as np\ndef f(x, y, v, w):\n    tf.exp(x)\n"
@@ -415,7 +415,7 @@ COUNTERS = [
 
 
 @pytest.mark.parametrize("source", COUNTERS)
-def test_a_counter_that_outlives_a_call_is_told(source: str):
+def test_a_counter_that_outlives_a_call_is_reported(source: str):
     (one,) = port((OLD + source + "\n").encode()).left
     assert one.line == len(source.split("\n")) + 1
     assert "make the layers once" in one.advice
@@ -430,7 +430,7 @@ def test_what_is_missing_is_told_where_it_is_named_and_not_where_it_is_used():
     assert left(source) == [(2, "tf.app.flags")]
 
 
-def test_an_import_of_what_is_missing_stays_and_is_told():
+def test_an_import_of_what_is_missing_stays_and_is_reported():
     source = "from tensorflow import float32, Session\nfrom tensorflow.examples import mnist\n"
     done = port(source.encode())
     assert done.source.decode() == (
@@ -443,7 +443,7 @@ def test_an_import_of_what_is_missing_stays_and_is_told():
     ]
 
 
-def test_a_star_is_told():
+def test_a_star_is_reported():
     assert left("from tensorflow import *\n") == [(1, "from tensorflow import *")]
 
 
@@ -458,7 +458,7 @@ def test_a_program_of_what_is_there_leaves_nothing():
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("import torch\n", "model.py is not TensorFlow 1 code: it imports no tensorflow"),
+        ("import torch\n", "model.py is not TensorFlow 1 code: it does not import tensorflow"),
         ("", "model.py is not TensorFlow 1 code"),
         (
             "import tensorflow as tf\n@tf.function\ndef f(x):\n    return tf.nn.relu(x)\n",

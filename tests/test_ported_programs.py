@@ -28,7 +28,7 @@ GRADIENTS = {name.removeprefix("grad/"): g for name, g in GOLDEN.items() if name
 
 
 def ported(name: str, folder: Path) -> ModuleType:
-    """The module that the command makes of a program; nothing may be left to hands."""
+    """The module that the command makes of a program; nothing may be left to do by hand."""
     path = folder / f"ported_{name}"
     shutil.copy(DATA / "programs" / name, path)
     assert main(["port", str(path), "--write"]) == 0

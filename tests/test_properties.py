@@ -341,7 +341,7 @@ class ModelPass:
 
 
 class Passes(RuleBasedStateMachine):
-    """Random passes over one store, beside the table of DESIGN section 2.
+    """Random passes over one store, compared with the reuse table of docs/how-it-works.md.
 
     The model: the shape that each name was made with, and what each open pass has met.
     """

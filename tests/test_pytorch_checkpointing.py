@@ -232,7 +232,7 @@ def test_a_variable_fetched_before_needs_no_bind(store: ts.VariableStore):
     assert w.grad.any()
 
 
-def test_two_bound_functions_that_make_one_name_are_told(store: ts.VariableStore):
+def test_two_bound_functions_that_make_one_name_are_reported(store: ts.VariableStore):
     first, second = ts.bind(layer), ts.bind(layer)  # Both before either has run.
     y = first(X)
     with pytest.raises(ts.VariableExistsError, match="'w' already exists"):

@@ -209,7 +209,7 @@ def check_constraints_assignments_and_losses_work_there(device: str) -> None:
     assert devices(net) == {device} == {str(loss.device)}
 
 
-def check_an_initializer_that_works_elsewhere_is_told(device: str) -> None:
+def check_an_initializer_that_works_elsewhere_is_reported(device: str) -> None:
     def initializer(shape: Any, dtype: Any) -> torch.Tensor:
         return torch.ones(shape, dtype=dtype, device=device)
 

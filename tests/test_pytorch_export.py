@@ -139,7 +139,7 @@ def test_every_kind_of_function_has_its_own_argument_names(fn: Any, names: list[
     assert torch.allclose(program.module()(*inputs), net(*inputs))
 
 
-def test_a_wrong_name_in_dynamic_shapes_is_told_the_right_ones():
+def test_a_wrong_name_in_dynamic_shapes_raises_with_the_right_ones():
     net = build(scaled, X, X)
     with pytest.raises(Exception, match=r"\['image', 'scale'\]"):
         torch.export.export(net, (X, X), dynamic_shapes={"x": BATCH, "scale": None})

@@ -358,7 +358,7 @@ def test_a_refused_transform_leaves_nothing_behind_that_a_build_does_not_cure():
     assert torch.equal(grad(lambda x: net(x).sum())(X), grad(lambda x: reference(x).sum())(X))
 
 
-def test_a_function_that_first_asks_inside_a_transform_is_told_so_by_build():
+def test_a_function_that_first_asks_inside_a_transform_gets_that_error_from_build():
     """Where build itself is refused, the cure cannot be build: ask outside the transform first."""
 
     def model(x: torch.Tensor) -> torch.Tensor:

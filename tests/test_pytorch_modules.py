@@ -173,7 +173,7 @@ def warned(work: Callable[[], Any]) -> list[str]:
 
 
 class Plain:
-    """A callable that is no nn.Module, and holds one."""
+    """A callable that is not an nn.Module, and holds one."""
 
     def __init__(self) -> None:
         self.dense = nn.Linear(3, 3)

@@ -1,4 +1,4 @@
-"""Parametrizations and pruning of a variable by its name, beside the same on an nn.Module."""
+"""Parametrizations and pruning of a variable by its name, compared with an nn.Module's."""
 
 import copy
 import io

@@ -61,7 +61,7 @@ def target(built: bool) -> ts.ScopedModule:
 
 
 @pytest.mark.parametrize("assign", [False, True], ids=["copy", "assign"])
-def test_all_that_does_not_fit_is_told_at_once_by_full_name_and_nothing_is_loaded(assign: bool):
+def test_all_that_does_not_fit_is_reported_at_once_by_full_name_and_nothing_is_loaded(assign: bool):
     net = build()
     before = {
         key: (id(value), value.clone()) for key, value in net.state_dict(keep_vars=True).items()

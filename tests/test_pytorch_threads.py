@@ -1,4 +1,4 @@
-"""Threads in one store, DataParallel, event loops: what test_store.py and test_here.py lack."""
+"""Threads in one store, DataParallel, event loops: beyond test_store.py and test_here.py."""
 
 import asyncio
 import functools
@@ -454,7 +454,7 @@ def run_late(late: Any) -> None:
 
 @pytest.mark.parametrize("fn", [awaited, yielding, yielding_later, lazily])
 @pytest.mark.parametrize("way", ["net", "store"])
-def test_a_function_that_would_run_after_its_pass_is_told(fn: Any, way: str):
+def test_a_function_that_would_run_after_its_pass_is_reported(fn: Any, way: str):
     def run() -> None:
         if way == "net":
             run_late(ts.ScopedModule(fn)(X))

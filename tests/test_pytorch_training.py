@@ -97,7 +97,7 @@ def test_an_average_does_not_touch_the_net_and_holds_nothing_of_it():
 
 @pytest.mark.parametrize("use_buffers", [False, True])
 @pytest.mark.parametrize("multi_avg_fn", [None, get_ema_multi_avg_fn(0.9)], ids=["mean", "ema"])
-def test_an_average_of_a_net_that_is_not_built_is_told(use_buffers: bool, multi_avg_fn: Any):
+def test_an_average_of_a_net_that_is_not_built_is_reported(use_buffers: bool, multi_avg_fn: Any):
     def average(updates: int) -> None:
         net = ts.ScopedModule(model, seed=0)
         averaged = AveragedModel(net, use_buffers=use_buffers, multi_avg_fn=multi_avg_fn)

@@ -99,7 +99,7 @@ def test_the_second_scale_of_the_sum_is_checked_too() -> None:
 
 @pytest.mark.parametrize("scale", [None, "0.1", [0.1], 1j])
 @pytest.mark.parametrize("name", SINGLE)
-def test_a_scale_that_is_no_number_is_refused(name: str, scale) -> None:
+def test_a_scale_that_is_not_a_number_is_refused(name: str, scale) -> None:
     with pytest.raises(TypeError, match="scale must be a float"):
         make(name, scale)
 

@@ -103,7 +103,7 @@ def test_an_initializer_of_a_loop_gives_the_value_of_its_turn(model: Any, copied
     assert values(store) == {f"w{i}": [i, i] for i in range(3)}
 
 
-def test_an_initializer_of_a_loop_that_reaches_its_turn_through_a_function_is_told():
+def test_an_initializer_of_a_loop_that_reaches_its_turn_through_a_function_is_reported():
     store = ts.VariableStore(0)
     store(exec, AT_THE_TOP_THROUGH, {"ts": ts, "torch": torch})
     before = values(store)
@@ -220,13 +220,13 @@ SOURCES: dict[str, Callable[..., Any]] = {
 
 
 @pytest.mark.parametrize("initializer", SOURCES.values(), ids=SOURCES)
-def test_an_initializer_that_draws_elsewhere_is_told_at_a_reset(initializer: Any):
+def test_an_initializer_that_draws_elsewhere_is_reported_at_a_reset(initializer: Any):
     store = ts.VariableStore(0)
     store(lambda: [ts.get_variable(f"w{n}", [3], initializer=initializer) for n in range(2)])
     same_or_told(store, "'w0'.* another value")
 
 
-def test_a_factory_that_draws_elsewhere_is_told_at_a_reset():
+def test_a_factory_that_draws_elsewhere_is_reported_at_a_reset():
     def factory() -> nn.Module:
         linear = nn.Linear(2, 2)
         nn.init.constant_(linear.weight, float(next(COUNT)))
@@ -237,7 +237,7 @@ def test_a_factory_that_draws_elsewhere_is_told_at_a_reset():
     same_or_told(store, "'h'.* another value")
 
 
-def test_an_object_that_changes_between_its_turns_is_told_at_a_reset():
+def test_an_object_that_changes_between_its_turns_is_reported_at_a_reset():
     class Fill:
         value = 0.0
 
@@ -268,7 +268,7 @@ def asks_for_a_module(shape: list[int], dtype: torch.dtype) -> torch.Tensor:
 
 @pytest.mark.parametrize("ask", [asks_for_a_variable, asks_for_a_buffer, asks_for_a_module])
 @pytest.mark.parametrize("inside", [False, True], ids=["alone", "inside another store"])
-def test_an_initializer_that_asks_for_a_variable_is_told_at_a_reset(ask: Any, inside: bool):
+def test_an_initializer_that_asks_for_a_variable_is_reported_at_a_reset(ask: Any, inside: bool):
     store, other = ts.VariableStore(0), ts.VariableStore(0)
     store(lambda: ts.get_variable("w", [3], initializer=ask))
     if inside:
@@ -279,7 +279,7 @@ def test_an_initializer_that_asks_for_a_variable_is_told_at_a_reset(ask: Any, in
     assert list(other) == []
 
 
-def test_a_factory_that_asks_for_a_variable_is_told_at_a_reset():
+def test_a_factory_that_asks_for_a_variable_is_reported_at_a_reset():
     def factory() -> nn.Module:
         linear = nn.Linear(3, 3)
         linear.weight.data += ts.get_variable("base", [3, 3])

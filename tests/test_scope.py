@@ -735,14 +735,14 @@ def test_a_value_and_a_shape_are_refused_together(store, refused):
 @in_every_pass
 def test_a_value_of_another_dtype_than_asked_for_is_refused(store, refused):
     value = torch.tensor(1, dtype=torch.int32)
-    other = r"'s' is asked for with dtype torch\.float64, but the value .* is of torch\.int32"
+    other = r"'s' is asked for with dtype torch\.float64, but the value .* has torch\.int32"
     with refused(store, ValueError, match=other):
         ts.get_variable("s", initializer=value, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("junk", [{}, "zeros", object()], ids=["dict", "str", "object"])
-def test_what_is_no_initializer_is_a_type_error(store, refused, junk):
-    with refused(store, TypeError, match="is no initializer"):
+def test_what_is_not_an_initializer_is_a_type_error(store, refused, junk):
+    with refused(store, TypeError, match="is not an initializer"):
         ts.get_variable("x", initializer=junk)
 
 
@@ -1035,7 +1035,7 @@ def test_a_refused_argument_is_refused_for_a_variable_that_is_there_too(store, r
         ts.get_variable("v", [2], stddev=0.1)
 
 
-# ---- what RULES.md says is beyond the recorded programs ----------------------------------------
+# ---- beyond the recorded programs --------------------------------------------------------------
 
 
 @in_every_pass

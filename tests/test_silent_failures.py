@@ -1,6 +1,6 @@
-"""One test for each way found in which variables by name fail silently in PyTorch: right, or loud.
+"""One test for each known way in which variables by name can silently fail in PyTorch.
 
-Each was seen to happen to a prototype. A test here fails where the wrong thing happens in silence.
+Each happened to a prototype. The result must be right or an error; a silent failure fails the test.
 """
 
 import copy

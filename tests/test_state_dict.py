@@ -303,7 +303,7 @@ def test_a_module_that_what_was_loaded_does_not_fit_is_named():
 
 
 @pytest.mark.parametrize("shape", [None, [None, 3], [2, None], [2, 3]], ids=str)
-def test_sizes_left_open_are_settled_by_what_was_loaded(shape: Any):
+def test_sizes_left_open_are_decided_by_what_was_loaded(shape: Any):
     net = ts.ScopedModule(lambda: ts.get_variable("w", shape))
     net.load_state_dict({"w": torch.ones(2, 3)})
     assert net().shape == (2, 3)
@@ -551,7 +551,7 @@ def test_a_shape_that_does_not_fit_is_refused_even_when_not_strict():
 
 @pytest.mark.parametrize("built", [False, True], ids=["unbuilt", "built"])
 @pytest.mark.parametrize("value", [None, 5, "w", [1.0, 2.0, 3.0]], ids=repr)
-def test_a_value_that_is_no_tensor_is_refused_by_name(built: bool, value: Any):
+def test_a_value_that_is_not_a_tensor_is_refused_by_name(built: bool, value: Any):
     net = unbuilt(plain)
     if built:
         net.build(X)
@@ -626,7 +626,7 @@ def test_a_parametrized_variable_is_saved_and_loaded():
 
 
 class Extra(nn.Module):
-    """Keeps something in the state dict that is no tensor of a name."""
+    """Has an entry in the state dict that is not a named tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -685,7 +685,7 @@ def test_a_lazy_module_is_saved_and_loaded():
     assert torch.equal(other(X), net(X))
 
 
-def test_a_missing_count_of_an_old_batch_norm_is_no_error():
+def test_a_missing_count_of_an_old_batch_norm_is_not_an_error():
     net = ts.ScopedModule(lambda x: ts.get_module("norm", lambda: nn.BatchNorm1d(3))(x)).build(X)
     state = net.state_dict()
     state._metadata["norm"]["version"] = 1
@@ -821,7 +821,7 @@ def test_this_version_saves_what_its_file_holds(name: str):
 
 
 def write_files() -> None:
-    """Write the files of this version; one that is there already stays."""
+    """Write the files of this version; existing ones stay."""
     folder = FILES / ts.__version__
     folder.mkdir(parents=True, exist_ok=True)
     for name, (model, _) in SAVED.items():

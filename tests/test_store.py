@@ -60,7 +60,7 @@ def _nothing_is_left_entered() -> Iterator[None]:
     assert ts.get_variable_scope().name == ""
 
 
-# ---- the reuse table of DESIGN section 2 ---------------------------------------------------------
+# ---- the reuse table of docs/how-it-works.md -----------------------------------------------------
 
 UNKNOWN, KNOWN, MET = "unknown", "in the store, not met in this pass", "met in this pass"
 MADE, RETURNED = "made", "returned"
@@ -676,7 +676,7 @@ def test_a_variable_cannot_be_set_where_a_kept_module_is(name: str):
 
 @pytest.mark.parametrize("name", [5, None, ("w",)], ids=repr)
 @pytest.mark.parametrize("pending", [False, True])
-def test_a_key_that_is_no_string_is_only_missing(name: Any, pending: bool):
+def test_a_key_that_is_not_a_string_is_only_missing(name: Any, pending: bool):
     store = store_of("w")
     if pending:
         store = ts.VariableStore()
@@ -1079,7 +1079,7 @@ def test_a_buffer_is_also_found_by_get_variable():
         assert ts.get_variable("mean", [2]) is mean
 
 
-def test_a_parameter_is_no_buffer():
+def test_a_parameter_is_not_a_buffer():
     store = store_of("w")
     with store, pytest.raises(ts.VariableMismatchError, match="'w' is a parameter, not a buffer"):
         ts.get_buffer("w", SHAPE)
@@ -1265,7 +1265,7 @@ def test_a_factory_that_cannot_be_called_is_refused_by_the_modules_name(
     "result", [None, 5, torch.zeros(2), nn.Linear], ids=lambda r: type(r).__name__
 )
 def test_a_factory_that_gives_no_module_is_refused(store: ts.VariableStore, result: Any):
-    with pytest.raises(TypeError, match=r"'dense' gave \w+, not an nn\.Module"):
+    with pytest.raises(TypeError, match=r"'dense' returned \w+, not an nn\.Module"):
         ts.get_module("dense", lambda: result)
     assert list(store.modules()) == [store]
     ts.get_module("dense", dense)
@@ -1301,7 +1301,7 @@ def test_a_variable_cannot_lie_in_a_module(store: ts.VariableStore, name: str):
 
 @pytest.mark.parametrize("ask", [get, lambda name: ts.get_buffer(name, SHAPE)])
 @pytest.mark.parametrize("reuse", [None, True, AUTO_REUSE], ids=str)
-def test_a_module_is_no_variable(store: ts.VariableStore, ask: Any, reuse: Any):
+def test_a_module_is_not_a_variable(store: ts.VariableStore, ask: Any, reuse: Any):
     with ts.variable_scope("a"):
         ts.get_module("dense", dense)
     with (
@@ -1313,7 +1313,7 @@ def test_a_module_is_no_variable(store: ts.VariableStore, ask: Any, reuse: Any):
 
 
 @pytest.mark.parametrize("reuse", [True, AUTO_REUSE], ids=str)
-def test_a_variable_is_no_module(store: ts.VariableStore, reuse: Any):
+def test_a_variable_is_not_a_module(store: ts.VariableStore, reuse: Any):
     get("dense")
     ts.get_variable_scope()
     with ts.variable_scope("", reuse=reuse), pytest.raises(ts.ScopeError, match="dense"):

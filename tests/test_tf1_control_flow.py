@@ -209,7 +209,7 @@ def test_a_list_of_one_is_that_one_unless_strict(x: Tensor):
 # ---- loops --------------------------------------------------------------------------------------
 
 
-def test_sizes_that_may_change_are_told_by_shape_invariants(x: Tensor):
+def test_sizes_that_may_change_are_given_by_shape_invariants(x: Tensor):
     for shape in (tf.TensorShape([None, 2]), tf.TensorShape(None)):
         _, found = tf.while_loop(
             lambda i, _: i < 2,

@@ -504,7 +504,7 @@ REFUSED = [
     (
         lambda x: tf.layers.dense(x, 2, kernel_initializer="he"),
         ValueError,
-        "'he' is no initializer",
+        "'he' is not an initializer",
     ),
     (lambda x: tf.layers.dense(x, 2, "gelu"), AttributeError, "tf.nn.gelu is not in"),
 ]

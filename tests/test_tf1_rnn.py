@@ -745,7 +745,7 @@ REFUSED = {
     ),
     "cells for one direction only": (
         lambda: tf.contrib.rnn.stack_bidirectional_dynamic_rnn([GRU], [], X, dtype=tf.float32),
-        (ValueError, "give as many cells"),
+        (ValueError, "give the same number of cells"),
     ),
     "nothing for _linear": (
         lambda: cells._linear([], 3, True),
@@ -767,7 +767,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("call", "error"), REFUSED.values(), ids=REFUSED)
-def test_bad_input_is_told_by_the_name_of_the_argument(store, call, error):
+def test_bad_input_is_reported_with_the_name_of_the_argument(store, call, error):
     kind, message = error
     with pytest.raises(kind, match=message):
         call()

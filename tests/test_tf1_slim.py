@@ -175,7 +175,7 @@ def not_decorated(x):
     [
         ([shown, not_decorated], {"by": 2}, ValueError, "not decorated"),
         (shown, {"by": 2}, TypeError, "give a list of functions"),
-        ({}, {"by": 2}, ValueError, "takes no defaults"),
+        ({}, {"by": 2}, ValueError, "give no defaults"),
     ],
     ids=["not decorated", "no list", "a scope with defaults"],
 )
@@ -459,7 +459,7 @@ REFUSED = [
     (lambda x: slim.conv2d(x, 2, 3, padding="full"), ValueError, r"padding='full'"),
     (lambda x: slim.conv2d(x[0], 2, 3), ValueError, r"convolution2d\(\): inputs .* rank 4"),
     (lambda x: slim.conv2d(x, 2, [3, 3, 3]), ValueError, r"kernel_size=\[3, 3, 3\]"),
-    (lambda x: slim.conv2d(x, 2, 3, 2, rate=2), ValueError, "do not go with"),
+    (lambda x: slim.conv2d(x, 2, 3, 2, rate=2), ValueError, "cannot be combined"),
     (lambda x: slim.conv2d_transpose(x, 2, 3, data_format="NHC"), ValueError, "'NHC'"),
     (lambda x: slim.separable_conv2d(x, 2, 3, padding="full"), ValueError, r"padding='full'"),
     (

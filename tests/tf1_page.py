@@ -25,15 +25,15 @@ PAGE = Path(__file__).parent.parent / "docs" / "tf1.md"
 HEAD = """\
 # What torchscope.tf1 has
 
-Made from the docstrings by `python tests/tf1_page.py`. The functions are there after
-`import torchscope.tf1 as tf`, with TensorFlow 1's arguments and those of the years before it:
+Made from the docstrings by `python tests/tf1_page.py`. Get the functions by
+`import torchscope.tf1 as tf`. They take TensorFlow 1's arguments and those of earlier versions:
 `keep_dims`, `reduction_indices`, `concat(axis, values)`. [Porting](porting.md) shows how they are
 used. What all have in common:
 
 - Python's numbers are int32 and float32. A numpy array keeps its dtype. Nothing is promoted: two
   dtypes in one operation are a TypeError.
-- A number, list or array behind a tensor takes the tensor's dtype. Before it, it is converted by
-  itself, as in TensorFlow: `tf.add(3, x)` is refused for floats, `tf.add(3.0, x)` is not.
+- A number, list or array after a tensor takes the tensor's dtype. Before a tensor, it is converted
+  by itself, as in TensorFlow: `tf.add(3, x)` is refused for floats, `tf.add(3.0, x)` is not.
 - Images are `[batch, height, width, channels]`, kernels `[height, width, in, out]`.
 - `name=` is accepted everywhere and does nothing.
 """

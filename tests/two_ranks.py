@@ -1,4 +1,4 @@
-"""Runs tests in two processes that are the ranks of one process group; knows not what they test."""
+"""Runs tests in two processes, the ranks of one process group; does not know what they test."""
 
 import importlib
 import multiprocessing

@@ -1,4 +1,4 @@
-"""``python -m torchscope``, and the script ``torchscope``: where the command line begins."""
+"""``python -m torchscope`` and the script ``torchscope``: the entry point of the command line."""
 
 import sys
 

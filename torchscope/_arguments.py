@@ -1,4 +1,4 @@
-"""What users may give as a shape, a dtype, a value or collections, made plain; no variable.
+"""What users may pass as a shape, a dtype, a value or collections, converted; no variable.
 
 In: whatever ported code passes (lists, ints, numpy's dtypes, arrays). Out: tuples, torch's dtypes,
 tensors; or a TypeError or ScopeError that says what to type, before anything has been changed.
@@ -43,7 +43,7 @@ class GraphKeys:
 
 
 def as_shape(shape: ShapeLike) -> tuple[int | None, ...] | None:
-    """``shape`` as a tuple; a lone int is one dimension, None is no shape at all."""
+    """``shape`` as a tuple; a single int is one dimension, None means that no shape was given."""
     if shape is None:
         return None
     if not isinstance(shape, (list, tuple)):
@@ -83,9 +83,9 @@ def fits(shape: tuple[int | None, ...] | None, found: tuple[int | None, ...]) ->
 
 
 def as_dtype(dtype: DTypeLike) -> torch.dtype | None:
-    """``dtype`` as torch's; numpy's and names such as ``"float32"`` are taken where they are plain.
+    """``dtype`` as torch's; numpy's and names such as ``"float32"`` are accepted.
 
-    Python's ``float`` and ``int`` are not: to TensorFlow they are 32 bits wide, to numpy 64.
+    Python's ``float`` and ``int`` are not: they have 32 bits in TensorFlow, 64 in numpy.
     """
     if dtype is None or isinstance(dtype, torch.dtype):
         return dtype
@@ -104,7 +104,7 @@ def as_dtype(dtype: DTypeLike) -> torch.dtype | None:
 def as_value(value: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
     """An initializer that is a value, as a tensor of its own dtype.
 
-    ``dtype`` settles only what Python leaves open: the width of an ``int``, as in
+    ``dtype`` decides only what Python leaves open: the width of an ``int``, as in
     ``initializer=4, dtype=torch.int32``.
     """
     if isinstance(value, torch.Tensor):
@@ -113,7 +113,7 @@ def as_value(value: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
         tensor = torch.as_tensor(value, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
-            f"{value!r} is no initializer: it takes a function of (shape, dtype), or a value "
+            f"{value!r} is not an initializer, which is a function of (shape, dtype) or a value "
             "(a tensor, an array, a number, a list of numbers)."
         ) from error
     python_ints = not hasattr(value, "dtype") and tensor.dtype == torch.int64
@@ -127,13 +127,13 @@ def _is_integer(dtype: torch.dtype) -> bool:
 
 
 def keeps_all(dtype: torch.dtype | str, wanted: torch.dtype) -> bool:
-    """Whether every value of ``dtype`` is one of ``wanted``, too, which is of the same kind."""
+    """Whether ``wanted`` is of the same kind and holds every value of ``dtype`` exactly."""
     if dtype == wanted or isinstance(dtype, str):
         return dtype == wanted
     kinds = {(d.is_floating_point, d.is_complex, d == torch.bool) for d in (dtype, wanted)}
     try:
         return len(kinds) == 1 and torch.promote_types(dtype, wanted) == wanted
-    except RuntimeError:  # For a few torch knows no common dtype.
+    except RuntimeError:  # torch has no common dtype for a few.
         return False
 
 
@@ -161,14 +161,16 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def begins_with(scope: Any) -> Callable[[str], Any]:
-    """Tells whether a name begins as the regular expression ``scope`` says; None for any."""
+    """A function that matches the regular expression ``scope`` at a name's start; None: all."""
     if scope is not None and not isinstance(getattr(scope, "pattern", scope), str):
         raise TypeError(f"scope is a regular expression, a string, not {scope!r}.")
     try:
         return re.compile(scope or "").match
     except re.error as error:
         raise ScopeError(
-            None, f"scope={scope!r} is not a regular expression ({error}); re.escape makes it one."
+            None,
+            f"scope={scope!r} is not a regular expression ({error}). To match it literally: "
+            "re.escape(scope).",
         ) from error
 
 

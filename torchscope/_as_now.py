@@ -1,10 +1,10 @@
-"""Functions as they are when a variable is made; knows of no variable.
+"""Functions as they are when a variable is made; knows no variable.
 
 TensorFlow calls an initializer, a regularizer or a constraint once. Here they are called again
-later, when what they close over may be another: of functions written in a loop all would see the
-last turn. So a copy is kept that closes over what there is now. (An initializer or factory is
-called as it is first; the copy, if that gives another value.) Objects are shared as ever: only what
-the names stand for is settled.
+later, when the names they close over may have changed: functions defined in a loop would all see
+its last iteration. So a copy is stored whose closure has the values of now. (An initializer or
+factory is first called as it is; the copy is used if that gives another value.) Objects are still
+shared: only what each name refers to is fixed.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from typing import Any, cast
 
 
 def as_now(function: Any, copied: dict[int, Any] | None = None) -> Any:
-    """``function``, closing over what it does now; anything but such a function as it is."""
+    """A copy of ``function`` whose closure cannot change; anything else is returned as it is."""
     copied = {} if copied is None else copied
     if id(function) in copied:  # It calls itself.
         return copied[id(function)]
@@ -23,7 +23,7 @@ def as_now(function: Any, copied: dict[int, Any] | None = None) -> Any:
         partial = cast("functools.partial[Any]", function)
         return functools.partial(as_now(partial.func, copied), *partial.args, **partial.keywords)
     if type(function) is not FunctionType or "<" not in function.__qualname__:
-        return function  # One with a name of its own is found, and pickled, by that.
+        return function  # A named function of a module is pickled by its name.
     cells = function.__closure__ or ()
     names = function.__globals__
     if "<locals>" not in function.__qualname__ and _reads_values(function):
@@ -48,14 +48,14 @@ def as_now(function: Any, copied: dict[int, Any] | None = None) -> Any:
 
 
 def _reads_values(function: FunctionType) -> bool:
-    """Whether it reads a global name that stands for neither a function, a class nor a module."""
+    """Whether it reads a global that is not a function, a class or a module."""
     found = [function.__globals__.get(name, len) for name in function.__code__.co_names]
     return not all(callable(value) or isinstance(value, ModuleType) for value in found)
 
 
 @functools.cache
 def _written(code: CodeType) -> set[str]:
-    """The names from around it that it assigns to, so that others may see it."""
+    """The names of enclosing functions that it assigns to, which others may read."""
     return {
         cast("str", instruction.argval)
         for instruction in dis.get_instructions(code)

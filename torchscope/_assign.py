@@ -1,4 +1,4 @@
-"""assign, assign_add, assign_sub: change a variable in place; know nothing of names."""
+"""assign, assign_add, assign_sub: change a variable in place; know no names."""
 
 from typing import Any
 
@@ -49,8 +49,8 @@ def _fitting(call: str, variable: torch.Tensor, value: Any) -> torch.Tensor:
     if not variable.is_leaf:
         raise VariableMismatchError(
             None,
-            f"{call}: this tensor is no variable but computed from some, so what is written to it "
-            "would be lost. Pass what get_variable returns, without parametrization or getter.",
+            f"{call}: this tensor is not a variable but computed from one, so what is written to "
+            "it would be lost. Pass what get_variable returns, without parametrization or getter.",
         )
     try:
         value = torch.as_tensor(value, dtype=variable.dtype, device=variable.device)

@@ -1,4 +1,4 @@
-"""bind: let a function run again, later and elsewhere, as it would have run here."""
+"""bind: lets a function run again, later and elsewhere, as it would have run here."""
 
 import functools
 from collections.abc import Callable
@@ -20,11 +20,12 @@ def bind(fn: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
 def bind() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]: ...
 def bind(fn: Callable[..., Any] | None = None, /) -> Any:
-    """``fn``, bound to the store, scope and pass of here, for activation checkpointing.
+    """``fn``, bound to the current store, scope and pass, for activation checkpointing.
 
     ``torch.utils.checkpoint`` runs a function again while gradients are computed: outside every
-    scope, maybe in another thread. A bound function starts every time in the scope of here and from
-    the pass as its first call found it; what that call meets is then met in the pass.
+    scope, maybe in another thread. A bound function always starts in the scope where it was bound,
+    and with the pass as its first call found it; names that the first call meets count as met in
+    the pass.
 
     >>> import torch, torchscope as ts
     >>> from torch.utils.checkpoint import checkpoint
@@ -36,7 +37,7 @@ def bind(fn: Callable[..., Any] | None = None, /) -> Any:
     >>> store["h0/w"].grad.shape
     torch.Size([3, 3])
 
-    Called without a function it is what ``checkpoint`` takes as ``context_fn``:
+    Without a function it can be passed to ``checkpoint`` as ``context_fn``:
     ``checkpoint(block, x, use_reentrant=False, context_fn=ts.bind)``.
     """
     if fn is not None and not callable(fn):
@@ -58,19 +59,17 @@ def bind(fn: Callable[..., Any] | None = None, /) -> Any:
             snapshot.end(run)
         return run.whole(result, left)
 
-    if isinstance(fn, functools.partial):  # It has no name, and Dynamo does not get over that.
+    if isinstance(fn, functools.partial):  # It has no name, which Dynamo's `wraps` needs.
         return bound
     return functools.wraps(fn)(bound)
 
 
 class _BoundPass(Pass):
-    __slots__ = ()
-
     again = True
 
 
 class _Snapshot:
-    """The scopes as they stood, and the pass as it stands at the first run, to begin from again."""
+    """The scopes when bound, and the pass at the first run: where every run begins."""
 
     def __init__(self, run: Pass) -> None:
         self.origin = run
@@ -79,7 +78,7 @@ class _Snapshot:
 
     def begin(self) -> Pass:
         origin = self.origin
-        if self.first:  # What others met since the binding is met, or they would share unawares.
+        if self.first:  # Includes names met since it was bound, or they would be shared silently.
             self.met, self.opened = dict(origin.met), origin.opened.copy()
             self.templates = dict(origin.templates)
         run = _BoundPass(origin.store)
@@ -91,7 +90,7 @@ class _Snapshot:
         return run
 
     def end(self, run: Pass) -> None:
-        """What the first run met is added to the pass; what recomputing meets is the same again."""
+        """Add what the first run met to the pass; recomputing meets the same again."""
         if self.first:
             self.first = False
             self.origin.met.update(run.met)
@@ -101,7 +100,7 @@ class _Snapshot:
 
 
 def _copied(stack: list[Open]) -> list[Open]:
-    """The open scopes, copied: what is set on one stays there."""
+    """Copies of the open scopes, so that settings changed in a run stay in it."""
     return [
         (scope_at(scope.name, scope.mode, scope.defaults, scope.constraint), by, mark, task)
         for scope, by, mark, task in stack
@@ -109,7 +108,7 @@ def _copied(stack: list[Open]) -> list[Open]:
 
 
 class _Again:
-    """Runs from a snapshot, one within the other if need be."""
+    """A context manager that runs from a snapshot; may be nested."""
 
     def __init__(self, snapshot: _Snapshot) -> None:
         self._snapshot = snapshot

@@ -1,4 +1,4 @@
-"""What a build leaves as it was, and how it computes nothing; knows of no variable's name."""
+"""What a build restores, and how it computes nothing on meta; knows no variable's name."""
 
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,25 +14,26 @@ from ._pass import here
 
 @contextmanager
 def put_back(module: nn.Module) -> Generator[None]:
-    """Leave random streams and all values as they were, or as they were made."""
-    outer, here.kept = here.kept, []
-    keep_values([*module.parameters(), *module.buffers()])
-    kept = here.kept
+    """Restore random streams and all values: as they were before, or as they were made."""
+    outer = here.kept
+    kept: list[tuple[torch.Tensor, torch.Tensor]] = []
     try:
+        here.kept = kept
+        keep_values([*module.parameters(), *module.buffers()])
         with _forked_streams():
             yield
     finally:
         here.kept = outer
         with torch.no_grad():
             for tensor, value in kept:
-                if not _is_same(tensor, value):  # A write would spoil a backward pass to come.
+                if not _is_same(tensor, value):  # A write would break a later backward pass.
                     tensor.copy_(value)
 
 
 def keep_values(tensors: Iterable[torch.Tensor]) -> None:
-    """While a module is built in this thread, note the values to be put back."""
+    """While a module is built in this thread, note the values to restore."""
     if here.kept is not None:
-        # Those of lazy layers have none yet.
+        # Lazy layers have no values yet.
         here.kept += [(t, t.detach().clone()) for t in tensors if not nn.parameter.is_lazy(t)]
 
 
@@ -45,7 +46,7 @@ def _is_same(tensor: torch.Tensor, value: torch.Tensor) -> bool:
 
 @contextmanager
 def _forked_streams() -> Generator[None]:
-    """Put back the CPU's random stream, and the accelerator's if it is in use already."""
+    """Restore the CPU's random stream, and the accelerator's if it is in use already."""
     accelerator = torch.accelerator.current_accelerator()
     kind = "cuda" if accelerator is None else accelerator.type
     backend = getattr(torch, kind)
@@ -58,7 +59,7 @@ def _forked_streams() -> Generator[None]:
 
 @contextmanager
 def no_gradients_left(module: nn.Module, inputs: Any) -> Generator[None]:
-    """Put every ``.grad`` back as it was, of new parameters to None."""
+    """Restore every ``.grad``; those of new parameters become None."""
     given = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, torch.Tensor)]
     leaves = [t for t in (*given, *module.parameters()) if t.is_leaf]
     before = {id(t): None if t.grad is None else t.grad.clone() for t in leaves}

@@ -1,9 +1,9 @@
-"""What compiled code watches of a store that was built: one string; knows of no tensor.
+"""The guard of compiled code on a store that was built: one string; knows no tensor.
 
-Dynamo checks, at each call of compiled code, every value that it read while tracing. It would read
+Dynamo checks, at each call of compiled code, every value that it read while tracing, which would be
 the spec of every variable. So for a store that was built it reads one string, the digest of all
-names and specs, and takes what follows from that for a constant: `as_built`. Blocks that are alike
-have the same digest, so what is compiled for one serves all.
+names and specs, and treats what follows from that as a constant: `as_built`. Equal blocks
+have the same digest, so code compiled for one serves all.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ _alike: WeakValueDictionary[str, Built] = WeakValueDictionary()
 
 
 def built_as(specs: dict[str, Spec]) -> Built:
-    """The one object for stores that hold ``specs``, to which nothing is added from now on."""
+    """The one object for all stores that hold ``specs``, which must not change from now on."""
     lines = "".join(f"{name} {spec}\n" for name, spec in specs.items())
     key = hashlib.blake2b(lines.encode()).hexdigest()
     return _alike.setdefault(key, Built(key, specs))
@@ -45,11 +45,11 @@ def as_built(digest: str, full_name: str) -> Spec | None:
 
 
 class AsBuilt:
-    """What a pass that is traced looks specs up in: as a mapping from full names to them."""
+    """Where a traced pass looks specs up, by full name."""
 
     def __init__(self, digest: str) -> None:
         self.digest = digest
 
     def get(self, full_name: str) -> Spec | None:
-        """The spec, None for what was made later."""
+        """The spec; None for a variable made after the build."""
         return as_built(self.digest, full_name)

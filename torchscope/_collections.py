@@ -1,4 +1,4 @@
-"""Collections: of variables, kept with the store, and of values, which end with the pass."""
+"""Collections: of variables, which stay in the store, and of values, which end with the pass."""
 
 import sys
 from types import FrameType
@@ -15,7 +15,7 @@ from ._pass import Pass, here
 from ._store import VariableStore
 from ._walk import locate
 
-# Other collections are of values, of which a program may well ask before there are variables.
+# Other collections hold values, and a program may list those before there are variables.
 _OF_VARIABLES = {
     *(GraphKeys.GLOBAL_VARIABLES, GraphKeys.TRAINABLE_VARIABLES, GraphKeys.LOCAL_VARIABLES),
     *(GraphKeys.MODEL_VARIABLES, GraphKeys.MOVING_AVERAGE_VARIABLES, GraphKeys.METRIC_VARIABLES),
@@ -24,7 +24,7 @@ _OF_VARIABLES = {
 
 
 def _told(call: str, found: list[Any]) -> list[Any]:
-    """``found``; if the store that is entered is all empty, a warning of that, once."""
+    """``found``; if the store that is entered holds nothing, warn of that once."""
     if found or is_dynamo_compiling() or _asked_by_tf1():
         return found
     run = current_pass()
@@ -33,14 +33,14 @@ def _told(call: str, found: list[Any]) -> list[Any]:
         store._told_empty = True
         warn(
             Origin.here(),
-            f"{call} finds nothing: the store that is entered holds no variables yet. Run first "
+            f"{call} finds nothing: the store that is entered holds no variables yet. First run "
             "the function that makes them: store.build(fn, *example).",
         )
     return found
 
 
 def _asked_by_tf1() -> bool:
-    """Whether `torchscope.tf1` asks, which it may well before there are variables."""
+    """Whether `torchscope.tf1` asks, which it may do before there are variables."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals is globals():
         frame = frame.f_back
@@ -52,8 +52,8 @@ def _listing_pass(call: str) -> Pass:
     if is_untouched(run):
         raise ScopeError(
             None,
-            f"No store is entered, and the default store is empty. Ask your own: net.{call}, or "
-            "call this inside `with store:`.",
+            f"No store is entered, and the default store is empty. Ask your own store: net.{call}, "
+            "or call this inside `with store:`.",
         )
     return run
 
@@ -61,9 +61,9 @@ def _listing_pass(call: str) -> Pass:
 def add_to_collection(key: str, value: Any) -> None:
     """Put a variable, or anything else, into the collection ``key``.
 
-    A variable is kept in it with the store. Anything else (a loss, an update) belongs to this pass
-    and ends with it, or it would keep every step's graph alive: read it in the function and
-    return it.
+    A variable stays in it as long as in the store. Anything else (a loss, an update) belongs to
+    this pass and ends with it, or it would keep every step's graph alive: read it in the function
+    and return it.
     """
     run = current_pass()
     store: VariableStore = run.store
@@ -74,7 +74,7 @@ def add_to_collection(key: str, value: Any) -> None:
 
 
 def get_collection(key: str, scope: str | None = None) -> list[Any]:
-    """What is in the collection ``key``: variables in the order of making, then other values.
+    """What is in the collection ``key``: variables in the order of creation, then other values.
 
     >>> import torchscope as ts
     >>> with ts.VariableStore(), ts.variable_scope("q_func"):
@@ -84,11 +84,11 @@ def get_collection(key: str, scope: str | None = None) -> list[Any]:
     (1, 1)
 
     Args:
-        key: ``GraphKeys.GLOBAL_VARIABLES`` and the like, or a name of your own. Under
-            ``GraphKeys.REGULARIZATION_LOSSES``: what the regularizers give now.
+        key: ``GraphKeys.GLOBAL_VARIABLES`` and the like, or a name of your own. For
+            ``GraphKeys.REGULARIZATION_LOSSES``, the regularizers' current losses.
         scope: a regular expression that a variable's full name has to begin with, as in
-            TensorFlow: ``"q"`` also finds ``q_func/w``. Another value has no name; the scope that
-            it was put in from stands for it.
+            TensorFlow: ``"q"`` also finds ``q_func/w``. Another value has no name; it is compared
+            with the scope in which the value was added.
     """
     call = f"get_collection({key!r})"
     return (
@@ -111,7 +111,7 @@ def in_collection(key: str, scope: str | None) -> list[Any]:
 
 
 def global_variables(scope: str | None = None) -> list[torch.Tensor]:
-    """The store's variables but local ones; ``scope`` as for :func:`get_collection`."""
+    """The store's variables except local ones; ``scope`` as for :func:`get_collection`."""
     call = "global_variables()"
     return _told(call, _listing_pass(call).store.global_variables(scope))
 
@@ -129,9 +129,9 @@ def local_variables(scope: str | None = None) -> list[torch.Tensor]:
 
 
 def get_regularization_losses(scope: str | None = None) -> list[torch.Tensor]:
-    """What the regularizers give for the variables' current values: scalars, with gradients.
+    """The regularizers' losses for the variables' current values: scalars, with gradients.
 
-    Then what was put into ``GraphKeys.REGULARIZATION_LOSSES`` in this pass. ``scope`` is as for
+    Then what was added to ``GraphKeys.REGULARIZATION_LOSSES`` in this pass. ``scope`` is as for
     :func:`get_collection`.
     """
     _listing_pass("regularization_losses()")
@@ -161,7 +161,7 @@ def name_of(variable: torch.Tensor) -> str:
     """The full name of a variable of the store entered now; elsewhere ask ``store.name_of``.
 
     Raises:
-        VariableMissingError: it is no variable of that store, or no store is entered.
+        VariableMissingError: it is not a variable of that store, or no store is entered.
     """
     store: VariableStore = current_pass().store
     found = locate(store, variable)

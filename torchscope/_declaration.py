@@ -1,21 +1,21 @@
-"""What a get asks for, what a variable was made as, and what of it a later get compares.
+"""What a get asks for, what a variable was declared as, and which part of that gets compare.
 
-Knows of no store, no scope and no value. Three things, each with its own life:
+Knows no store, no scope and no value. Three classes with different lifetimes:
 
 - `Request`: one get. Made where the user's call comes in, completed by the scope, read by whatever
   makes or finds the variable, then dropped.
-- `Spec`: shape and dtype. All that a get of a variable that is there compares, so it is a plain
-  tuple, one object for all variables that are alike: a million of them cost little, and to Dynamo
+- `Spec`: shape and dtype. A get of an existing variable compares only these, so it is a plain
+  tuple, one object for all variables of the same spec: a million of them cost little, and to Dynamo
   it is a constant.
-- `Declaration`: all the rest that is known of a variable that was made. It holds no tensor and is
+- `Declaration`: everything else that is known about a variable. It holds no tensor and is
   never changed, so copies of a store share it; a change makes another (`dataclasses.replace`).
 """
 
 import functools
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -35,23 +35,28 @@ from .initializers import Initializer, ones, zeros
 from .regularizers import Regularizer
 
 
-class Spec(NamedTuple):
-    """What a get of a variable compares with what it asks for."""
+@dataclass(slots=True)
+class Spec:
+    """What a get of an existing variable is compared with; nobody changes it."""
 
     shape: Shape
     dtype: torch.dtype
-    by_default: bool  # nobody said a dtype: it was torch's default when the variable was made
+    by_default: bool  # no dtype was given: it was torch's default when the variable was made
+    sizes: list[int] = field(init=False, repr=False, compare=False)  # the shape as users write it
+
+    def __post_init__(self) -> None:
+        self.sizes = list(self.shape)
 
 
 @functools.lru_cache(4096)
 def spec_of(shape: Shape, dtype: torch.dtype, by_default: bool) -> Spec:
-    """The one spec of variables that are alike."""
+    """The one object for all variables of this spec."""
     return Spec(shape, dtype, by_default)
 
 
 @dataclass(slots=True)
 class Request:
-    """What one get asks for: as given, until `plain`; None stands for the scope's."""
+    """What one get asks for: as given, until `plain`; None means the scope's."""
 
     name: str  # the full name
     shape: Any = None
@@ -64,14 +69,14 @@ class Request:
     device: Any = None
     buffer: bool = False
     persistent: bool = True
-    by_default: bool = False  # nobody said a dtype, so it is torch's default
+    by_default: bool = False  # no dtype was given, so it is torch's default
 
     def plain(self) -> "Request":
-        """Make each argument what the rest of the code takes: tuples, torch's dtype and device.
+        """Convert each argument to what the rest of the code takes: tuples, torch's dtype, device.
 
         Raises:
-            ScopeError: collections that are no list, a negative size.
-            TypeError: a shape or a dtype that is none, a constraint that is no function.
+            ScopeError: collections that are not a list, a negative size.
+            TypeError: something that is not a shape, a dtype or a constraint.
         """
         with naming(self.name):
             self.shape, dtype = as_shape(self.shape), as_dtype(self.dtype)
@@ -91,16 +96,16 @@ class Request:
 
     @property
     def by_value(self) -> bool:
-        """Whether the initializer is a value, which then brings its own shape and dtype."""
+        """Whether the initializer is a value, which has its own shape and dtype."""
         return is_value(self.initializer)
 
     @property
     def complete(self) -> bool:
-        """Whether the initializer is to be called with the shape; else it brings one."""
+        """Whether the initializer is to be called with the shape; else it decides the shape."""
         return self.shape is not None and None not in self.shape
 
     def brings(self) -> tuple[tuple[int | None, ...] | None, torch.dtype | None]:
-        """Shape and dtype that making it would give, None where only making it would tell."""
+        """Shape and dtype of the variable if it were made; None where that is not known before."""
         if self.by_value:
             with naming(self.name):
                 value = as_value(self.initializer, self.dtype)
@@ -118,7 +123,7 @@ class Declaration:
     key: str  # in the state dict
     spec: Spec
     initializer: Any = None
-    shapeless: bool = False  # the initializer takes no arguments and brings the shape
+    shapeless: bool = False  # the initializer takes no arguments and decides the shape
     regularizer: Regularizer | None = None
     constraint: Constraint | None = None
     trainable: bool = True
@@ -126,35 +131,35 @@ class Declaration:
     buffer: bool = False
     persistent: bool = True
     origin: Any = None  # an Origin
-    first: int | None = None  # a checksum of the first value, if another may be made another time
-    as_then: Any = None  # the initializer as it was then
+    first: int | None = None  # a checksum of the first value, if the initializer might not repeat
+    as_then: Any = None  # the initializer as it was then, see `_as_now`
 
     def again(self) -> Request:
         """The request for its first value, on the CPU."""
-        shape, dtype, _ = self.spec
-        given = None if self.shapeless or is_value(self.initializer) else shape
-        return Request(self.name, given, dtype, self.initializer, device=torch.device("cpu"))
+        spec = self.spec
+        given = None if self.shapeless or is_value(self.initializer) else spec.shape
+        return Request(self.name, given, spec.dtype, self.initializer, device=torch.device("cpu"))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Declaration":
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: picklable(getattr(self, name), name) for name in self.__slots__}
-        return {**state, "first": None}  # Another machine may round otherwise.
+        return {**state, "first": None}  # Another machine may round differently.
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
-        self.spec = spec_of(*self.spec)
+        self.spec = spec_of(self.spec.shape, self.spec.dtype, self.spec.by_default)
 
 
 def declared(
     request: Request, key: str, shape: Shape, dtype: torch.dtype, origin: Any, first: int | None
 ) -> Declaration:
-    """What a variable of this shape and dtype, made for ``request``, is from now on."""
+    """The declaration of a variable of this shape and dtype, made for ``request``."""
     initializer = request.initializer
     kind = initializer.__class__
-    if kind is zeros or kind is ones:  # Written at each get, they are all alike.
+    if kind is zeros or kind is ones:  # Constructed at each get, but all are equal: share one.
         initializer = _alike(kind, initializer.dtype)
     by_default = request.by_default and dtype is torch.get_default_dtype()
     return Declaration(
@@ -191,20 +196,20 @@ def is_value(initializer: Any) -> bool:
 
 @dataclass
 class _Lost:
-    """Stands for a function that pickle could not keep, and says so when it is needed."""
+    """Stands for a function that could not be pickled, and says so when it is called."""
 
     what: str
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise ScopeError(
             None,
-            f"The {self.what} was a function that pickle cannot keep (a lambda, or one defined "
+            f"The {self.what} was a function that cannot be pickled (a lambda, or one defined "
             "inside another), so it is lost in this copy. Define it at the top of a module.",
         )
 
 
 def picklable(value: Any, what: str) -> Any:
-    """``value`` if pickle can keep it; what else would raise is said when it is called."""
+    """``value`` if it can be pickled, else a stand-in that raises when it is called."""
     try:
         pickle.dumps(value)
     except Exception:  # Each type raises what it likes.

@@ -1,4 +1,4 @@
-"""The default store, which serves where none was entered, and the pass that a thread is in."""
+"""The default store, used where none was entered, and the pass that a thread is in."""
 
 import threading
 
@@ -8,7 +8,7 @@ from ._store import VariableStore
 
 
 class _DefaultStore(VariableStore):
-    """A store with one endless pass: entered, it goes on where it was left."""
+    """A store with one endless pass, which continues whenever it is entered."""
 
     @property
     def built(self) -> bool:
@@ -20,15 +20,13 @@ class _DefaultStore(VariableStore):
 
 
 class _EndlessPass(Pass):
-    """Many threads', each with scopes and counts of its own."""
-
-    __slots__ = ()
+    """Shared by all threads, each with its own scopes and counts."""
 
     endless = True
 
     def __init__(self, store: VariableStore, shares: Pass | None) -> None:
         super().__init__(store)
-        self.task, self.graph_task = None, -1  # It is no task's and began in no backward pass.
+        self.task, self.graph_task = None, -1  # It belongs to no task and no backward pass.
         if shares is not None:
             self.met, self._values, self._templates = shares.met, shares.values, shares.templates
 
@@ -44,11 +42,11 @@ _default = _Default()
 
 
 def default_store() -> VariableStore:
-    """The store that serves where none was entered.
+    """The store that is used where none was entered.
 
-    It has one endless pass, shared by all threads, as TensorFlow's default graph has: a name made
-    twice without reuse is an error for good. A model that is called again and again belongs in a
-    ``ScopedModule``.
+    It has one pass that never ends, shared by all threads, like TensorFlow's default graph: asking
+    for a name a second time without reuse is always an error. A model that is called repeatedly
+    belongs in a ``ScopedModule``.
     """
     if _default.store is None:
         with _default.lock:
@@ -59,7 +57,7 @@ def default_store() -> VariableStore:
 
 
 def reset_default_store() -> None:
-    """Begin anew with an empty default store, as ``tf.reset_default_graph`` does.
+    """Replace the default store by an empty one, as ``tf.reset_default_graph`` does.
 
     Raises:
         ScopeOrderError: this thread is inside a scope of the default store.
@@ -93,6 +91,6 @@ def _endless_pass() -> Pass:
 
 
 def is_untouched(run: Pass) -> bool:
-    """Whether nobody entered a store and nothing was ever done with the default one."""
+    """Whether no store is entered and the default one was never used."""
     used = len(run.store) or run.store._made_modules or run.values or _default.was_reset
     return not here.passes and not used

@@ -1,9 +1,9 @@
-"""What compiling rests on that is private in Dynamo, all of it; knows nothing of torchscope.
+"""Every private part of Dynamo that compiling needs; knows nothing about torchscope.
 
-Dynamo reads these attributes off functions. The public ways to set them (`torch.compiler.disable`,
+Dynamo reads these attributes of functions. The public ways to set them (`torch.compiler.disable`,
 `substitute_in_graph`, `assume_constant_result`) import Dynamo, which takes a second. Without them
-compiled code comes in pieces, with the right values, and `fullgraph=True` is refused.
-docs/how-it-works.md says what each is needed for.
+compiled code has graph breaks, with the right values, and `fullgraph=True` is refused.
+docs/dynamo.md says what each is needed for.
 """
 
 import sys
@@ -18,24 +18,14 @@ _frames: Any = cast("Any", torch._C)._dynamo.eval_frame
 _callback: Callable[[], Any] = _frames.get_eval_frame_callback
 
 
-def reads_instead(other: Callable[..., Any]) -> Callable[[F], F]:
-    """While tracing, Dynamo reads ``other``."""
-
-    def mark(function: F) -> F:
-        cast("Any", function)._torchdynamo_inline = other
-        return function
-
-    return mark
-
-
 def constant(function: F) -> F:
-    """What it returns follows from its arguments, once and for all: called while tracing."""
+    """Its result depends only on its arguments, and never changes: called while tracing."""
     cast("Any", function)._dynamo_marked_constant = True
     return function
 
 
 def never_compiled(message: str) -> Callable[[F], F]:
-    """Left to Python, with what it calls; under ``fullgraph=True`` the error shows ``message``."""
+    """Runs in Python, with what it calls; under ``fullgraph=True`` the error shows ``message``."""
 
     def mark(function: F) -> F:
         cast("Any", function)._torchdynamo_disable = True
@@ -46,11 +36,11 @@ def never_compiled(message: str) -> Callable[[F], F]:
 
 
 def only_inlined(function: F) -> F:
-    """Read as part of what calls it, but never compiled as a function of its own.
+    """Inlined into its caller, but never compiled as a function of its own.
 
-    Where Dynamo has left a caller to Python it tries each function that is called next. One that
-    asks whether it is traced, or that Dynamo reads something else for, would then be compiled as
-    if its caller were.
+    Where Dynamo has skipped a caller, it tries to compile each function that this one calls. One
+    that asks whether it is traced, or that Dynamo replaces by another, would then answer as if its
+    caller were compiled.
     """
     skip, go_on = _frames._FrameAction.SKIP, _frames._FrameAction.DEFAULT
     _frames.set_code_exec_strategy(function.__code__, _frames._FrameExecStrategy(skip, go_on))
@@ -58,11 +48,11 @@ def only_inlined(function: F) -> F:
 
 
 def uncompiled(function: F) -> F:
-    """``function``, so that Dynamo, if it is there, compiles neither it nor what it calls."""
+    """``function``, so that Dynamo, if imported, compiles neither it nor what it calls."""
     dynamo = sys.modules.get("torch._dynamo")
     return function if dynamo is None else dynamo.disable(function)
 
 
 def is_on() -> bool:
-    """Whether Dynamo is to compile what Python calls from here."""
+    """Whether Dynamo compiles the functions that are called from here."""
     return callable(_callback())

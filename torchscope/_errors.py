@@ -1,4 +1,4 @@
-"""The exception and warning classes; knows nothing of the rest."""
+"""The exception and warning classes; knows nothing about the rest."""
 
 from typing import Any
 
@@ -42,11 +42,11 @@ class VariableMissingError(ScopeError):
 
 
 class VariableMismatchError(ScopeError):
-    """The variable is there, with another shape, dtype or kind than was asked for."""
+    """The variable exists with another shape, dtype or kind than was asked for."""
 
 
 class VariableNameError(ScopeError):
-    """The name is not one that a variable or a scope can have."""
+    """A variable or a scope cannot have this name."""
 
 
 class ScopeOrderError(ScopeError, RuntimeError):
@@ -54,7 +54,7 @@ class ScopeOrderError(ScopeError, RuntimeError):
 
 
 class NotBuiltError(ScopeError, RuntimeError):
-    """A variable would have to be made where none can be made: build the module first."""
+    """A variable would have to be made where that is not possible: build the module first."""
 
 
 class StateDictError(ScopeError, RuntimeError):
@@ -70,7 +70,7 @@ class ScopeWarning(UserWarning):
 
 
 class naming:  # noqa: N801  - reads as a function: with naming(full_name):
-    """Say which variable an error is about, where what raises it cannot know."""
+    """Add the variable's name to errors from code that does not know it."""
 
     __slots__ = ("_full_name",)
 

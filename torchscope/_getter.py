@@ -1,8 +1,8 @@
-"""What a get asks for, and the custom getters that are asked first; makes nothing.
+"""Custom getters, and gets without one; makes nothing.
 
 In: the arguments of the user's call, as one `Request` in which the scope has filled in what was
-not said (`VariableScope.complete`). Out: the variable, by way of the reuse table; or, with a custom
-getter, what that makes of it. Only there do the arguments appear one by one again, under
+not given (`VariableScope.complete`). Out: the variable, by way of the reuse table; or, with a
+custom getter, what that returns. Only for it do the arguments become single ones again, under
 TensorFlow's names, because users' functions take them so.
 """
 
@@ -25,8 +25,8 @@ from .regularizers import Regularizer
 
 CustomGetter = Callable[..., Any]
 
-# What means something only in TensorFlow's graph: accepted, so ported code runs, and dropped.
-# Custom getters find the first six among their arguments, with these values.
+# Arguments that mean something only in TensorFlow's graph: accepted, so that ported code runs, and
+# dropped. Custom getters get them all, with these values.
 GRAPH_ONLY: dict[str, Any] = {
     "caching_device": None,
     "partitioner": None,
@@ -51,7 +51,7 @@ def answer(
     custom_getter: CustomGetter | None,
     graph_only: dict[str, Any],
 ) -> Any:
-    """The variable, or what the custom getters make of it; the scope has completed ``request``."""
+    """The variable, or what the custom getters return; the scope has completed ``request``."""
     if custom_getter is None:
         return find_or_make(run, request.plain(), mode)
     if not callable(custom_getter):
@@ -61,7 +61,7 @@ def answer(
             f"**kwargs), not {custom_getter!r}.",
         )
     constraint, others = request.constraint, {**GRAPH_ONLY, **graph_only}
-    # TensorFlow spares a getter `constraint`, which came late, unless it takes it.
+    # As in TensorFlow, which added `constraint` late, only getters that take it get it.
     if takes_constraint(custom_getter):
         others["constraint"], constraint = constraint, None
     return custom_getter(
@@ -79,7 +79,7 @@ def answer(
 
 
 def _true_getter(run: Pass, asked: Request, constraint_given: Constraint | None) -> CustomGetter:
-    """What a custom getter is given as ``getter``; without ``reuse`` it makes or returns."""
+    """What a custom getter gets as ``getter``; without ``reuse`` it makes or returns."""
 
     def getter(
         name: str,
@@ -122,7 +122,7 @@ def _true_getter(run: Pass, asked: Request, constraint_given: Constraint | None)
 def takes_constraint(custom_getter: CustomGetter) -> bool:
     """Whether ``custom_getter`` has a parameter ``constraint``, or takes any keyword."""
     code = getattr(custom_getter, "__code__", None)
-    if code is None:  # Chained, or an object: told by its signature, which Dynamo cannot read.
+    if code is None:  # Chained, or an object: read its signature, which Dynamo cannot do.
         return is_dynamo_compiling() or _accepts_constraint(parameters_of(custom_getter))
     named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     return bool(code.co_flags & inspect.CO_VARKEYWORDS) or "constraint" in named

@@ -1,13 +1,13 @@
-"""A table that one thread may add to while another reads it; knows nothing of what it holds."""
+"""A dict that one thread may add to while another reads it; knows nothing about its contents."""
 
 from typing import Any
 
 
 class Growing(dict[str, Any]):
-    """A dict whose views are of what it held when they were asked for.
+    """A dict whose views are snapshots.
 
-    torch walks through a module's tables in Python, and Python refuses to go on if one has grown in
-    between. Copying a dict is one step for other threads.
+    torch loops over a module's dicts in Python, which raises if one grows meanwhile. Copying a dict
+    is atomic for other threads.
     """
 
     def items(self) -> Any:

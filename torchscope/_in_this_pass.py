@@ -1,4 +1,4 @@
-"""in_this_pass: what code remembers for as long as a pass lasts; knows no variables."""
+"""in_this_pass: a value stored until the pass ends; knows no variables."""
 
 from collections.abc import Callable, Hashable
 from typing import TypeVar
@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 def in_this_pass(key: Hashable, make: Callable[[], T]) -> T:
-    """Return what ``make()`` gave for ``key`` in this pass; each pass begins without.
+    """Return what ``make()`` returned for ``key`` in this pass; a new pass calls it again.
 
-    For what has to start anew with every pass, as counts do and the scopes of layers that are kept:
+    For state that must start anew with every pass, such as counts and the scopes of layer objects:
 
     >>> import torchscope as ts
     >>> def count():
@@ -28,8 +28,8 @@ def in_this_pass(key: Hashable, make: Callable[[], T]) -> T:
     A function bound by :func:`bind` finds what was there when it first ran, as templates do.
 
     Args:
-        key: whatever is remembered under it; the object that remembers, or a name of its module.
-        make: called without arguments at the first request.
+        key: identifies the value: the object that needs it, or a string unique to its module.
+        make: called without arguments at the first request in a pass.
     """
     kept = current_pass().templates
     if key not in kept:

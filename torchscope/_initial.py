@@ -1,7 +1,7 @@
-"""The first value of a variable; knows of no store.
+"""The first value of a variable; knows no store.
 
 In: a `Request` and the store's seed. Out: a tensor on the CPU that nobody else holds, of the shape
-and dtype asked for; or an error that names the variable. Nothing is kept here.
+and dtype asked for; or an error that names the variable. Nothing is stored here.
 """
 
 import ctypes
@@ -34,8 +34,8 @@ def first_value(request: Request, seed: int) -> torch.Tensor:
     values, and an initializer that is not needed is not called.
 
     Raises:
-        ScopeError: neither a shape nor an initializer that brings one.
-        VariableMismatchError: the initializer gave another shape, dtype or device, or None.
+        ScopeError: neither a shape nor an initializer that decides it.
+        VariableMismatchError: the initializer returned another shape, dtype or device, or None.
     """
     initializer = request.initializer
     kind = initializer.__class__
@@ -46,7 +46,7 @@ def first_value(request: Request, seed: int) -> torch.Tensor:
         and None not in shape
         and request.device == _CPU
         and function_modes() == 0
-    ):  # Then it is known to give what is asked for, and nothing has to be kept from it.
+    ):  # It is known to return what is asked for and to draw nothing: no checks, no stream.
         return initializer._make(shape, request.dtype)
     if request.by_value:
         with naming(request.name):
@@ -76,7 +76,7 @@ def _made(request: Request, initializer: Any) -> torch.Tensor:
 
 
 def checksum(*values: torch.Tensor) -> int:
-    """A number that other values on the CPU would hardly have."""
+    """A checksum of the bytes of the values on the CPU."""
     total = 0
     for value in values:
         if is_lazy(value):
@@ -89,18 +89,18 @@ def checksum(*values: torch.Tensor) -> int:
 
 
 def follows_from_name(initializer: Any) -> bool:
-    """Whether the first value is known to be the same again: nobody's own function gives it."""
+    """Whether the first value is known to be repeatable: no function of the user's computes it."""
     return not callable(initializer) or _is_ours(initializer) or _takes_generator(initializer)
 
 
 def check_same(what: str, name: str, first: int, now: int) -> None:
-    """Raise if a value made again has not the checksum of the first."""
+    """Raise if a value made again differs from the first."""
     if now != first:
         raise ScopeError(
             name,
-            f"The {what} of {name!r} gives another value than when it was made: it depends on more "
-            "than its arguments and torch's random numbers (on numpy's, on a count, on what has "
-            "changed since). Nothing was reset.",
+            f"The {what} of {name!r} returns another value than at first: it depends on more "
+            "than its arguments and torch's random numbers (on numpy's, on a count, on something "
+            "that has changed since). Nothing was reset.",
         )
 
 
@@ -132,19 +132,19 @@ def _call(initializer: Any, request: Request) -> Any:
             raise  # It comes from inside the initializer.
         raise TypeError(
             f"The initializer of {request.name!r} cannot be called as f(shape, dtype=dtype): "
-            f"{error}. Write it as `def f(shape, dtype=None)`; one without arguments gives the "
+            f"{error}. Write it as `def f(shape, dtype=None)`; one without arguments decides the "
             "shape itself, so leave `shape` out."
         ) from error
 
 
 def _checked(request: Request, value: Any) -> torch.Tensor:
-    """What an initializer returned, as a tensor that nobody else holds, if it is what was asked."""
+    """What an initializer returned, as a tensor that nobody else holds; raises if it misfits."""
     asked = request.dtype if request.complete else None
     if asked is not None and _is_ours(request.initializer):
         dense = value.is_contiguous() and not value.requires_grad
         return value if dense else value.detach().contiguous()
     if not isinstance(value, torch.Tensor) and value is not None:
-        value = torch.as_tensor(value, dtype=asked)  # TensorFlow converts arrays, but no tensors.
+        value = torch.as_tensor(value, dtype=asked)  # TensorFlow casts arrays, but not tensors.
     if value is None:
         problem = "returned None, not a tensor. Did it forget to return?"
     elif not fits(request.shape, tuple(value.shape)):
@@ -159,20 +159,20 @@ def _checked(request: Request, value: Any) -> torch.Tensor:
 
 
 def _is_ours(initializer: Any) -> bool:
-    """Whether every call is known to give a tensor of its own, which then need not be copied."""
+    """Whether every call is known to return a new tensor, which then need not be copied."""
     kind = initializer if isinstance(initializer, type) else type(initializer)
     return initializer is None or kind.__module__ == zeros.__module__
 
 
 def _fills_in_place(initializer: Any) -> bool:
-    """Whether it is one of ``torch.nn.init``, such as ``xavier_uniform_``, which fill a tensor."""
+    """Whether it is from ``torch.nn.init``, such as ``xavier_uniform_``, and fills a tensor."""
     while isinstance(initializer, functools.partial):
         initializer = initializer.func
     return getattr(initializer, "__module__", None) == "torch.nn.init"
 
 
 def _takes_generator(initializer: Any) -> bool:
-    """Whether it is one of those, draws, and was not given a generator."""
+    """Whether it is from ``torch.nn.init``, draws numbers, and has no generator yet."""
     while isinstance(initializer, functools.partial):
         if "generator" in initializer.keywords:
             return False
@@ -188,7 +188,7 @@ def _names_of_parameters(function: Callable[..., Any]) -> set[str]:
 def _takes_partition_info(initializer: Any) -> bool:
     plain = type(initializer) is FunctionType and not initializer.__dict__  # It wraps no other.
     if plain and "partition_info" not in initializer.__code__.co_varnames:
-        return False  # In a tenth of the time that a signature takes.
+        return False  # Ten times as fast as reading the signature.
     return "partition_info" in parameters_of(initializer)
 
 

@@ -1,6 +1,6 @@
-"""Layers of torch that take their shapes, and their values, from their first input.
+"""Lazy layers of torch, which get their shapes and values at their first input; knows no store.
 
-Those values follow from the store's seed and the layer's name, as all do; knows of no store.
+Those values follow from the store's seed and the layer's name, as all do.
 """
 
 import copy
@@ -18,14 +18,14 @@ from ._stream import in_lent_stream
 
 
 def name_lazy_layers(module: nn.Module, seed: int, full_name: str) -> None:
-    """Let each lazy layer of ``module`` draw its values from a stream of its own name's."""
+    """Let each lazy layer of ``module`` draw its values from a stream seeded by its name."""
     for path, layer in _lazy_layers(module):
         initialize = functools.partial(_initialize, layer, seed, f"{full_name}/{path}")
         layer.__dict__["initialize_parameters"] = initialize
 
 
 def _initialize(layer: Any, seed: int, full_name: str, *args: Any, **kwargs: Any) -> None:
-    """What torch calls with the first input; in place of the class's method, once."""
+    """Replaces the layer's ``initialize_parameters``, which torch calls with the first input."""
     del layer.__dict__["initialize_parameters"]
     in_lent_stream(seed, full_name, functools.partial(layer.initialize_parameters, *args, **kwargs))
     keep_values([*layer.parameters(), *layer.buffers()])
@@ -34,7 +34,7 @@ def _initialize(layer: Any, seed: int, full_name: str, *args: Any, **kwargs: Any
 def first_values(
     fresh: nn.Module, kept: nn.Module, seed: int, full_name: str
 ) -> dict[str, torch.Tensor]:
-    """The state dict of ``fresh``, which is as ``kept`` was made; of lazy layers too, if called."""
+    """The state dict of ``fresh``, made like ``kept``; with lazy layers that were called."""
     values = {key: value for key, value in fresh.state_dict().items() if not is_lazy(value)}
     for path, _ in _lazy_layers(fresh):
         layer: Any = kept.get_submodule(path)

@@ -16,7 +16,7 @@ from ._table import _EXTRA, VariableTable
 def check_fits(
     table: VariableTable, state_dict: Mapping[str, Any], strict: bool, assign: bool = False
 ) -> None:
-    """Raise a StateDictError that lists all that does not fit."""
+    """Raise a StateDictError that lists everything that does not fit."""
     if not isinstance(cast("Any", state_dict), Mapping):
         raise TypeError(f"A state dict is a mapping from names to tensors, not {state_dict!r}.")
     for key in state_dict:
@@ -82,7 +82,7 @@ def _misfits(
         if owner is None:
             continue
         if not isinstance(value, torch.Tensor) and (waits or key in expected):
-            yield f"{_names.unescape(key)!r} is no tensor but {value!r}"
+            yield f"{_names.unescape(key)!r} is not a tensor but {value!r}"
         elif (
             isinstance(owner, VariableTable)
             and waits
@@ -95,7 +95,7 @@ def _misfits(
 
 
 def _untrainable(value: torch.Tensor, tensor: torch.Tensor) -> str:
-    """Why ``value`` cannot become what ``tensor`` is; "" if it can."""
+    """Why ``value`` cannot replace ``tensor``; "" if it can."""
     if value.is_floating_point() or value.is_complex() or not tensor.requires_grad:
         return ""
     return f"is of {value.dtype}, which cannot be trained"
@@ -104,7 +104,7 @@ def _untrainable(value: torch.Tensor, tensor: torch.Tensor) -> str:
 def _uncopyable(
     value: torch.Tensor, tensor: torch.Tensor | None, device: torch.device | None = None
 ) -> str:
-    """Why ``value`` cannot be copied into a tensor like ``tensor``; "" if it can, as nearly all."""
+    """Why ``value`` cannot be copied into a tensor like ``tensor``; "" if it can."""
     if (
         type(value) in (torch.Tensor, nn.Parameter, nn.Buffer)
         and value.layout is torch.strided
@@ -112,7 +112,7 @@ def _uncopyable(
         and _is_usual(value.dtype)
     ):
         return ""
-    try:  # One that torch keeps in its own way: only trying tells.
+    try:  # A layout or dtype for which only trying tells.
         if tensor is None:
             tensor = torch.empty(value.shape, device=device or "cpu")
         with torch.no_grad():
@@ -131,7 +131,7 @@ def _is_usual(dtype: torch.dtype) -> bool:
 
 
 def key_in(module: nn.Module, name: str) -> str:
-    """The state-dict key of what is called ``name`` below ``module``: ``h0.w`` of ``h0/w``."""
+    """The state-dict key of ``name`` below ``module``: ``h0.w`` for ``h0/w``."""
     for key, child in module._modules.items():
         below = _names.unescape(key) + "/"
         if child is not None and name.startswith(below):
@@ -140,10 +140,10 @@ def key_in(module: nn.Module, name: str) -> str:
 
 
 def _reads_its_own_names(module: nn.Module) -> bool:
-    """Whether loading reads just the names that the module has; else only torch can tell.
+    """Whether loading reads exactly the keys that the module has; else only torch can tell.
 
-    BatchNorm reads fewer, from old files. A class of the user's or a hook (a checkpoint wrapper's,
-    weight_norm's, FSDP's) may exchange names for all modules below, too.
+    BatchNorm reads fewer from old files. A user's class or a hook (a checkpoint wrapper's,
+    weight_norm's, FSDP's) may rename keys for all modules below, too.
     """
     load = cast("Any", type(module))._load_from_state_dict
     plain = load is nn.Module._load_from_state_dict or load.__module__.startswith("torchscope.")
@@ -151,7 +151,7 @@ def _reads_its_own_names(module: nn.Module) -> bool:
 
 
 def _like(key: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    """The nearest of the names that are there, and not here, too."""
+    """A hint with the nearest of the names that are only in ``there``, or nothing."""
     others = [other for other in there if other not in here][:10_000]
     close = difflib.get_close_matches(key, others, n=1)
     return f"; there is {close[0]!r}" if close else ""

@@ -1,4 +1,4 @@
-"""The lock under which a store makes variables, and what a fork does to it; knows no variable.
+"""The lock under which a store makes variables, also across a fork; knows no variable.
 
 It is held while an initializer runs, which may take long, or wait for another thread: so each store
 has its own. It is re-entrant, since an initializer may ask for another variable. Reading takes no
@@ -14,8 +14,8 @@ from typing import Any
 class Lock:
     """A re-entrant lock that copies and pickles as a new one, and is free in a forked child.
 
-    Held by ``with lock.held:``. What `with` gets is Python's own lock: an interrupt can slip in
-    before the first line of an `__exit__` of ours, and the lock would be held for good.
+    Held by ``with lock.held:``. `with` gets Python's own lock: an interrupt can come before the
+    first line of an `__exit__` written in Python, and the lock would never be released.
     """
 
     __slots__ = ("__weakref__", "held", "making")
@@ -33,7 +33,7 @@ _all: "weakref.WeakSet[Lock]" = weakref.WeakSet()
 
 
 def _free_in_child() -> None:
-    """Only the forking thread lives on in a child; who held a lock there does not."""
+    """Only the forking thread exists in the child; a thread that held a lock does not."""
     for lock in list(_all):
         lock.held, lock.making = threading.RLock(), {}
 

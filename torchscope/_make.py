@@ -1,6 +1,6 @@
-"""Making a variable under a name that is free; knows nothing of scopes and reuse.
+"""Making a variable under a name that is free; knows neither scopes nor reuse.
 
-In: a store, whose lock is held, and a `Request`. Out: the variable, kept in
+In: a store, whose lock is held, and a `Request`. Out: the variable, stored in
 the store with its declaration; or an error, and nothing has changed. Everything that can be
 refused is checked first: where code runs (traced, inside a transform, in a replica), the name, and
 the value against what was asked for. The value is the one that was loaded for the name, or else
@@ -61,7 +61,7 @@ def make_variable(table: VariableTable, request: Request) -> torch.Tensor:
         dtype = value.dtype
         known = value.is_meta or follows_from_name(request.initializer)
         first = None if known else checksum(value)
-    # With load_state_dict(assign=True) it is kept as it is, where it is.
+    # With load_state_dict(assign=True) the loaded tensor itself is used, where it is.
     as_loaded = loaded is not None and pending.assign
     value = value.detach() if as_loaded else _placed(table, value, request.device, dtype)
     warn_of_late(table, "Variable", request.name, origin)
@@ -74,9 +74,9 @@ def make_variable(table: VariableTable, request: Request) -> torch.Tensor:
 
 
 def regularize(run: Pass, name: str) -> None:
-    """Call a new variable's regularizer, to tell whether it gives a loss; if not, forget it.
+    """Call a new variable's regularizer, to see whether it returns a loss; if not, drop it.
 
-    As in TensorFlow after the variable is kept: if it raises, the variable stays.
+    As in TensorFlow after the variable is stored: if it raises, the variable stays.
     """
     table: VariableTable = run.store
     with table._lock.held, torch.no_grad():
@@ -87,8 +87,8 @@ def regularize(run: Pass, name: str) -> None:
             if loss is not None and isinstance(loss, _LOSSES):
                 table._declared[name] = made
                 return
-            problem = None if loss is None else f"gives a {type(loss).__name__}, not a scalar"
-        elif made.regularizer is not False:  # Which TensorFlow takes for none.
+            problem = None if loss is None else f"returned a {type(loss).__name__}, not a scalar"
+        elif made.regularizer is not False:  # False means none, as in TensorFlow.
             problem = f"is a function of the variable, not {made.regularizer!r}"
         table._declared[name] = replace(made, regularizer=None)
         if problem:
@@ -102,7 +102,7 @@ _LOSSES = torch.Tensor, Number, tuple
 
 
 class _Raised:
-    """A regularizer that raised as the variable was made: it gives no loss in that pass."""
+    """A regularizer that raised when the variable was made: it adds no loss in that pass."""
 
     def __init__(self, regularizer: Callable[..., Any], run: Pass) -> None:
         self.regularizer, self.begun = regularizer, ref(run)
@@ -119,7 +119,7 @@ class _Raised:
 def _placed(
     table: VariableTable, value: torch.Tensor, device: torch.device, dtype: torch.dtype
 ) -> torch.Tensor:
-    """``value`` where new variables of the store go, and as what its floats were made."""
+    """``value`` on the device, and in the float dtype, that the store was moved to."""
     if table._float_dtype is not None and dtype.is_floating_point:
         dtype = table._float_dtype
     if value.device == device and value.dtype is dtype:
@@ -130,7 +130,7 @@ def _placed(
 def _loaded_as(
     table: VariableTable, request: Request, value: torch.Tensor, origin: Origin
 ) -> torch.dtype:
-    """The dtype that the variable has by its declaration, if what was loaded fits."""
+    """The dtype that the variable is declared with; raises if the loaded value does not fit."""
     pending = table._pending
     if not request.complete and callable(request.initializer):
         first = first_value(request, table._seed)
@@ -162,8 +162,8 @@ def _loaded_as(
     if request.device is not None and request.device.type == "meta" and not pending.assign:
         warn(
             origin,
-            f"The value loaded for {request.name!r} is lost: the variable is made on the meta "
-            "device. Load with load_state_dict(state_dict, assign=True).",
+            f"The value loaded for {request.name!r} is lost, because the variable is made on the "
+            "meta device. Load with load_state_dict(state_dict, assign=True).",
         )
     return dtype or request.dtype
 
@@ -179,7 +179,7 @@ def check_can_make(table: VariableTable, what: str, name: str) -> None:
         or _C._are_functorch_transforms_active()
         or (_C._len_torch_dispatch_stack() or function_modes())
         or (table._finalized or "_is_replica" in table.__dict__)
-    ):  # Nearly never; then it is to be said what it is, unless the modes are harmless.
+    ):  # Rare; find out which of these it is, and raise unless the modes are harmless.
         _check_surroundings(table, what, name)
     _names.check_variable(name)
     table._check_outside_modules(what, name)
@@ -202,13 +202,13 @@ def _check_surroundings(table: VariableTable, what: str, name: str) -> None:
 
 
 def _is_fx_tracing() -> bool:
-    # It puts a mode on one of torch's two stacks, on that of functions if it traces pre-dispatch.
+    # It pushes a mode on one of torch's two stacks; on that of functions if it traces pre-dispatch.
     fx = sys.modules.get("torch.fx.experimental.proxy_tensor")
     return fx is not None and fx.get_proxy_mode() is not None
 
 
 def warn_of_late(table: VariableTable, what: str, name: str, origin: Origin) -> None:
-    """Warn of a variable that comes after somebody has taken stock of all there are."""
+    """Warn of a variable that is made after an optimizer or the like may have read the others."""
     parameters = table._parameters
     if table._built and not table._grows:
         warn(
@@ -221,13 +221,13 @@ def warn_of_late(table: VariableTable, what: str, name: str, origin: Origin) -> 
         read_at, parameters.read_at = parameters.read_at, None
         warn(
             origin,
-            f"The parameters were read at {read_at}, before any was made: whoever read them (an "
+            f"The parameters were read at {read_at}, before any was made: the code there (an "
             f"optimizer, an average, an init?) holds none. Build first: {parameters.build}.",
         )
 
 
 def reset_variable(table: VariableTable, made: Declaration) -> tuple[torch.Tensor, torch.Tensor]:
-    """A variable, with the value that a first build gave it."""
+    """A variable and the value that a first build gave it."""
     request = made.again()
     value = first_value(request, table._seed)
     if made.first is not None and checksum(value) != made.first:

@@ -1,8 +1,8 @@
-"""Making an nn.Module under a name that is free, and giving it what was loaded for it.
+"""Making an nn.Module under a name that is free, and loading what waits for it.
 
-In: a store, whose lock is held, a full name and a factory. Out: the module, kept in the store with
-how it was made; or an error, and nothing has changed. As for a variable (`_make`), everything that
-can be refused is refused first, and random numbers come from a stream of the name's own.
+In: a store, whose lock is held, a full name and a factory. Out: the module, stored in the store
+with how it was made; or an error, and nothing has changed. As for a variable (`_make`), everything
+that can be refused is checked first, and random numbers come from a stream seeded by the name.
 """
 
 import functools
@@ -36,7 +36,7 @@ _torch = cast("Any", nn.modules.module)
 
 @dataclass
 class MadeModule:
-    """How a module kept under a name was made."""
+    """How a module was made."""
 
     factory: Callable[[], nn.Module]
     origin: Origin
@@ -57,7 +57,7 @@ def make_module(
     args: Any = (),
     kwargs: Any = None,
 ) -> nn.Module:
-    """Make the module ``full_name``, and give it what was loaded for it."""
+    """Make the module ``full_name``, and load what waits for it."""
     if args or kwargs:
         factory = functools.partial(factory, *args, **kwargs)
     if is_inferring():
@@ -109,7 +109,7 @@ def _from_factory(
     module = in_lent_stream(table._seed, full_name, factory) if makes else None
     if isinstance(module, nn.Module):
         return module
-    problem = f"gave {type(module).__name__}, not an nn.Module"
+    problem = f"returned {type(module).__name__}, not an nn.Module"
     if not makes:
         problem = f"is not a class or a function that makes a module, but {factory!r}"
     last = full_name.rpartition("/")[2]
@@ -120,7 +120,7 @@ def _from_factory(
 
 
 def _load_into(table: VariableTable, full_name: str, module: nn.Module) -> list[str]:
-    """Give ``module`` what was loaded for names below its own; returns the keys of that."""
+    """Load into ``module`` what waits for names below its own; returns the keys used."""
     pending = table._pending
     below = pending.below(full_name)
     is_store = isinstance(module, VariableTable)
@@ -138,7 +138,7 @@ def _load_into(table: VariableTable, full_name: str, module: nn.Module) -> list[
                 values |= _of_tied(module, values)
             module.load_state_dict(values, pending.strict, pending.assign)
         if pending.lacking is not None and isinstance(module, VariableTable):
-            # A block for which there is nothing lacks all of it.
+            # A block for which nothing was loaded lacks all of its variables.
             module._pending.hold({}, pending.strict, pending.assign, pending.terms.below(full_name))
     except RuntimeError as error:
         raise StateDictError(
@@ -161,7 +161,7 @@ def _of_tied(module: nn.Module, values: dict[str, torch.Tensor]) -> dict[str, to
 
 
 def reset_module(table: VariableTable, full_name: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Each tensor of a kept module but blocks', with the value that a first build gave it."""
+    """Each tensor of a module, without its blocks', and the value that a first build gave it."""
     made = table._made_modules[full_name]
     kept = cast("nn.Module", table._modules[_names.escape(full_name)])
     module = in_lent_stream(table._seed, full_name, made.factory)

@@ -1,7 +1,7 @@
-"""The variables by full name, as the mapping that users see; how they are kept is `_table`'s.
+"""The variables by full name, as the mapping that users see; `_table` stores them.
 
-In: `store[name] = value` and the rest of what an `nn.ParameterDict` is used for. Out: the variables
-that were made, then the values that wait for theirs, under the names that `get_variable` takes.
+In: `store[name] = value` and the other methods of an `nn.ParameterDict`. Out: the variables
+that were made, then loaded values that wait, under the names that `get_variable` takes.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ _SHOWN = 20  # lines of a store's repr
 
 
 class VariableMapping(VariableTable):
-    """Full name -> variable, in the order of making."""
+    """Full name -> variable, in the order of creation."""
 
     def __iter__(self) -> Iterator[str]:
         yield from list(self._declared)
@@ -34,7 +34,7 @@ class VariableMapping(VariableTable):
         return len(self._declared) + len(self._pending.values)
 
     def __bool__(self) -> bool:
-        return True  # A store is there though it holds nothing yet.
+        return True  # Also while it is empty: `if store` asks whether there is one.
 
     def __contains__(self, name: object) -> bool:
         return name in self._declared or self._pending.key(name) is not None
@@ -61,10 +61,10 @@ class VariableMapping(VariableTable):
             self._check_outside_modules("Variable", name)
             old = Declaration(name, _names.escape(name), spec_of(shape, dtype, False))
         else:
-            # .half() may have changed the dtype since: that declares nothing anew.
+            # .half() may have changed the dtype since, which does not change the declaration.
             if self._writable(old).dtype == dtype:
                 dtype = old.spec.dtype
-            # An initializer that was called with a shape serves the new one, too.
+            # An initializer that was called with a shape can be called with the new one.
             lasting = not old.shapeless and not is_value(old.initializer)
         declaration = replace(
             old,
@@ -86,20 +86,20 @@ class VariableMapping(VariableTable):
             self._forget(name)
         if key is not None:
             self._pending.drop(name)
-            self._pending.lacking = None  # What is not to be loaded is no longer missed.
+            self._pending.lacking = None  # Values that were dropped are not missing.
 
     def keys(self) -> Any:
-        """The full names, in the order of making."""
+        """The full names, in the order of creation."""
         return dict.fromkeys(self).keys()
 
     def items(self) -> Iterable[tuple[str, Any]]:
-        """Each full name with its variable, in the order of making."""
+        """Each full name with its variable, in the order of creation."""
         note_reading([self], note=not self._pending.values)
         for name in self:
             yield name, self[name]
 
     def values(self) -> Iterable[Any]:
-        """The variables, in the order of making."""
+        """The variables, in the order of creation."""
         for _, variable in self.items():
             yield variable
 
@@ -116,7 +116,7 @@ class VariableMapping(VariableTable):
             del self[name]
 
     def extra_repr(self) -> str:
-        """The variables, a line each; of very many the first and the last."""
+        """The variables, one per line; of very many the first and the last."""
         names = list(self)
         hidden = len(names) - _SHOWN
         if hidden > 0:

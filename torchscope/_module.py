@@ -27,11 +27,11 @@ R = TypeVar("R")
 
 # ---- the function that runs ------------------------------------------------------------------
 #
-# torch asks a module for `forward`, and two of its tools look at what they get: torch.export goes
-# by the names of the arguments, and Dynamo counts compilations by code object and gives up after a
+# torch asks a module for `forward`, and two of its tools look at the result: torch.export uses
+# the names of the arguments, and Dynamo counts compilations by code object and gives up after a
 # few, so models of different functions must not share one, while equal blocks of one function
-# should. So `forward` is looked up by the function, at the call. It is kept on no instance: a bound
-# method there would be a reference cycle, and a shallow copy would run the original.
+# should. So `forward` is looked up by the function, at the call. It is not stored on the instance:
+# a bound method there would be a reference cycle, and a shallow copy would run the original.
 
 
 def _forward(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -51,7 +51,7 @@ def _forward(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 class _Forward:
-    """As a method ``forward``, of which each function has its own."""
+    """The descriptor of ``forward``: a method with a code object for each function."""
 
     @only_inlined
     def __get__(self, net: Any, owner: Any = None) -> Any:
@@ -84,7 +84,7 @@ def _forward_of(fn: Any) -> Callable[..., Any]:
 
 @only_inlined
 def _code_of(fn: Any) -> Any:
-    """The code of a function or method, and what a partial one leaves to give; else its class."""
+    """The code of a function or method, with the arguments a partial binds; else its class."""
     if isinstance(fn, functools.partial):
         partial = cast("functools.partial[Any]", fn)
         return _code_of(partial.func), len(partial.args), *partial.keywords
@@ -93,7 +93,7 @@ def _code_of(fn: Any) -> Any:
 
 
 def _signature(fn: Any) -> inspect.Signature | None:
-    """The arguments of ``fn``, behind ``self``; None if they cannot be told, or named so."""
+    """``fn``'s signature with ``self`` in front; None if that is not possible."""
     try:
         named = inspect.signature(fn.forward if isinstance(fn, nn.Module) else fn).parameters
     except (TypeError, ValueError):  # Some builtins have none.
@@ -107,8 +107,8 @@ def _signature(fn: Any) -> inspect.Signature | None:
 class ScopedModule(VariableStore, Generic[P, R]):
     """A function as an ``nn.Module``: its variables are the module's parameters.
 
-    They appear on the first call, or when :meth:`build` is called with example inputs. Each call
-    is one pass, from the root, wherever it is made.
+    They are made on the first call, or when :meth:`build` is called with example inputs. Each call
+    is one pass, from the root scope, wherever it is made.
 
     >>> import torch, torchscope as ts
     >>> def model(x):
@@ -153,12 +153,12 @@ class ScopedModule(VariableStore, Generic[P, R]):
     ) -> Self:
         """Make the variables now, by running the function once on example inputs.
 
-        No gradient is kept; torch's random streams and all values are put back as they were, or as
-        they were made, for which each is kept twice meanwhile. Inputs on the meta device do: then
-        nothing is computed, and the variables have their values all the same.
+        It leaves no gradients; torch's random streams and all values are restored: as they were
+        before, or as they were made. (Until then each value is stored twice.) With inputs on the
+        meta device nothing is computed, but the variables still get their values.
 
         Args:
-            args: what the module will be called with, or anything of those shapes and dtypes.
+            args: example arguments of the function, of the right shapes and dtypes.
             kwargs: likewise.
 
         Returns:
@@ -168,17 +168,17 @@ class ScopedModule(VariableStore, Generic[P, R]):
         return self
 
     def apply(self, fn: Callable[[nn.Module], None]) -> Self:
-        """As ``nn.Module.apply``; of a net that was not built it reaches no module kept in it."""
+        """As ``nn.Module.apply``; before the build there are no inner modules to reach."""
         note_reading([self])
         return super().apply(fn)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As ``nn.Module.state_dict``; before the build, of what was loaded."""
+        """As ``nn.Module.state_dict``; before the build it has the loaded values."""
         state = cast("Any", super()).state_dict(*args, **kwargs)
         parameters = self._parameters
         if not isinstance(parameters, Unbuilt) or self._pending.values:
             return state
-        if kwargs.get("destination") is not None:  # A bigger module's, in which nothing can tell.
+        if kwargs.get("destination") is not None:  # A bigger module's, which is not an EmptyState.
             parameters.read(sys._getframe(1))
         return state or EmptyState(parameters, state._metadata)
 
@@ -192,7 +192,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
         return super()._replicate_for_data_parallel()
 
     def _pass_ended(self) -> None:
-        """The first pass that ends well settles what the module holds."""
+        """When the first pass has succeeded, the module is complete: check and freeze its specs."""
         if self._built:
             return
         self._settle_pending()
@@ -203,7 +203,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
         super()._pass_ended()
 
     def _settle_pending(self) -> None:
-        """Say what was loaded for nobody, and who got nothing."""
+        """Raise or warn if loaded values were not used or variables got none."""
         pending = self._pending
         if pending.nothing:
             return
@@ -214,7 +214,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
             raise StateDictError(
                 None,
                 f"The state dict that was loaded does not fit.{problems} Load it again "
-                "with strict=False, or drop what is too much: del net[name].",
+                "with strict=False, or drop the values that are not used: del net[name].",
             )
         pending.clear()
         if problems:
@@ -222,7 +222,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
 
 
 def _warn_of_hidden_modules(fn: Callable[..., Any]) -> None:
-    """Warn of modules that ``fn`` uses without the ScopedModule knowing."""
+    """Warn of modules that ``fn`` uses but the ScopedModule does not hold."""
     hidden = [
         name
         for name, value in _closed_over(fn)

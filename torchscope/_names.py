@@ -1,4 +1,4 @@
-"""Names: which are legal, how they join, how a state dict spells them; knows of no store."""
+"""Names: which are legal, how they join, how a state dict spells them; knows no store."""
 
 import re
 
@@ -9,9 +9,9 @@ from ._errors import VariableNameError
 _FULL_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 _INNER_NAME = re.compile(r"[A-Za-z0-9_.\\/>-]*")
 
-# Names that an attribute of the module has already. Spelled out, not read off `dir()`, which grows
-# with torch's releases: the keys of a state dict are a promise between releases. Names that start
-# with an underscore are missing because no variable at the root may have one.
+# Names that an attribute of the module has already. Written out, not taken from `dir()`, which
+# grows with torch's releases: the keys of a state dict must not change between releases. Names that
+# start with an underscore are missing because no variable at the root may have one.
 RESERVED = frozenset(
     """
     T_destination add_module apply bfloat16 buffers call_super_init children clear compile copy cpu
@@ -41,20 +41,20 @@ def check_variable(full_name: str) -> None:
     """Raise unless TensorFlow would accept ``full_name`` as a variable's."""
     one_word = full_name.replace("/", "_")
     if one_word.isidentifier() and one_word.isascii() and full_name[0] not in "_/":
-        return  # As nearly all do, and a regular expression takes longer.
+        return  # Nearly all names, and faster than a regular expression.
     if not _FULL_NAME.fullmatch(full_name):
         raise VariableNameError(full_name, _refusal("variable", full_name))
 
 
 def check_scope(name: str, *, at_root: bool) -> None:
-    """Raise unless TensorFlow would open a scope ``name``; below the root it may start anyhow."""
+    """Raise unless TensorFlow would open a scope ``name``; below the root any first character."""
     rule = _FULL_NAME if at_root else _INNER_NAME
     if name and not rule.fullmatch(name):
         raise VariableNameError(name, _refusal("scope", name))
 
 
 def _refusal(what: str, name: str) -> str:
-    # The last part, since it is typed inside the scopes that the others name.
+    # Only the last part: it is typed inside the scopes that the others name.
     last = name.rpartition("/")[2]
     suggestion = re.sub(r"[^A-Za-z0-9_.\\>-]", "_", last).lstrip("_\\>-") or "name"
     return (
@@ -64,7 +64,7 @@ def _refusal(what: str, name: str) -> str:
 
 
 def escape(full_name: str) -> str:
-    """The state-dict key of a variable: its name, but for ``keys`` -> ``/keys``, ``.`` -> ``%2E``.
+    """The state-dict key of a variable: its name, with ``keys`` -> ``/keys``, ``.`` -> ``%2E``.
 
     Neither spelling can be a TensorFlow name, so no two names share a key.
     """

@@ -1,27 +1,28 @@
-"""Which scopes a pass has opened, as far as default names ask; knows of names alone.
+"""Which scope names a pass has opened, to choose default names; knows names only.
 
 In: the full name of each scope that is opened or left. Out: the first of ``layer``, ``layer_1``,
 ... that no scope has used. TensorFlow keeps a table of counts, name -> how often opened, and only
 ever asks whether a count is zero (tensorflow/python/ops/variable_scope.py, `_VariableScopeStore`).
 Leaving a scope that was opened by its name zeroes the counts below it; leaving one that was entered
-as an object puts the whole table back as it stood at entering.
+as an object restores the whole table as it was at entering.
 
 Copying and searching the table, as TensorFlow does, would take time in proportion to all names at
-each scope. But a name opened inside a scope nearly always lies below it, and a dict keeps the
-order: so what a scope has added is what comes after the length at its entering, and is popped off.
-Only when a name was opened elsewhere than directly below the current scope (`variable_scope("a/b")`
-or an object of another place) the table is searched or copied: then it is `scattered`.
+each scope. But a name opened inside a scope nearly always lies below it, and a dict keeps its
+order: so the entries after the length at entering are those that the scope has added, and are
+popped. Only when a name was opened that is not directly below the current scope
+(`variable_scope("a/b")`, or a scope object of another place) must the table be searched or copied:
+then it is `scattered`.
 """
 
 from typing import TypeAlias
 
-# What leaving a scope needs: the length of the table at its entering; or, of one entered as an
-# object, also whether the table was scattered then, and the table itself if it is now.
+# What leaving a scope needs: the length of the table at entering; or, for one entered as an
+# object, whether the table was scattered then, and its length, or its copy if it is scattered now.
 Mark: TypeAlias = "int | tuple[bool, int | dict[str, int | None]]"
 
 
 class Opened:
-    """The names opened; a name to which numbers were added has the last of them.
+    """The names opened, each with the last number that was added to it, if any.
 
     A scope that continues the current one is counted by `names[full_name] = None`; its mark is the
     length after that (`_opening`, where a call would take too long).
@@ -34,7 +35,7 @@ class Opened:
         self.scattered = False
 
     def enter_object(self, full_name: str, around: list[str]) -> Mark:
-        """Count a scope that was there before, entered inside those named ``around``."""
+        """Count an existing scope that is entered inside those named ``around``."""
         names, before = self.names, self.scattered
         if full_name not in names:  # Its own count stays when it is left.
             names[full_name] = None
@@ -44,7 +45,7 @@ class Opened:
         return before, dict(names) if self.scattered else len(names)
 
     def leave(self, full_name: str, mark: Mark) -> None:
-        """Take back what the scope has opened; once more does no harm."""
+        """Undo what the scope has opened; doing it twice is harmless."""
         if isinstance(mark, tuple):
             self.scattered, kept = mark
             if isinstance(kept, dict):
@@ -79,7 +80,7 @@ class Opened:
         return numbered
 
     def copy(self) -> "Opened":
-        """The same names, to go on from separately."""
+        """The same names, counted separately from now on."""
         other = Opened()
         other.names, other.scattered = dict(self.names), self.scattered
         return other

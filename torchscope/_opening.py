@@ -1,17 +1,17 @@
 """How a scope is opened and left: `variable_scope(...)` and `with`; no tensor.
 
 In: a name or a scope, with settings. Out: while the block runs, the innermost scope of this
-thread's pass. All that leaving it takes lies in the pass's stack (`_pass`), and default names are
+thread's pass. Everything needed to leave it is in the pass's stack (`_pass`), and default names are
 counted in `_opened`.
 
-What `variable_scope(...)` returns, an `Opening`, is not the scope that it opens: `with scope:`
-would read well and open a scope with *its* settings wherever it stands, which is rarely what was
-meant. So a `VariableScope` is not a context manager, and `with variable_scope(scope):` says it.
+What `variable_scope(...)` returns, an `Opening`, is not the scope that it opens. If `with scope:`
+worked, it might mean either to go back to the scope or to open its name here. So a `VariableScope`
+is not a context manager: write `with variable_scope(scope):`.
 """
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 from weakref import ref
 
 from . import _names
@@ -20,23 +20,25 @@ from ._default import current_pass
 from ._errors import ScopeError, ScopeOrderError
 from ._getter import CustomGetter
 from ._in_this_pass import in_this_pass
+from ._opened import Mark
 from ._pass import Pass, here, in_event_loop, is_by, lost, running_task
 from ._reuse import Reuse, mode_of
 from ._scope import NO_DEFAULTS, Defaults, VariableScope, scope_at
 from .regularizers import Regularizer
 
 _NOTHING_SPECIAL = None, None, None
+_NOT_OPEN: Any = None, None, 0, None
 ROOT = scope_at("", Reuse.NO, NO_DEFAULTS)  # of every pass that has not been asked for its own
-_NO = Reuse.NO  # To read a member off the class takes longer than the test it is read for.
+_NO = Reuse.NO  # Reading a member of the class takes longer than the test it is read for.
 
 
 class Opening:
-    """What ``variable_scope(...)`` returns: ``with`` it, the scope is open.
+    """What ``variable_scope(...)`` returns: ``with`` opens the scope.
 
-    It holds what it was given and nothing of where it is open, so that it may be entered twice and
-    by several threads. What a first entering settles for later ones in the same pass, as in
-    TensorFlow (the name taken; the copy of a scope), is kept in the pass. The mode, which matters
-    where a name is entered again by the same object, is kept here with the pass that found it.
+    It holds its arguments but not where it is open, so that it may be entered twice and
+    by several threads. What a first entering fixes for later ones in the same pass, as in
+    TensorFlow (the name taken; the copy of a scope), is stored in the pass. The mode, which matters
+    where a name is entered again by the same object, is stored here with the pass that found it.
     """
 
     __slots__ = ("__weakref__", "_asked", "_found", "_special", "_target")
@@ -52,69 +54,78 @@ class Opening:
         stack = run.stack
         outer = stack[-1][0] if stack else ROOT
         task = run.task
-        if not run.traced and in_event_loop():
+        if in_event_loop():
             run.check_task(str(self._target))
             run.task = running_task()
-        target, mode, special = self._target, self._asked, self._special
+        if type(self._target) is str:
+            scope, mark = _below(run, outer, self._target), len(run.opened.names)
+            found, mode = self._found, self._asked
+            if found is not None and found[0] is run.met:
+                mode = found[1]
+            elif mode is _NO:
+                mode = outer.mode
+            if mode is not _NO:
+                self._found = run.met, mode
+            scope.mode = mode
+            if self._special is not None:
+                self._set_special(scope)
+        else:
+            scope, mark = self._open_again_or_by_default_name(run, outer)
         by = self if run.traced else ref(self, lost)
-        found = self._found
-        if found is not None and found[0] is run.met:
-            mode = found[1]
-        elif run.settled:
-            # By its number, with a reference that tells whose it is: `lost` waits for it to die.
-            settled = run.settled.get(self if run.traced else id(self))
-            if settled is not None and is_by(settled[0], self):
-                _, target, mode = settled
-        if target is None:
-            target = _unused_name(run, outer, special, mode)
-        if type(target) is str:
-            if not (target.isidentifier() and target.isascii()) or target[0] == "_":
-                _check_name(run, target)
-            source, name, names = outer, outer.prefix + target, run.opened.names
-            names[name] = None
-            mark = len(names)
-        elif isinstance(target, VariableScope):
-            mark = run.opened.enter_object(target.name, run.scope_names)
-            source, name = target, target.name
-        else:
-            raise TypeError(f"variable_scope takes a name or a VariableScope, not {target!r}.")
-        if source is target and target is not self._target:
-            scope = cast(
-                "VariableScope", target
-            )  # One copy serves all openings of a scope in a pass.
-        else:
-            if mode is _NO:
-                mode = source.mode
-            scope = VariableScope()  # As `scope_at`, which would take half as long again.
-            scope.name, scope.prefix = name, name + "/" if name else ""
-            scope.mode, scope.defaults, scope.constraint = mode, source.defaults, None
-            if special is not None:
-                _, defaults, scope.constraint = special
-                if defaults is not None:
-                    scope.defaults = defaults.over(source.defaults)
-        if source is target:
-            target = scope
-        if target is not self._target:
-            owner = self if run.traced else ref(self)  # Not `by`: `lost` would be called.
-            run.settled[self if run.traced else id(self)] = owner, target, mode
-        elif mode is not _NO:
-            self._found = run.met, mode
         stack.append((scope, by, mark, task))
         return scope
+
+    def _open_again_or_by_default_name(
+        self, run: Pass, outer: VariableScope
+    ) -> tuple[VariableScope, Mark]:
+        target, mode = self._target, self._asked
+        # By id, with a weak reference that tells whose it is: a strong one would keep it alive.
+        key = self if run.traced else id(self)
+        settled = run.settled.get(key)
+        if settled is not None and is_by(settled[0], self):
+            _, target, mode = settled
+        elif target is None:
+            target = _unused_name(run, outer, self._special, mode)
+        if self._target is None:
+            scope, mark = _below(run, outer, target), len(run.opened.names)
+        elif isinstance(target, VariableScope):
+            mark = run.opened.enter_object(target.name, run.scope_names)
+            if target is not self._target:
+                return target, mark  # One copy serves all openings of a scope in a pass.
+            scope = scope_at(target.name, target.mode, target.defaults)
+        else:
+            raise TypeError(f"variable_scope takes a name or a VariableScope, not {target!r}.")
+        if mode is not _NO:
+            scope.mode = mode
+        if self._special is not None:
+            self._set_special(scope)
+        owner = self if run.traced else ref(self)  # Not with `lost`, which would be called.
+        run.settled[key] = owner, (target if self._target is None else scope), scope.mode
+        return scope, mark
+
+    def _set_special(self, scope: VariableScope) -> None:
+        """Set what a new scope does not inherit."""
+        _, defaults, scope.constraint = self._special or _NOTHING_SPECIAL
+        if defaults is not None:
+            scope.defaults = defaults.over(scope.defaults)
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         passes = here.passes
         run = passes[-1] if passes else current_pass()
         stack = run.stack
-        depth = len(stack) - 1
-        by = stack[-1][1] if stack else None
+        scope, by, mark, task = stack[-1] if stack else _NOT_OPEN
         is_mine = by is self or (type(by) is ref and by() is self)
         del by  # Kept beyond this object's life, the reference would call `lost`.
-        if is_mine:
-            run.unwind(depth)
-        elif kind is not None:
-            # An exception on its way out stays itself. Perhaps it is an interrupt, which has kept
-            # inner scopes from being left; they are left with this one, if it is open here.
+        if is_mine:  # As `Pass.unwind`, for one scope.
+            run.task, opened = task, run.opened
+            if mark != len(opened.names) or opened.scattered:
+                opened.leave(scope.name, mark)
+            stack.pop()
+            return
+        depth = len(stack) - 1
+        if kind is not None:
+            # The exception must not be replaced. It may be an interrupt that has kept inner scopes
+            # from being left; they are left with this one, if it is open here.
             while depth >= 0 and not is_by(stack[depth][1], self):
                 depth -= 1
             if depth >= 0:
@@ -126,7 +137,7 @@ class Opening:
             inside = run.scope_names[-1]
             raise ScopeOrderError(
                 inside,
-                f"Scopes must be left in the reverse order of entering; {inside!r} is open still. "
+                f"Scopes must be left in the reverse order of entering; {inside!r} is still open. "
                 "Did a generator or a coroutine enter one and pause? Keep `with "
                 "variable_scope(...)` around code without yield and await.",
             )
@@ -140,12 +151,25 @@ class Opening:
         return f"variable_scope({', '.join(shown)})"
 
 
+def _below(run: Pass, outer: VariableScope, target: str) -> VariableScope:
+    """A new scope ``target`` in ``outer``, counted as opened; it inherits everything."""
+    if not (target.isidentifier() and target.isascii()) or target[0] == "_":
+        _check_name(run, target)
+    # As `scope_at`, which would take half as long again.
+    scope = VariableScope()
+    scope.name = name = outer.prefix + target
+    scope.prefix = name + "/" if name else ""
+    scope.mode, scope.defaults, scope.constraint = outer.mode, outer.defaults, None
+    run.opened.names[name] = None
+    return scope
+
+
 def _unused_name(run: Pass, outer: VariableScope, special: Any, mode: Reuse) -> str:
     default_name = special[0]
     if mode is not Reuse.NO:
         raise ScopeError(
             None,
-            "reuse needs a name: variable_scope(None, default_name) takes a name not used yet. "
+            "reuse needs a name: variable_scope(None, default_name) picks a name not used yet. "
             f"Give it one: variable_scope({default_name!r}, reuse=True).",
         )
     if not isinstance(default_name, str):
@@ -194,25 +218,25 @@ def variable_scope(
     Args:
         name_or_scope: a name, which may hold ``/``, or a scope to enter again.
         default_name: with ``name_or_scope=None``: this name, or ``default_name_1`` and so on,
-            whichever no scope was opened by yet.
-        values: accepted, as all arguments that mean something only in a graph.
-        initializer: for variables that name none; also a value.
-        regularizer: for variables that name none; ``ts.no_regularizer`` switches one off.
+            the first that no scope has opened yet.
+        values: accepted and ignored, as all arguments that mean something only in a graph.
+        initializer: for variables that are given none; may be a value.
+        regularizer: for variables that are given none; ``ts.no_regularizer`` switches it off.
         caching_device: as ``values``.
         partitioner: as ``values``.
         custom_getter: called for each variable as ``custom_getter(getter, name, ...)``; those of
             outer scopes are chained to it.
-        reuse: True to only return what is there, ``AUTO_REUSE`` to make what is not. None and
-            False inherit: reuse cannot be switched off inside.
-        dtype: for variables that name none.
+        reuse: True to only return existing variables, ``AUTO_REUSE`` to make missing ones. None
+            and False inherit: reuse cannot be switched off inside.
+        dtype: for variables that are given none.
         use_resource: as ``values``.
-        constraint: for variables directly in this scope that name none.
+        constraint: for variables directly in this scope that are given none.
         auxiliary_name_scope: as ``values``.
 
     Raises:
-        VariableNameError: on entering; the name is none that TensorFlow accepts.
+        VariableNameError: on entering; TensorFlow would not accept the name.
         ScopeError: ``reuse`` is another value, or given without a name.
-        ScopeOrderError: on leaving; another scope was opened after this one and is open still.
+        ScopeOrderError: on leaving; another scope was opened after this one and is still open.
         TypeError: neither a name nor a default name, or an unknown argument.
     """
     if name_or_scope is None and default_name is None:
@@ -258,7 +282,7 @@ def name_scope(
     """
     name = default_name if name is None else name
     scope = get_variable_scope()
-    # What an optimizer of `torchscope.tf1` names after the operations of a graph asks for this.
+    # Read by optimizers of `torchscope.tf1`, whose slots are named after operations of a graph.
     opened = in_this_pass("name_scope", list[tuple[VariableScope, str]])
     outer = opened[-1][1] if opened and opened[-1][0] is scope else scope.prefix
     full_name = f"{outer}{name}/" if name else ""

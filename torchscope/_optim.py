@@ -1,4 +1,4 @@
-"""match_by_name: an optimizer's saved state goes to parameters by name; knows of no store."""
+"""match_by_name: an optimizer's saved state goes to parameters by name; knows no store."""
 
 from collections import Counter
 from typing import Any
@@ -12,8 +12,8 @@ def match_by_name(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) 
     """Let ``optimizer.load_state_dict`` pair state and parameters by name, not by position.
 
     torch pairs them by position, and silently gives one parameter the state of another if the
-    variables were made in another order than when the state was saved. For optimizers made from
-    named parameters, both then and now:
+    variables were made in another order than when the state was saved. Both optimizers, the saved
+    one and this one, must be made from named parameters:
 
     >>> import torch, torchscope as ts
     >>> net = ts.ScopedModule(lambda x: x @ ts.get_variable("w", [3, 2])).build(torch.ones(1, 3))
@@ -22,8 +22,8 @@ def match_by_name(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) 
     >>> optimizer.load_state_dict(optimizer.state_dict())
 
     Args:
-        optimizer: the one that is loaded.
-        state_dict: as saved; it is not changed.
+        optimizer: the optimizer into which the state is loaded.
+        state_dict: the saved state; it is not changed.
 
     Raises:
         StateDictError: there are no names, or they are not the same; nothing was loaded.
@@ -49,16 +49,16 @@ def match_by_name(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) 
     if twice:
         raise StateDictError(
             None,
-            f"Parameters of one name cannot be told apart: {sorted(twice)}. Make an optimizer for "
+            f"Several parameters have the same name: {sorted(twice)}. Make an optimizer for "
             "each module, or give them names that differ: [('a.' + name, p) for name, p in ...].",
         )
     missing, unexpected = sorted(set(names) - set(ids)), sorted(set(ids) - set(names))
     if missing or unexpected or len(optimizer.param_groups) != len(state_dict["param_groups"]):
         raise StateDictError(
             None,
-            f"The saved state is of another optimizer; nothing was loaded. Missing: {missing}; "
-            f"unexpected: {unexpected}; groups: {len(state_dict['param_groups'])} saved, "
-            f"{len(optimizer.param_groups)} here. Make the optimizer as the saved one was made.",
+            "The saved state is from another optimizer; nothing was loaded. Missing: "
+            f"{missing}; unexpected: {unexpected}; groups: {len(state_dict['param_groups'])} "
+            f"saved, {len(optimizer.param_groups)} here. Make the optimizer as the saved one was.",
         )
     groups = [
         saved | {"params": [ids[n] for n in own["param_names"]], "param_names": own["param_names"]}

@@ -1,6 +1,6 @@
-"""Which store this thread is in, and what a variable was declared with; made for optimizers.
+"""Which store this thread is in, and a variable's constraint; for optimizers.
 
-They are given variables, and see neither the store that declared them nor the pass that runs.
+An optimizer gets variables, but neither the store that declared them nor the running pass.
 """
 
 import torch
@@ -12,7 +12,7 @@ from ._walk import items
 
 
 def entered_store() -> VariableStore | None:
-    """The store whose pass this is; None where none was entered, also if the default one serves.
+    """The store whose pass this is; None if none was entered, so that the default one is used.
 
     >>> import torchscope as ts
     >>> with ts.VariableStore() as store:
@@ -24,7 +24,7 @@ def entered_store() -> VariableStore | None:
 
 
 def constraint_of(variable: torch.Tensor) -> Constraint | None:
-    """What ``get_variable(constraint=...)`` was given for a variable, whichever store has it.
+    """The ``constraint=`` that a variable was declared with, whichever store has it, or None.
 
     >>> import torch, torchscope as ts
     >>> with ts.VariableStore() as store:

@@ -3,10 +3,10 @@
 A *pass* is one run of a model's code by one thread. In: scopes that are opened and left, names that
 are met. Out: the current scope, whether a name was met before, the next default name.
 
-All that an open scope needs for being left lies here, in the stack, and not on the object that
-`with` holds: that one may be entered twice, or by several threads at once. The stack changes by one
-`append` at entering and one `pop` at leaving, and leaving takes off whatever an interrupt (Ctrl-C,
-a signal's handler) has kept from being left inside.
+Everything needed to leave an open scope is here, in the stack, and not on the object that `with`
+holds: that may be entered twice, or by several threads at once. The stack changes by one `append`
+at entering and one `pop` at leaving, and leaving also removes inner scopes that an interrupt
+(Ctrl-C, a signal handler) has left open.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from weakref import ref
 import torch
 from torch.compiler import is_dynamo_compiling
 
-from ._dynamo import only_inlined, reads_instead
+from ._dynamo import only_inlined
 from ._errors import NotBuiltError, ScopeError, ScopeOrderError
 from ._opened import Mark, Opened
 
@@ -29,29 +29,15 @@ R = TypeVar("R")
 _C = cast("Any", torch._C)
 
 
-# While Dynamo traces, `graph_task` gives another number. So one comparison at each get tells code
-# that runs in another backward pass than its own, and compiled code in a pass that began before it
-# (which has to touch nothing that changes from call to call).
-def _tracing() -> int:
-    return -2
+# The backward pass that runs in this thread, -1 for none. Not called where Dynamo traces.
+graph_task: Callable[[], int] = _C._current_graph_task_id
 
 
 @only_inlined
-@reads_instead(_tracing)
-def graph_task() -> int:
-    """The backward pass that runs in this thread, -1 for none."""
-    return _C._current_graph_task_id()
-
-
-def _no_loop() -> bool:
-    return False
-
-
-@only_inlined
-@reads_instead(_no_loop)
 def in_event_loop() -> bool:
     """Whether this thread runs an asyncio event loop, so that tasks may interleave."""
-    return asyncio._get_running_loop() is not None  # `current_task` raises where no loop runs.
+    # `current_task` raises where no loop runs. Dynamo traces neither.
+    return not is_dynamo_compiling() and asyncio._get_running_loop() is not None
 
 
 def running_task() -> Any:
@@ -59,14 +45,14 @@ def running_task() -> Any:
     return asyncio.current_task() if in_event_loop() else None
 
 
-# An open scope: the scope; whose `with` it is, see `is_by`; the mark for leaving it, see `_opened`;
-# and the asyncio task that had opened the scope around it. A plain tuple: one is made at each
-# opening, and any class takes several times as long.
+# An open scope: the scope; the object that opened it, see `is_by`; the mark for leaving it, see
+# `_opened`; and the asyncio task that had opened the scope around it. A plain tuple: one is made at
+# each opening, and any class takes several times as long.
 Open: TypeAlias = tuple[Any, Any, Mark, Any]
 
 
 def is_by(by: Any, opening: Any) -> bool:
-    """Whether ``opening`` is what opened a scope: itself while tracing, else behind a reference."""
+    """Whether ``opening`` opened a scope: ``by`` is it while tracing, else a weak reference."""
     return by is opening or (isinstance(by, ref) and by() is opening)
 
 
@@ -90,50 +76,48 @@ class Pass:
     TensorFlow 1's rules hold within a pass as they did within a graph; variables outlive it.
     """
 
-    __slots__ = (
-        *(
-            "__weakref__",
-            "_templates",
-            "_values",
-            "begun",
-            "graph_task",
-            "met",
-            "opened",
-            "settled",
-        ),
-        *("specs", "stack", "store", "task", "traced"),
-    )
+    again = False  # whether it repeats code that another pass has run
+    endless = False  # whether it is the default store's, which never ends
 
-    again = False  # whether it runs again what another pass has run
-    endless = False  # whether it is the default store's, which no leaving ends
+    # What few passes have is made when it is first asked for.
+    _values: dict[Any, list[tuple[str, Any]]] | None
+    _templates: dict[Any, Any] | None
+    _settled: dict[Any, tuple[Any, Any, Any]] | None
 
     @only_inlined
     def __init__(self, store: Any) -> None:
-        self.traced = is_dynamo_compiling()
+        self.traced = traced = is_dynamo_compiling()
         self.store = store
-        self.specs: Any = store._specs_for(self.traced)
+        # A shallow clone has first to part with its original.
+        is_plain = not traced and store._owner == id(store)
+        self.specs: Any = store._specs if is_plain else store._specs_for(traced)
         self.stack: list[Open] = []  # the open scopes; first the root's, if it was asked for
         self.begun = 0  # how many there were when the pass began
         self.opened = Opened()
         self.met: dict[str, None] = {}  # the names met, in order
-        # What the first entering of an opening settles for later ones, as in TensorFlow.
-        self.settled: dict[Any, tuple[Any, Any, Any]] = {}
-        self._values = self._templates = None
-        self.graph_task = graph_task()
+        self._values = self._templates = self._settled = None
+        self.graph_task = -1 if traced else graph_task()
         self.task = asyncio.current_task() if in_event_loop() else None
 
     @property
+    def settled(self) -> dict[Any, tuple[Any, Any, Any]]:
+        """What the first entering of an opening fixes for later ones, as in TensorFlow."""
+        if self._settled is None:
+            self._settled = {}
+        return self._settled
+
+    @property
     def values(self) -> dict[Any, list[tuple[str, Any]]]:
-        """What was put into collections, with the scope's name; few passes have any."""
+        """What was added to collections, with the scope's name; few passes have any."""
         if self._values is None:
-            self._values: dict[Any, list[tuple[str, Any]]] | None = {}
+            self._values = {}
         return self._values
 
     @property
     def templates(self) -> dict[Any, Any]:
-        """What templates' calls left."""
+        """What templates and `in_this_pass` have stored."""
         if self._templates is None:
-            self._templates: dict[Any, Any] | None = {}
+            self._templates = {}
         return self._templates
 
     @property
@@ -151,7 +135,7 @@ class Pass:
     def unwind(self, depth: int) -> None:
         """Leave all scopes but the ``depth`` outermost.
 
-        Counts first: interrupted in between, a scope is left once more, which changes nothing.
+        Counts first: if interrupted in between, the scope is left again, which changes nothing.
         """
         stack, opened = self.stack, self.opened
         while len(stack) > depth:
@@ -188,14 +172,14 @@ class Pass:
                 self.end()
 
     def whole(self, result: R, left: "list[Pass]") -> R:
-        """End the pass that gave ``result``; ``left`` are the passes that it has taken away.
+        """End the pass that returned ``result``; ``left`` are the passes that its end removed.
 
-        Three functions run a pass, each by the same lines: `VariableStore.forward`, what
-        `ScopedModule` has instead, and what `bind` returns. To share them would put a second frame
-        of ours into every traceback. They do without `with`: between a block and the first line of
-        an `__exit__` an interrupt can slip in, and the pass would stay; into a `finally` it cannot.
+        Three functions run a pass by the same lines: `VariableStore.forward`, ScopedModule's
+        `_forward`, and what `bind` returns. Sharing them would put a second frame of torchscope's
+        into every traceback. They do not use `with`: an interrupt can come between a block and the
+        first line of an `__exit__`, and the pass would stay; before a `finally` it cannot.
         """
-        if len(left) != 1 or left[0] is not self:
+        if left != [self]:
             raise _left_open()
         if isinstance(result, _LATER):
             kind = type(result).__name__
@@ -204,14 +188,14 @@ class Pass:
             raise ScopeOrderError(
                 None,
                 f"The function returned a {kind}, which would run after its pass has "
-                "ended, in another store. Write it without yield and await.",
+                "ended, outside this store. Write it without yield and await.",
             )
         self.end()
         return result
 
     def end(self) -> None:
         """The pass has run to its end without an exception, and is no longer current."""
-        if self.is_in_scope:
+        if len(self.stack) > self.begun and self.is_in_scope:
             name = self.scope_names[-1]
             raise ScopeOrderError(
                 name,
@@ -225,7 +209,7 @@ class Pass:
                 self.store._pass_ended()
 
     def check(self, full_name: str) -> None:
-        """Raise if whoever asks for ``full_name`` is not the code that began this pass."""
+        """Raise if ``full_name`` is asked for in another backward pass or asyncio task."""
         if not self.traced and self.graph_task != graph_task():
             raise NotBuiltError(
                 full_name,
@@ -246,9 +230,7 @@ class Pass:
 
 
 class ResetPass(Pass):
-    """Where initializers and factories are called again: they can ask for nothing there."""
-
-    __slots__ = ("of",)
+    """The pass in which initializers and factories are called again; they may not get variables."""
 
     again = True
     of: str  # the name whose value is made again
@@ -256,8 +238,8 @@ class ResetPass(Pass):
     def check(self, full_name: str) -> None:
         raise ScopeError(
             self.of,
-            f"The initializer or factory of {self.of!r} asks for {full_name!r}, which it can do "
-            "only when it is made. Nothing was reset.",
+            f"The initializer or factory of {self.of!r} asks for {full_name!r}, which works only "
+            f"when {self.of!r} is first made. Nothing was reset.",
         )
 
 
@@ -268,7 +250,7 @@ class _Here(threading.local):
         self.passes: list[Pass] = []
         self.endless: Pass | None = None  # this thread's share of the default store's pass
         self.ways_out: dict[int, ref[Any]] = {}  # see `WayOut`, by how many passes it leaves
-        # While a module is built: its tensors, with the values to be put back.
+        # While a module is built: its tensors, with the values to restore.
         self.kept: list[tuple[torch.Tensor, torch.Tensor]] | None = None
 
 
@@ -295,9 +277,9 @@ def entered(store: Any) -> Pass | None:
 
 
 class WayOut:
-    """The ``__exit__`` of a store; for each ``with`` another object.
+    """The ``__exit__`` of a store; a new object for each ``with``.
 
-    `with` asks for it before it enters, and holds it until it has left. If it dies before it was
+    `with` gets it before it enters, and holds it until it has left. If it is freed before it was
     called, an interrupt came in between: then the store is left all the same (as a scope is, by
     `lost`; `test_an_interrupt_as_a_store_is_entered_or_left_leaves_it`).
     """

@@ -1,8 +1,8 @@
-"""Values that were loaded for variables nobody has asked for yet; knows of no module.
+"""Values that were loaded for variables not asked for yet; knows no module.
 
 In: a state dict, or `torchscope.checkpoint.load`, before the first pass of a store. Out: each
 value, once, to the variable or the module that is made under its name; and, when the first pass
-has ended, what is to be said of values that nobody took and of variables that got none.
+has ended, a report of values that were not used and of variables that got none.
 """
 
 import copy
@@ -17,28 +17,28 @@ from . import _names
 
 
 class Terms:
-    """On which terms values were loaded: those of ``load_state_dict``.
+    """How strictly loaded values must fit: the rules of ``load_state_dict``.
 
-    `torchscope.checkpoint.load` has terms of its own, a subclass.
+    `torchscope.checkpoint.load` has rules of its own, a subclass.
     """
 
-    exact = False  # whether a dtype that would lose something is refused
-    optional: frozenset[str] = frozenset()  # keys that nobody need ask for
+    exact = False  # whether a dtype that would lose precision is refused
+    optional: frozenset[str] = frozenset()  # keys that may stay unused
 
     def cover(self, name: str) -> bool:
-        """Whether a variable ``name`` for which there is no value lacks one."""
+        """Whether it is an error if there is no value for a variable ``name``."""
         return True
 
     def idle(self, names: Collection[str]) -> list[str]:
-        """What the values were meant for, scopes and names, that ``names`` are not in."""
+        """The scopes and names that values were meant for, but that none of ``names`` is in."""
         return []
 
     def below(self, full_name: str) -> "Terms":
-        """The same for what is kept under ``full_name``."""
+        """The same for the module under ``full_name``."""
         return self
 
     def after(self, earlier: "Terms") -> "Terms":
-        """These terms, for values that come on top of values loaded on ``earlier`` ones."""
+        """These rules, for values that are added to values loaded under ``earlier`` ones."""
         return self
 
 
@@ -51,12 +51,12 @@ class Pending:
         self.values: dict[str, torch.Tensor] = {}
         self.strict = self.assign = False
         self.terms = Terms()
-        # Variables made since then for which there was no value; None if nothing was loaded.
+        # Variables made since the load for which there was no value; None if nothing was loaded.
         self.lacking: list[str] | None = None
 
     @property
     def nothing(self) -> bool:
-        """Whether nothing was loaded, so nothing can be missed."""
+        """Whether nothing was loaded, so nothing can be missing."""
         return self.lacking is None and not self.values
 
     def hold(
@@ -66,21 +66,21 @@ class Pending:
         assign: bool = False,
         terms: Terms | None = None,
     ) -> None:
-        """Keep ``values`` beside those that are there."""
+        """Add ``values`` to those that wait already."""
         terms = terms or Terms()
         self.terms = terms.after(self.terms) if self.values and values else terms
         self.values.update(values)
         self.strict, self.assign, self.lacking = strict, assign, []
 
     def copy(self) -> "Pending":
-        """The same, to go on from separately."""
+        """An independent copy."""
         other = copy.copy(self)
         other.values = dict(self.values)
         other.lacking = None if self.lacking is None else list(self.lacking)
         return other
 
     def apply(self, fn: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """Move what is to be kept as it is; the rest is moved when it is taken."""
+        """Apply ``fn`` to values that will be assigned; others are moved when they are used."""
         if self.assign:
             self.values = {
                 key: fn(value) if isinstance(value, torch.Tensor) else value
@@ -88,7 +88,7 @@ class Pending:
             }
 
     def key(self, full_name: object) -> str | None:
-        """The key of the value for ``full_name``, whichever way it is spelled; None without one."""
+        """The key of the value for ``full_name``, in either spelling; None if there is none."""
         if self.values and isinstance(full_name, str):
             for key in (_names.escape(full_name), full_name):
                 if key in self.values:
@@ -107,8 +107,8 @@ class Pending:
     def below(self, full_name: str) -> dict[str, tuple[str, torch.Tensor]]:
         """What was loaded for names below ``full_name``: key -> the name there, and the value.
 
-        A state dict spells what is below a module with a dot, a checkpoint with a slash: such a
-        name begins with ``/`` here.
+        A state dict writes a dot after a module's name, a checkpoint a slash: names from a
+        checkpoint begin with ``/`` here.
         """
         dotted = f"{_names.escape(full_name)}.", f"{full_name}."
         slashed = f"{full_name}/".replace(".", "%2E")
@@ -138,7 +138,7 @@ class Pending:
         )
 
     def clear(self) -> None:
-        """Forget all: the first pass has ended."""
+        """Forget everything: the first pass has ended."""
         self.values.clear()
         self.lacking = None
 
@@ -151,7 +151,7 @@ class Pending:
 
 
 def strictness() -> bool:
-    """What ``load_state_dict`` was told, perhaps that of a module around: torch passes on True."""
+    """The ``strict`` of the ``load_state_dict`` that runs: torch passes True to inner modules."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code is not nn.Module.load_state_dict.__code__:
         frame = frame.f_back

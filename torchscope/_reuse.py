@@ -2,15 +2,15 @@
 
 In: the pass, a completed `Request` and the scope's mode. Out: the variable, met from now on.
 
-| reuse | unknown to the store | there, not met in this pass | met in this pass |
+| reuse | unknown to the store | in the store, not met in this pass | met in this pass |
 |---|---|---|---|
 | NO | make | return | VariableExistsError |
 | YES | VariableMissingError | return | return |
 | AUTO | make | return | return |
 
-What is returned is compared with what the variable was *declared* as, never with its tensor.
-Compiled code in a pass that began outside it must not watch names met, which grow from call to
-call: there a name met twice is told by the first pass, which is eager.
+A request is compared with what the variable was *declared* as, never with its tensor.
+Compiled code in a pass that began outside it must not guard on the names met, which grow from call
+to call: there only the first pass, which is eager, detects a name met twice.
 """
 
 import enum
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class Reuse(enum.Enum):
-    """What a scope does about a name that is there, and about one that is not."""
+    """What a scope does with a name that exists, and with one that does not."""
 
     NO = "make, or return what an earlier pass made; twice in a pass is an error"
     YES = "return; a missing name is an error"
@@ -52,12 +52,12 @@ class Reuse(enum.Enum):
         return self if self is AUTO_REUSE else self is _YES
 
 
-# Reading a member off the class takes longer than the test it is read for.
+# Reading a member of the class takes longer than the test it is read for.
 _NO, _YES, AUTO_REUSE = Reuse.NO, Reuse.YES, Reuse.AUTO
 
 
 def mode_of(reuse: Any) -> Reuse:
-    """The mode that an argument ``reuse=`` stands for; False and None are one."""
+    """The mode that an argument ``reuse=`` stands for; False and None mean the same."""
     if reuse is AUTO_REUSE:
         return AUTO_REUSE
     if reuse is True:
@@ -75,7 +75,7 @@ def find_or_make(run: Pass, request: Request, reuse: Reuse) -> torch.Tensor:
     Raises:
         VariableExistsError: met in this pass already, and ``reuse`` is NO.
         VariableMissingError: unknown to the store, and ``reuse`` is YES.
-        VariableMismatchError: there, with another shape or dtype, or a module.
+        VariableMismatchError: it exists with another shape or dtype, or is a module.
         ScopeError: the request contradicts itself, or lacks a shape.
     """
     table: VariableTable = run.store
@@ -83,7 +83,7 @@ def find_or_make(run: Pass, request: Request, reuse: Reuse) -> torch.Tensor:
     if request.shape is not None and request.by_value:
         raise ScopeError(
             name,
-            f"Variable {name!r} has a value for its initializer, which brings its own shape. Leave "
+            f"Variable {name!r} has a value as its initializer, which has its own shape. Leave "
             "shape out, or use ts.constant_initializer(value).",
         )
     if name in table._made_modules:
@@ -137,7 +137,7 @@ def _made(
     make: Callable[..., T],
     *asked: Any,
 ) -> T | None:
-    """What ``make`` makes, if the table says to make; None if it says to return what is there."""
+    """What ``make`` makes, if the table says to make; None if it says to return the existing."""
     table: VariableTable = run.store
     compiling = is_dynamo_compiling()
     watched = run.traced or not compiling
@@ -146,7 +146,7 @@ def _made(
     if name not in there:
         if reuse is Reuse.YES and (name not in table or there is not table._specs):
             table._missing(name, " To make it here, enter its scope with reuse=AUTO_REUSE.")
-        if compiling:  # Raised here, Dynamo shows it, or leaves the call to Python.
+        if compiling:  # Dynamo shows this error, or skips the call.
             raise NotBuiltError(
                 name,
                 f"{name!r} would have to be made in compiled code. Build the model before: "
@@ -177,7 +177,7 @@ def _check_not_being_made(making: Mapping[str, bool], name: str) -> None:
             raise ScopeError(
                 name,
                 f"{name!r} is asked for by the initializer or factory of {other!r}, which is being "
-                "made: there would be two of that name. Use another name.",
+                "made: two would have that name. Use another name.",
             )
 
 
@@ -189,17 +189,17 @@ def _exists(run: Pass, name: str) -> str:
         f"{what} {name!r} already exists{shape}, first made at {made_at(table, name)}. To share "
         "it, enter its scope with reuse=True or reuse=AUTO_REUSE; for a second one, use another "
         "name or scope."
-        + (" If it is called again and again: net = ts.ScopedModule(model)." if run.endless else "")
+        + (" For repeated calls: net = ts.ScopedModule(model)." if run.endless else "")
     )
 
 
 def _tell_given_up(table: VariableTable, name: str) -> None:
-    """Warn where torch.compile had to leave code to Python because it makes a variable."""
+    """Warn that torch.compile skips code because it makes a variable."""
     if table._grows:  # Else `forward` is compiled again once the variable is there.
         warn(
             Origin.here(),
-            f"{name!r} is made by code that torch.compile was to compile, and which it now leaves "
-            "to Python for good. Run it once before compiling it, or use ts.ScopedModule(fn), "
+            f"{name!r} is made in code that was to be compiled, so torch.compile will never "
+            "compile that code. Run it once before compiling it, or use ts.ScopedModule(fn), "
             "which does so by itself.",
         )
 
@@ -210,18 +210,18 @@ def _meet(run: Pass, name: str) -> None:
         run.met[name] = None
 
 
-# ---- what is there against what is asked for -----------------------------------------------------
+# ---- what exists compared with what is asked for -------------------------------------------------
 
 
 def _misfit(
     table: VariableTable, request: Request, spec: Spec, *, met: bool
 ) -> tuple[str, str] | None:
-    """In what the variable is not as asked for, and what to ask for instead.
+    """How the variable differs from what is asked for, and what to ask for instead.
 
-    Compared is what it was declared as: ``.half()``, ``load_state_dict(assign=True)`` or a sharding
-    policy may have changed the tensor. A name not yet met in this pass is judged as at its making,
-    where a value brings its dtype. Where nobody said a dtype, torch's default of now stands for its
-    default of then.
+    It compares the declaration: ``.half()``, ``load_state_dict(assign=True)`` or a sharding
+    policy may have changed the tensor. A name not yet met in this pass is checked as if it were
+    made, where a value decides the dtype. Where no dtype was given, torch's default of now stands
+    for its default of then.
     """
     shape, dtype = (request.shape, request.dtype) if met else request.brings()
     if not fits(shape, spec.shape):

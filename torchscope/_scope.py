@@ -1,7 +1,7 @@
 """VariableScope: a name prefix with a reuse mode and the defaults of what is inside; no tensor.
 
 A plain value: it knows neither a store nor whether it is open. In: a `Request` of a variable in it.
-Out: the same with what was left to the scope filled in (`complete`), and the answer to it (`ask`).
+Out: the same with the scope's defaults filled in (`complete`), and the variable (`ask`).
 """
 
 import functools
@@ -36,7 +36,7 @@ class Defaults:
         self.plain = self.custom_getter is None and not is_value(self.initializer)
 
     def over(self, outer: "Defaults") -> "Defaults":
-        """These, and ``outer``'s where there is none; custom getters chain, these called first."""
+        """These, else ``outer``'s; custom getters are chained, this one called first."""
         getter = self.custom_getter
         if getter is not None and outer.custom_getter is not None:
             getter = functools.partial(_chained, getter, outer.custom_getter)
@@ -54,15 +54,16 @@ NO_DEFAULTS = Defaults()
 def _chained(
     inner: CustomGetter, outer: CustomGetter, getter: CustomGetter, *args: Any, **kwargs: Any
 ) -> Any:
-    """A custom getter for which the outer scope's stands where the true getter would."""
+    """A custom getter that calls the outer scope's custom getter as its ``getter``."""
     return inner(functools.partial(outer, getter), *args, **kwargs)
 
 
 class VariableScope:
     """A name prefix, a reuse mode and the defaults that variables inside it inherit; a value.
 
-    It names no store: it acts on the store entered now. Got from ``with variable_scope(...) as
-    scope`` or ``get_variable_scope()``; entered again by ``with variable_scope(scope):``.
+    It belongs to no store: it acts on the store that is entered. You get one from
+    ``with variable_scope(...) as scope`` or ``get_variable_scope()``, and enter it again by
+    ``with variable_scope(scope):``.
     """
 
     __slots__ = ("constraint", "defaults", "mode", "name", "prefix")
@@ -73,7 +74,7 @@ class VariableScope:
     defaults: Defaults
     constraint: Constraint | None  # for variables directly in this scope, as in TensorFlow
 
-    # No __init__: `scope_at` takes half the time, and one is made at each opening.
+    # No __init__: `scope_at` takes half the time, and a scope is made at each opening.
 
     def __reduce__(self) -> Any:
         return scope_at, (self.name, self.mode, self.defaults, self.constraint)
@@ -110,7 +111,7 @@ class VariableScope:
         self.defaults = replace(self.defaults, **changed)
 
     def reuse_variables(self) -> None:
-        """From now on, and in scopes opened in this one, only return what is there."""
+        """From now on, in this scope and scopes opened in it, only return existing variables."""
         self.mode = Reuse.YES
 
     def set_initializer(self, initializer: Any) -> None:
@@ -126,7 +127,7 @@ class VariableScope:
         self._set(dtype=as_dtype(dtype))
 
     def set_custom_getter(self, custom_getter: CustomGetter | None) -> None:
-        """Set the custom getter, None for none; it replaces, and does not chain."""
+        """Set the custom getter, None for none; it replaces the old one, without chaining."""
         self._set(custom_getter=custom_getter)
 
     def set_partitioner(self, partitioner: Any) -> None:
@@ -135,7 +136,7 @@ class VariableScope:
     set_caching_device = set_use_resource = set_partitioner
 
     def complete(self, request: Request) -> Request:
-        """Fill in, in place, what ``request`` leaves to the scope."""
+        """Fill in, in place, the scope's defaults where ``request`` has none."""
         defaults = self.defaults
         if request.dtype is not None:
             request.dtype = _explicit_dtype(request)
@@ -197,17 +198,17 @@ class VariableScope:
         custom_getter: CustomGetter | None,
         graph_only: dict[str, Any],
     ) -> Any:
-        """What ``request`` gives in this scope."""
+        """The variable that ``request`` asks for in this scope."""
         mode = self.mode if reuse is None else mode_for(request.name, reuse)
         getter = self.defaults.custom_getter if custom_getter is None else custom_getter
         return answer(run, self.complete(request), mode, getter, graph_only)
 
     def get_collection(self, key: str) -> list[Any]:
-        """What of the collection ``key`` lies in this scope."""
+        """The members of the collection ``key`` in this scope."""
         return in_collection(key, re.escape(self.prefix))
 
     def global_variables(self) -> list[torch.Tensor]:
-        """The variables in this scope but local ones, in the order of making."""
+        """The variables in this scope except local ones, in the order of creation."""
         return self.get_collection(GraphKeys.GLOBAL_VARIABLES)
 
     def trainable_variables(self) -> list[torch.Tensor]:
@@ -222,7 +223,7 @@ class VariableScope:
 def scope_at(
     name: str, mode: Reuse, defaults: Defaults, constraint: Constraint | None = None
 ) -> VariableScope:
-    """A scope; nobody has opened it."""
+    """A new scope, not opened."""
     scope = VariableScope()
     scope.name = name
     scope.prefix = name + "/" if name else ""
@@ -233,7 +234,7 @@ def scope_at(
 
 
 def _explicit_dtype(request: Request) -> torch.dtype | None:
-    """The dtype that a get names, which a value for its initializer has to have."""
+    """The dtype given in a get, which an initializer that is a value must have."""
     with naming(request.name):
         dtype = as_dtype(request.dtype)
         if dtype is None or not is_value(request.initializer):
@@ -242,7 +243,7 @@ def _explicit_dtype(request: Request) -> torch.dtype | None:
     if found != dtype:
         raise ScopeError(
             request.name,
-            f"Variable {request.name!r} is asked for with dtype {dtype}, but the value for its "
-            f"initializer is of {found}. Leave dtype out, or convert the value.",
+            f"Variable {request.name!r} is asked for with dtype {dtype}, but the value that is its "
+            f"initializer has {found}. Leave dtype out, or convert the value.",
         )
     return dtype

@@ -1,6 +1,6 @@
-"""Values of tensors that torch.distributed keeps in parts; knows of no store and no name.
+"""Values of tensors that torch.distributed has sharded (DTensors); knows no store and no name.
 
-torch copies no whole tensor into one that is kept in parts (a DTensor), nor adds the two.
+torch can neither copy a whole tensor into a sharded one nor add the two.
 """
 
 import sys
@@ -11,7 +11,7 @@ from torch import nn
 
 
 def like(variable: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """``value``, or this rank's part of it if ``variable`` is kept in parts; nothing is sent."""
+    """``value``, or this rank's shard of it if ``variable`` is sharded; nothing is sent."""
     if not in_parts(variable) or in_parts(value):
         return value
     kept: Any = variable
@@ -25,20 +25,20 @@ def gathered(value: torch.Tensor) -> torch.Tensor:
 
 
 def in_parts(tensor: torch.Tensor) -> bool:
-    """Whether each rank has a part of it."""
-    # If nobody has imported it there is none; importing it would take a second.
+    """Whether each rank has a shard of it."""
+    # If nobody has imported DTensor, none exists; importing it would take a second.
     tensors = sys.modules.get("torch.distributed.tensor")
     return tensors is not None and isinstance(tensor, tensors.DTensor)
 
 
 def is_fully_sharded(module: nn.Module) -> bool:
-    """Whether ``fully_shard`` was called with it: then its tensors are whole while it is called."""
+    """Whether ``fully_shard`` was called on it: then its tensors are whole during its calls."""
     fsdp = sys.modules.get("torch.distributed.fsdp")
     return fsdp is not None and isinstance(module, fsdp.FSDPModule)
 
 
 def back_in_parts(module: nn.Module) -> None:
-    """Let go of tensors that a call has gathered: what is written to those is lost."""
+    """Free the tensors that a call has gathered: what is written to them would be lost."""
     for inner in module.modules():
         if is_fully_sharded(inner):
             cast("Any", inner).reshard()

@@ -1,6 +1,6 @@
-"""VariableStore: the owner of variables, as users see it; knows names, nothing of scopes.
+"""VariableStore: the owner of variables, as users see it; knows names, but no scopes.
 
-What it holds lies in `_table`; how a variable is made, in `_make`; how all are listed, in `_walk`.
+`_table` stores its variables, `_make` makes them, `_walk` lists them.
 """
 
 import operator
@@ -39,7 +39,7 @@ class VariableStore(VariableMapping):
     """The owner of variables: full name -> ``nn.Parameter`` or buffer.
 
     An ordinary ``nn.ParameterDict``: optimizers, ``state_dict``, ``.to(...)`` and the rest of
-    PyTorch work on it. Enter it, or call it with the function to run; either is one *pass*.
+    PyTorch work on it. Enter it, or call it with the function to run; each of these is one *pass*.
 
     >>> import torch, torchscope as ts
     >>> def layer(x):
@@ -52,13 +52,13 @@ class VariableStore(VariableMapping):
     >>> {name: tuple(variable.shape) for name, variable in store.items()}
     {'w': (3, 2)}
 
-    ``list(store)``, ``len(store)`` and ``store[name]`` are of the variables, buffers included, in
-    the order of making. ``store[name] = parameter`` declares a variable anew (to resize an
-    embedding, say); ``del store[name]`` forgets one.
+    ``list(store)``, ``len(store)`` and ``store[name]`` give the variables, buffers included, in
+    the order of creation. ``store[name] = parameter`` redeclares a variable (to resize an
+    embedding, say); ``del store[name]`` removes one.
 
     Args:
-        seed: what the initial values follow from, together with the names. By default one number
-            drawn from torch's CPU generator, so ``torch.manual_seed`` repeats a script.
+        seed: initial values depend on it and on the names only. By default one number
+            drawn from torch's CPU generator, so ``torch.manual_seed`` makes a script repeatable.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -73,7 +73,7 @@ class VariableStore(VariableMapping):
 
     @property
     def seed(self) -> int:
-        """What the initial values follow from, together with the names."""
+        """The seed: initial values depend on it and on the names only."""
         return self._seed
 
     @property
@@ -109,14 +109,14 @@ class VariableStore(VariableMapping):
     def build(self, fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Self:
         """Make the variables of ``fn`` now, by running it once on example inputs.
 
-        For a store with several functions: ``store.build(encode, x).build(decode, z)``. No gradient
-        is kept; torch's random streams and all values are put back as they were, or as they were
-        made. Inputs on the meta device do: then nothing is computed, and the variables have
-        their values all the same.
+        For a store with several functions: ``store.build(encode, x).build(decode, z)``. It leaves
+        no gradients; torch's random streams and all values are restored: as they were before, or as
+        they were made. With inputs on the meta device nothing is computed, but the variables still
+        get their values.
 
         Args:
-            fn: what the store will be called with.
-            args: what ``fn`` will be called with, or anything of those shapes and dtypes.
+            fn: a function that the store will be called with.
+            args: example arguments of ``fn``, of the right shapes and dtypes.
             kwargs: likewise.
 
         Returns:
@@ -143,7 +143,7 @@ class VariableStore(VariableMapping):
         __exit__ = WayOut()
 
     def _new_pass(self) -> Pass:
-        """The pass that entering this store begins."""
+        """The pass that begins when this store is entered."""
         return Pass(self)
 
     def _pass_ended(self) -> None:
@@ -156,7 +156,7 @@ class VariableStore(VariableMapping):
     # ---- lists -----------------------------------------------------------------------------
 
     def named_variables(self, scope: Any = None) -> Iterator[tuple[str, torch.Tensor]]:
-        """Each variable with its full name, those of blocks and modules kept here included.
+        """Each variable with its full name, including those of blocks and modules in the store.
 
         Args:
             scope: only those in this scope, a name or a ``VariableScope``: ``"gen"`` stands for
@@ -179,7 +179,7 @@ class VariableStore(VariableMapping):
                 yield name, variable
 
     def get_collection(self, key: str, scope: str | None = None) -> list[torch.Tensor]:
-        """The variables in the collection ``key``, in the order of making.
+        """The variables in the collection ``key``, in the order of creation.
 
         Args:
             key: ``GraphKeys.GLOBAL_VARIABLES`` and the like, or a name of your own.
@@ -205,7 +205,7 @@ class VariableStore(VariableMapping):
         return True
 
     def global_variables(self, scope: str | None = None) -> list[torch.Tensor]:
-        """All variables but local ones; ``scope`` as for :meth:`get_collection`."""
+        """All variables except local ones; ``scope`` as for :meth:`get_collection`."""
         return self.get_collection(GraphKeys.GLOBAL_VARIABLES, scope)
 
     def trainable_variables(self, scope: str | None = None) -> list[torch.Tensor]:
@@ -217,9 +217,9 @@ class VariableStore(VariableMapping):
         return self.get_collection(GraphKeys.LOCAL_VARIABLES, scope)
 
     def regularization_losses(self, scope: str | None = None) -> list[torch.Tensor]:
-        """What the regularizers give for the variables' current values: scalars, with gradients.
+        """The regularizers' losses for the variables' current values: scalars, with gradients.
 
-        In the order of making; ``scope`` as for :meth:`get_collection`.
+        In the order of creation; ``scope`` as for :meth:`get_collection`.
         """
         note_reading(tables(self))
         begins = begins_with(scope)
@@ -235,7 +235,7 @@ class VariableStore(VariableMapping):
         return [gathered(loss) for loss in losses if loss is not None]
 
     def name_of(self, variable: torch.Tensor) -> str:
-        """The full name of a variable of this store, blocks kept in it included.
+        """The full name of a variable of this store or of a block in it.
 
         Raises:
             VariableMissingError: ``variable`` is not one; the result of a computation, perhaps.
@@ -244,7 +244,7 @@ class VariableStore(VariableMapping):
         if found is None:
             raise VariableMissingError(
                 None,
-                "This tensor is not a variable of this store. Ask with what get_variable returned: "
+                "This tensor is not a variable of this store. Pass what get_variable returned: "
                 "store.name_of(variable).",
             )
         return found.full_name
@@ -259,12 +259,12 @@ class VariableStore(VariableMapping):
     # ---- all at once -----------------------------------------------------------------------
 
     def finalize(self) -> None:
-        """From now on, asking for a variable that is not there is an error, in blocks too."""
+        """From now on, asking for a variable that does not exist is an error, in blocks too."""
         for table in tables(self):
             table._finalized = True
 
     def apply_constraints(self) -> None:
-        """Put every variable that has a ``constraint=`` to the value which that gives, in place."""
+        """Set every variable that has a ``constraint=`` to the value that it returns, in place."""
         back_in_parts(self)
         with torch.no_grad():
             for table in tables(self):
@@ -276,17 +276,15 @@ class VariableStore(VariableMapping):
     def reset_parameters(self) -> Self:
         """Give each variable its initial value again, in place: the value of a first build.
 
-        Returns the store itself.
-
-        For variables made on the meta device this is how they get their values, after
-        ``store.to_empty(device=...)``. What was loaded instead of initialized is reset as well.
+        Variables made on the meta device get their values so, after
+        ``store.to_empty(device=...)``. Variables that were loaded are reset as well.
         Returns the store itself.
         """
         back_in_parts(self)
         values: list[tuple[torch.Tensor, torch.Tensor]] = []
         passes = here.passes
         depth = len(passes)
-        try:  # As in `run_in`.
+        try:  # See `Pass.whole`.
             run = ResetPass(VariableTable())
             passes.append(run)
             for table in tables(self):
@@ -300,7 +298,7 @@ class VariableStore(VariableMapping):
             del passes[depth:]
         with torch.no_grad():
             for variable, value in values:
-                variable.copy_(like(variable, value))  # No more than this rank's part.
+                variable.copy_(like(variable, value))  # Of a sharded one, this rank's shard.
         return self
 
     def load_state_dict(
@@ -308,7 +306,7 @@ class VariableStore(VariableMapping):
     ) -> Any:
         """As ``nn.Module.load_state_dict``, but check everything first.
 
-        Before the first pass there is nothing to load into: the values are kept, and each
+        Before the first pass there is nothing to load into: the values wait, and each
         variable takes its own when it is first asked for.
 
         Raises:
@@ -318,7 +316,7 @@ class VariableStore(VariableMapping):
         return super().load_state_dict(state_dict, strict, assign)
 
     def copy(self) -> "VariableStore":
-        """Another store of the same variables; modules kept here stay here."""
+        """Another store of the same variables, without this store's modules."""
         other = VariableStore(self._seed)
         for _, made in items(self._declared):
             other._register(made, self._writable(made))
@@ -328,12 +326,12 @@ class VariableStore(VariableMapping):
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
         self._pending.apply(fn)
-        # What fn does to tensors tells where and as what later variables are to be kept.
+        # What fn does to tensors tells the device and dtype of later variables.
         dtypes = torch.float32, torch.float64
         moved, wider = (fn(torch.empty(0, dtype=dtype, device="cpu")) for dtype in dtypes)
         try:
             left = fn(torch.empty(0, device="meta")).is_meta and not moved.is_meta
-        except RuntimeError:  # Nothing can be copied from there, so fn moves.
+        except RuntimeError:  # Nothing can be copied from meta, so fn moves.
             left = False
         if not left:
             self._device = moved.device
@@ -348,7 +346,7 @@ class VariableStore(VariableMapping):
         if self._device is not None and self._device.type == "meta":
             lying = {tensor.device for tensor in self._parameters.values() if tensor is not None}
             if len(lying) == 1:
-                self._device = lying.pop()  # Assigned, they take later variables with them.
+                self._device = lying.pop()  # Later variables go where these were assigned.
 
 
 @never_compiled(
@@ -361,7 +359,7 @@ def first_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: An
 
 
 def build(store: VariableStore, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
-    """Run ``fn`` once, so that ``store`` holds its variables, and leave all else as it was."""
+    """Run ``fn`` once, so that ``store`` holds its variables, and restore everything else."""
     run = uncompiled(VariableStore.forward)
     with put_back(store), computing_nothing_on_meta((args, kwargs)):
         try:
@@ -370,7 +368,7 @@ def build(store: VariableStore, fn: Callable[..., Any], args: Any, kwargs: Any) 
         except RuntimeError as error:
             if "does not require grad" not in str(error):
                 raise
-            # It takes gradients itself, for a penalty perhaps.
+            # The function computes gradients itself, for a penalty perhaps.
             with torch.enable_grad(), no_gradients_left(store, (args, kwargs)):
                 run(store, fn, *args, **kwargs)
 

@@ -1,15 +1,15 @@
-"""The random stream that a first value is drawn from; of the variable it knows the name alone.
+"""The random stream that a first value is drawn from; knows only the variable's name.
 
-In: work that may draw random numbers, a seed and a name. Out: what the work gives. The stream is
+In: work that may draw random numbers, a seed and a name. Out: the work's result. The stream is
 seeded from both, so values do not depend on the order of creation, differ between variables and
-agree between processes that seed alike; and the ambient stream stays as it was, or activation
-checkpointing would compute wrong gradients (dropout drawing other masks the second time).
+agree between processes with the same seed; and torch's global stream stays as it was, or activation
+checkpointing would compute wrong gradients (dropout would draw other masks the second time).
 
-What takes a generator is given one of this thread's own. Any other work draws from torch's stream
-on the CPU, which is the process's: that is lent to it, to one thread at a time.
+Work that takes a generator gets this thread's own. Any other work draws from torch's stream on the
+CPU, which belongs to the process: one thread at a time may use it.
 
-Everything is put back in a `finally`, before which no interrupt comes, as before the first line of
-an `__exit__` of ours it could.
+Everything is restored in a `finally`: an interrupt could come before the first line of an
+`__exit__` written in Python, but not before a `finally`.
 """
 
 import hashlib
@@ -26,18 +26,18 @@ from .initializers import stream
 
 T = TypeVar("T")
 
-PATIENCE = 60.0  # seconds that a thread waits for the stream which another has been lent
+PATIENCE = 60.0  # seconds that a thread waits for the stream while another uses it
 _CPU = torch.device("cpu")
 function_modes: Callable[[], int] = cast("Any", torch._C)._len_torch_function_stack
 
 
 def default_device() -> torch.device:
-    """Torch's default device; nearly always nothing has set one, and asking takes long."""
+    """Torch's default device, quickly where none was set, as nearly always."""
     return _CPU if function_modes() == 0 else torch.get_default_device()
 
 
 def plainly(work: Callable[[], T]) -> T:
-    """What ``work`` gives on the CPU and without autocast, which would change dtypes."""
+    """The result of ``work`` on the CPU and without autocast, which would change dtypes."""
     if default_device().type == "cpu" and not torch.is_autocast_enabled("cpu"):
         return work()
     with _CPU, torch.autocast("cpu", enabled=False):
@@ -45,7 +45,7 @@ def plainly(work: Callable[[], T]) -> T:
 
 
 def in_own_stream(seed: int, full_name: str, work: Callable[[], T]) -> T:
-    """What ``work`` gives, which draws from `own_generator`."""
+    """The result of ``work``, which draws from `own_generator`."""
     outer = stream.generator
     stream.generator = stream.own
     try:
@@ -61,17 +61,17 @@ def own_generator() -> torch.Generator:
 
 
 class _Lent:
-    """Torch's stream on the CPU, while it is lent."""
+    """Torch's stream on the CPU, while work uses it."""
 
     lock = Lock()  # Re-entrant: an initializer may ask for another variable.
-    ambient: tuple[torch.Tensor, int] | None = None  # its state, to be put back; to which thread
+    ambient: tuple[torch.Tensor, int] | None = None  # its state to restore; the thread that uses it
 
 
 def in_lent_stream(seed: int, full_name: str, work: Callable[[], T]) -> T:
-    """What ``work`` gives, which draws from torch's own stream on the CPU.
+    """The result of ``work``, which draws from torch's own stream on the CPU.
 
     Raises:
-        ScopeError: another thread does not give it back; perhaps it waits for this one.
+        ScopeError: another thread does not release it; perhaps it waits for this one.
     """
     lock = _Lent.lock.held
     try:
@@ -79,12 +79,12 @@ def in_lent_stream(seed: int, full_name: str, work: Callable[[], T]) -> T:
             raise ScopeError(
                 full_name,
                 f"{full_name!r} cannot be made: for {PATIENCE:.0f} seconds another thread has been "
-                "in an initializer or factory of yours, which may draw from the same stream of "
-                "random numbers. Perhaps it waits for this thread? Build one net before the other.",
+                "in an initializer or factory of yours, which may draw from torch's random "
+                "stream. Does it wait for this thread? Build one net before the other.",
             )
         return _lent(seed, full_name, work)
     finally:
-        try:  # noqa: SIM105  - To make a context manager an interrupt would find time.
+        try:  # noqa: SIM105  - While a context manager is made, an interrupt could come.
             lock.release()
         except RuntimeError:  # It was not acquired.
             pass
@@ -109,7 +109,7 @@ def _seed_of(seed: int, full_name: str) -> int:
 
 
 def _give_back_in_child() -> None:
-    """The thread to which the stream was lent does not live on in a forked child."""
+    """The thread that used the stream does not exist in a forked child."""
     if _Lent.ambient is not None and _Lent.ambient[1] != threading.get_ident():
         torch.default_generator.set_state(_Lent.ambient[0])
         _Lent.ambient = None

@@ -1,10 +1,10 @@
-"""The variables by name as an nn.ParameterDict, and what is known of each; makes none of them.
+"""The variables by name as an nn.ParameterDict, and what is known about each; makes none of them.
 
 In: tensors with the declaration of each. Out: the mapping that users see (full name -> variable),
 the state dict that torch saves and loads, and for a get the spec of a name. The tensors are only
-ever where torch keeps them, in `_parameters` and `_buffers`: torch replaces them there (meta to
+where torch keeps them, in `_parameters` and `_buffers`: torch replaces them there (meta to
 CPU, `load_state_dict(assign=True)`, `fully_shard`, `functional_call`), and any other table of them
-would go stale in silence.
+would silently go stale.
 """
 
 import difflib
@@ -45,26 +45,26 @@ class VariableTable(nn.ParameterDict):
         super().__init__()
         for table in _TORCH_TABLES:
             self.__dict__[table] = Growing(self.__dict__[table])
-        # The same names, in the order of making; written together, by `_register` and `_forget`.
+        # The same names, in the order of creation; written together, by `_register` and `_forget`.
         self._declarations: dict[str, Declaration] = {}  # read as `_declared`
         self._specs: dict[str, Spec] = {}
         self._pending = Pending()
-        self._made_modules: dict[str, Any] = {}  # full name -> how a module kept here was made
+        self._made_modules: dict[str, Any] = {}  # full name -> how a module was made (`MadeModule`)
         self._owner = id(self)  # whose tables these are
         self._lock = Lock()  # held while a variable is made
         self._seed = 0
         self._device: torch.device | None = None  # where .to() last sent this store
-        self._float_dtype: torch.dtype | None = None  # and what .half() and the like made of floats
+        self._float_dtype: torch.dtype | None = None  # what .half() and the like cast floats to
         self._built = self._finalized = False
-        self._told_empty = False  # whether a list of it that was empty has been told
-        self._built_as: Built | None = None  # what compiled code rests on
+        self._told_empty = False  # whether it has warned that a list of it was empty
+        self._built_as: Built | None = None  # what compiled code guards on
 
     # ---- clones ----------------------------------------------------------------------------
     #
-    # Whoever clones a module by copying its `__dict__` (copy.copy, learn2learn, higher) gives the
-    # clone tensors of its own, at most, but the original's tables: what one makes, the other would
-    # take for its own. No method is called, so the tables know whose they are, and a clone parts
-    # with the original where it first looks at them; each pass does (`_specs_for`).
+    # Code that clones a module by copying its `__dict__` (copy.copy, learn2learn, higher) gives the
+    # clone tensors of its own, at most, but the original's tables: a variable made in one would
+    # appear in the other. No method is called, so the tables record their owner, and a clone copies
+    # them (`_part`) when it first looks at them, as each pass does (`_specs_for`).
 
     @property
     def _declared(self) -> dict[str, Declaration]:
@@ -89,7 +89,7 @@ class VariableTable(nn.ParameterDict):
             own["_lock"], own["_owner"] = Lock(), id(self)
 
     def _has(self, key: str) -> bool:
-        # Under parametrize a variable is an attribute of a class, pruned it is one of the instance.
+        # Parametrized, a variable is an attribute of the class; pruned, of the instance.
         tables = self._parameters, self._buffers, self.__dict__, vars(type(self))
         return any(key in table for table in tables)
 
@@ -99,7 +99,7 @@ class VariableTable(nn.ParameterDict):
         for table in ("_declarations", "_specs", "_made_modules"):
             state[table] = state[table].copy()
         for table in _TORCH_TABLES:
-            if type(state[table]) is Growing:  # Which nobody adds to in a copy, or a pickle.
+            if type(state[table]) is Growing:  # A plain dict will do: no thread adds to a copy yet.
                 state[table] = state[table].copy()
         return state
 
@@ -137,7 +137,7 @@ class VariableTable(nn.ParameterDict):
         )
 
     def _register(self, declaration: Declaration, value: torch.Tensor) -> torch.Tensor:
-        """Keep ``value`` as it was declared, a Parameter as it is; returns what is kept."""
+        """Store ``value`` as it was declared, a Parameter as it is; returns what is stored."""
         name, key = declaration.name, declaration.key
         old = self._declared.get(name)
         self._no_longer_empty()
@@ -162,7 +162,7 @@ class VariableTable(nn.ParameterDict):
                 self._non_persistent_buffers_set.add(key)
         waiting = self._pending.key(name)
         # No call between these: an interrupt, another thread and a forked process see all or none.
-        if not watched:  # As torch does it, but for asking once more whether the name is free.
+        if not watched:  # As torch does it, without checking again that the name is free.
             if key in own[other]:
                 del own[other][key]
             if own[table].__class__ is dict:  # See `_close`.
@@ -176,12 +176,12 @@ class VariableTable(nn.ParameterDict):
         return value
 
     def _no_longer_empty(self) -> None:
-        """From now on whoever reads the parameters gets some, or may."""
+        """From now on the parameters may be read: there are some, or a pass made none."""
         if isinstance(self._parameters, Empty):
             self.__dict__["_parameters"] = Growing(self._parameters)
 
     def _keep(self, declaration: Declaration, value: torch.Tensor) -> None:
-        """Let torch register it, or put it where it was in the order."""
+        """Let torch register it; an existing one keeps its place in the order."""
         key = declaration.key
         there = key in self._buffers, key in self._parameters
         if there == (not declaration.buffer, declaration.buffer):
@@ -195,7 +195,7 @@ class VariableTable(nn.ParameterDict):
             self.register_parameter(key, cast("nn.Parameter", value))
 
     def _forget(self, name: str) -> None:
-        """Take a variable out."""
+        """Remove a variable."""
         declaration = self._declared[name]
         key = declaration.key
         self._writable(declaration)
@@ -206,16 +206,16 @@ class VariableTable(nn.ParameterDict):
         self._non_persistent_buffers_set.discard(key)
 
     def _check_free(self, what: str, name: str, key: str) -> None:
-        """Raise if something else is kept already where ``name`` is to be."""
+        """Raise if something else is already stored where ``name`` would be."""
         own = self.__dict__
         if "/" not in key:
             if hasattr(self, key):
                 raise VariableNameError(
                     name,
-                    f"{what} {name!r} cannot be kept: {type(self).__name__} has an attribute "
+                    f"{what} {name!r} cannot be made: {type(self).__name__} has an attribute "
                     "of that name. Use another name, or a scope: variable_scope('model').",
                 )
-        elif (  # No class has such an attribute, and to ask for one takes ten times as long.
+        elif (  # No class has an attribute with a slash, and hasattr takes ten times as long.
             key in own["_parameters"]
             or key in own
             or key in own["_buffers"]
@@ -223,12 +223,12 @@ class VariableTable(nn.ParameterDict):
         ):
             raise NotBuiltError(
                 name,
-                f"{what} {name!r} was put in from outside (by functional_call, perhaps) "
+                f"{what} {name!r} was set from outside (by functional_call, perhaps) "
                 "before it was made. Build the module first: net.build(*example).",
             )
 
     def _check_outside_modules(self, what: str, name: str) -> None:
-        """Raise if a kept module has ``name``, or may give it to a parameter of its own."""
+        """Raise if a module is called ``name``, or may have a parameter of that full name."""
         for other, made in self._made_modules.items():
             if f"{name}/".startswith(f"{other}/"):
                 raise VariableExistsError(
@@ -238,12 +238,12 @@ class VariableTable(nn.ParameterDict):
                 )
 
     def _close(self) -> None:
-        """Keep what there is in plain tables: compiled code need not watch what those hold.
+        """Replace the tables by plain dicts, on whose contents compiled code needs no guards.
 
-        What is made later goes into copies of them, so that whoever reads one may read on.
+        Variables made later go into copies of them, so that a reader may go on reading.
         """
         own, lock = self.__dict__, self._lock.held
-        try:  # If another thread is making something, they are left as they are.
+        try:  # If another thread is making something, the tables stay as they are.
             if lock.acquire(blocking=False):
                 for table in _TORCH_TABLES:
                     own[table] = {**own[table]}
@@ -263,7 +263,7 @@ class VariableTable(nn.ParameterDict):
         return self._specs
 
     def _change_specs(self) -> None:
-        """Before they change, let go of the specs that stand for all stores built alike."""
+        """Before they change, copy specs that are shared by all stores that were built alike."""
         built = self._built_as
         if built is not None and built.specs is self._specs:
             self._specs = dict(self._specs)
@@ -291,7 +291,7 @@ class VariableTable(nn.ParameterDict):
     # ---- state dicts -----------------------------------------------------------------------
 
     def _respell(self, state_dict: dict[str, Any], prefix: str) -> None:
-        """Give what is in ``state_dict`` the keys that it has here."""
+        """Rename the entries of ``state_dict`` to the keys that they have here."""
         for name, declaration in list(self._declared.items()):
             key = declaration.key
             if key == name or name.partition(".")[0] in self._modules:
@@ -323,8 +323,8 @@ class VariableTable(nn.ParameterDict):
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
         if not self._built:
             # Before the first pass there is nothing to load into: the values wait, and each
-            # variable takes its own when it is first asked for. Taken after torch has called the
-            # hooks, which may give them other names, and has found them unexpected.
+            # variable takes its own when it is first asked for. Done after torch has called the
+            # hooks, which may rename the keys, and has listed them as unexpected.
             assign = bool(local_metadata.get("assign_to_params_buffers", False))
             there = {*self._parameters, *self._buffers, *self._modules, _EXTRA}
             there |= {declaration.key for declaration in list(self._declared.values())}
@@ -341,20 +341,20 @@ class VariableTable(nn.ParameterDict):
 
 
 def _kept(value: Any, assign: bool) -> Any:
-    """What is loaded later for ``value``: a copy, since another model may hold it and change it."""
+    """What waits to be loaded: a copy of ``value``, which another model may hold and change."""
     if assign or not isinstance(value, torch.Tensor):  # A module's extra state may be anything.
         return value
-    with torch.inference_mode(False):  # What is made under it is never trained.
+    with torch.inference_mode(False):  # A tensor made under it could not be trained.
         return value.detach().clone()
 
 
-# Some libraries exchange the methods (accelerate), others set the hooks.
+# Some libraries replace the methods (accelerate), others set the hooks.
 _methods = nn.Module.register_parameter, nn.Module.register_buffer
 _torch: Any = nn.modules.module
 
 
 def _is_watched(kind: type[nn.Module]) -> bool:
-    """Whether somebody wants to see what is registered, or to replace it."""
+    """Whether a library watches registration, perhaps to replace what is registered."""
     return bool(
         (kind.register_parameter, kind.register_buffer) != _methods
         or _torch._global_parameter_registration_hooks

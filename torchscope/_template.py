@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 @dataclass
 class _Calls:
-    """What one pass knows of a template."""
+    """A template's state in one pass."""
 
     scope: VariableScope | None = None
     completed: bool = False
@@ -80,7 +80,7 @@ class Template(Generic[P, R]):
             )
         with opening as opened:
             if scope is None:
-                calls.scope = opened  # Fixed from here on, also if the call fails.
+                calls.scope = opened  # Fixed from here on, even if the call fails.
             known = len(run.met)
             result = self._func(*args, **kwargs)
             if not calls.completed:
@@ -100,7 +100,7 @@ class Template(Generic[P, R]):
 
     @property
     def name(self) -> str:
-        """The name given on making."""
+        """The name given to make_template."""
         return self._name
 
     @property
@@ -110,7 +110,7 @@ class Template(Generic[P, R]):
 
     @property
     def variable_scope(self) -> VariableScope | None:
-        """The scope, once there is one: from the first call in this pass, or from the making."""
+        """The scope, once there is one: since the first call in this pass, or since it was made."""
         return self._fixed_scope or self._calls(current_pass()).scope
 
     @property
@@ -128,7 +128,7 @@ class Template(Generic[P, R]):
 
     @property
     def global_variables(self) -> list[torch.Tensor]:
-        """The variables in the scope but local ones; none before a call was completed."""
+        """The variables in the scope except local ones; none before a call was completed."""
         return self._variables(GraphKeys.GLOBAL_VARIABLES)
 
     @property
@@ -148,7 +148,7 @@ class Template(Generic[P, R]):
 
     @property
     def non_trainable_variables(self) -> list[torch.Tensor]:
-        """The variables in the scope that require no gradient now."""
+        """The variables in the scope that do not require a gradient now."""
         return [variable for variable in self.variables if not variable.requires_grad]
 
 
@@ -184,18 +184,18 @@ def make_template(
     >>> list(store)
     ['layer/w']
 
-    "First" is meant within a pass: each begins as the first did.
+    "First" means within a pass: each pass begins anew.
 
     Args:
         name_: of the scope, made unique among the scopes where the first call is.
         func_: the function.
-        create_scope_now_: fix the scope here and for all passes, not at the first call in each.
+        create_scope_now_: fix the scope now and for all passes, not at the first call in each.
         unique_name_: a name for the scope that is used as it is.
         custom_getter_: for the variables of the template.
-        kwargs: arguments that ``func_`` is called with, besides those of the call.
+        kwargs: further arguments for each call of ``func_``.
 
     Raises:
-        ScopeError: no name; at a call: a later one made a new trainable variable (which stays).
+        ScopeError: no name; or, at a later call, it made a new trainable variable (which stays).
     """
     if kwargs:
         func_ = functools.partial(func_, **kwargs)

@@ -1,12 +1,12 @@
-"""Who reads the parameters of a store before it has any; knows nothing of how it gets them.
+"""Who reads the parameters of a store before it has any; does not know how it gets them.
 
 In: reads of `_parameters`, lists of variables, `apply` and the like, of a store that holds nothing
-yet. Out: an error where the reader would keep what it gets (an optimizer, DDP, FSDP), or a note of
-where it was, for a warning once there is a first variable (`_make.warn_of_late`).
+yet. Out: an error if the reader would keep what it gets (an optimizer, DDP, FSDP), or a note of
+where it was, for a warning when the first variable is made (`_make.warn_of_late`).
 
-torch gives no other way to notice a reader that is given a bigger module: it reads `_parameters` of
-each module directly (`nn.Module._named_members`). So these are of a class of their own, which looks
-at the frame that reads. Moving, saving and compiling need not see what is to come.
+torch gives no other way to notice a reader of a bigger module: it reads `_parameters` of each
+module directly (`nn.Module._named_members`). So `_parameters` has a class of its own, which looks
+at the frame that reads. Moving, saving and compiling may read it without a note.
 """
 
 import sys
@@ -35,7 +35,7 @@ class Unbuilt(dict[str, Any]):
         return dict(self).items()  # A copy, as `Growing` gives.
 
     def read(self, frame: FrameType | None) -> None:
-        """Notice the code of ``frame``, unless it is torch's and does not keep what it reads."""
+        """Note the reader in ``frame``, unless it is torch's code that does not keep the result."""
         alone = True
         while frame is not None and frame.f_code.co_name in _PASSING_ON:
             if frame.f_code.co_name == "_named_members":
@@ -48,7 +48,7 @@ class Unbuilt(dict[str, Any]):
             self.notice(alone)
 
     def notice(self, alone: bool = True, note: bool = True) -> None:
-        """Refuse an optimizer and the like; remember any other reader, to warn it."""
+        """Refuse an optimizer and the like; remember any other reader, for a warning."""
         self._refuse_keepers(sys._getframe(1))
         if note:
             self.read_at = Origin.here()
@@ -56,7 +56,7 @@ class Unbuilt(dict[str, Any]):
     def _refuse_keepers(self, frame: FrameType | None) -> None:
         while frame is not None:
             name = frame.f_code.co_name
-            if name == "__init__":  # To look at a frame's variables elsewhere keeps them alive.
+            if name == "__init__":  # Only here: looking at a frame's locals keeps them alive.
                 kind: type = type(cast("object", frame.f_locals.get("self")))
                 name = kind.__name__ if issubclass(kind, _keepers()) else ""
             elif name not in _SHARDING:
@@ -80,9 +80,9 @@ class Unbuilt(dict[str, Any]):
 
 
 class Empty(Unbuilt):
-    """The parameters of a store that knows no function, and holds nothing yet.
+    """The parameters of a VariableStore that holds nothing yet.
 
-    Nothing need be missing in it; but a bigger model's reader gets less than the model will have.
+    It may stay empty, so reading it alone is fine; a reader of a bigger model may miss variables.
     """
 
     what = "a model with a VariableStore that holds nothing yet"
@@ -93,7 +93,7 @@ class Empty(Unbuilt):
 
 
 class EmptyState(OrderedDict[str, Any]):
-    """The state dict of what was not built: whoever makes another of it in a loop has nothing."""
+    """The state dict of a net that was not built: notes whoever loops over it, and gets nothing."""
 
     def __init__(self, parameters: Unbuilt, metadata: Any) -> None:
         super().__init__()
@@ -139,6 +139,6 @@ _SHARDING = {"fully_shard", "distribute_module"}
 
 def _keepers() -> tuple[type, ...]:
     """The classes that keep the parameters of what they are made from."""
-    fsdp = sys.modules.get("torch.distributed.fsdp")  # To import it takes long.
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # Importing it takes long.
     kinds = torch.optim.Optimizer, nn.parallel.DistributedDataParallel
     return kinds if fsdp is None else (*kinds, fsdp.FullyShardedDataParallel)

@@ -1,16 +1,17 @@
-"""get_variable and its kin: what users ask the current scope for; hold nothing.
+"""get_variable and the like: what users ask the current scope for; hold nothing.
 
-A get reads from top to bottom in `get_variable`. Nearly every one is of a variable that is there
-and fits; that is told here, by one comparison with its `Spec`, and the tensor is read where torch
-keeps it. Everything else (making, custom getters, values for initializers, errors, code that runs
-where it should not) goes on from there: the scope completes the request (`_scope`), custom getters
-are asked (`_getter`), the reuse table decides (`_reuse`), the store makes (`_make`).
+A get reads from top to bottom in `get_variable`. Nearly every one is for a variable that exists
+and fits; this is decided here, by one comparison with its `Spec`, and the tensor is read from where
+torch keeps it. Everything else (making, custom getters, initializers that are values, errors, code
+that runs where it should not) continues elsewhere: the scope completes the request (`_scope`), a
+custom getter is called (`_getter`), the reuse table decides (`_reuse`), the store makes (`_make`).
 """
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from torch import get_default_dtype, nn
+from torch.compiler import is_dynamo_compiling
 from typing_extensions import ParamSpec
 
 from ._arguments import Constraint, DTypeLike, GraphKeys, ShapeLike, members_of
@@ -26,7 +27,7 @@ from .regularizers import Regularizer
 
 M = TypeVar("M", bound=nn.Module)
 P = ParamSpec("P")
-_NO = Reuse.NO  # To read a member off the class takes longer than the test it is read for.
+_NO = Reuse.NO  # Reading a member of the class takes longer than the test it is read for.
 
 
 def get_variable(
@@ -65,9 +66,9 @@ def get_variable(
         dtype: dtype of a new variable, checked against an existing one; the scope's by default,
             else torch's default dtype.
         initializer: a function called as ``f(shape, dtype=dtype)``, one of ``torch.nn.init``, or a
-            value (then without ``shape``); the scope's by default, else Glorot's uniform one for
+            value (then without ``shape``); the scope's by default, else Glorot uniform for
             floats, with fans counted as in ``[..., in, out]``, and zeros for integers.
-        regularizer: ``f(variable)`` gives a scalar; see ``get_regularization_losses``.
+        regularizer: ``f(variable)`` returns a scalar; see ``get_regularization_losses``.
         trainable: False for ``requires_grad=False``.
         collections: names of collections instead of ``[GraphKeys.GLOBAL_VARIABLES]``; with
             ``[GraphKeys.LOCAL_VARIABLES]`` a non-persistent buffer.
@@ -77,22 +78,23 @@ def get_variable(
         validate_shape: likewise.
         use_resource: likewise.
         custom_getter: instead of the scope's.
-        constraint: ``f(variable)`` gives the value that ``store.apply_constraints()`` puts it to.
+        constraint: ``f(variable)`` returns the value that ``store.apply_constraints()`` sets.
         synchronization: as ``caching_device``.
         aggregation: likewise.
         device: of a new variable; by default where the store was moved, else torch's default.
 
     Returns:
-        The parameter itself, not a copy; what the custom getter makes of it, if there is one.
+        The parameter itself, not a copy; if there is a custom getter, what that returns.
 
     Raises:
         VariableExistsError: met in this pass already, and the scope does not reuse.
         VariableMissingError: the scope only reuses, and the name is new.
-        VariableMismatchError: it exists with another shape or dtype, or the initializer gave one.
+        VariableMismatchError: it exists with another shape or dtype, or its initializer returned
+            another one.
         VariableNameError: TensorFlow would not accept the name.
-        ScopeError: the shape is missing or given beside a value, or negative.
+        ScopeError: the shape is missing, negative, or given together with a value.
         NotBuiltError: it would have to be made while tracing, or after ``finalize()``.
-        TypeError: a name, shape, dtype or initializer that is none.
+        TypeError: an argument is not a name, shape, dtype or initializer.
     """
     passes = here.passes
     run = passes[-1] if passes else current_pass()
@@ -108,17 +110,20 @@ def get_variable(
         full_name = scope.prefix + name
         spec = run.specs.get(full_name)
         if spec is not None:
-            sizes, declared, by_default = spec
             asked = dtype or defaults.dtype
             if (
-                (shape is None or (type(shape) is list and [*sizes] == shape))
+                (
+                    shape is None
+                    or (type(shape) is list and spec.sizes == shape)
+                    or (type(shape) is tuple and spec.shape == shape)
+                )
                 and (
-                    (by_default or declared is get_default_dtype())
+                    (spec.by_default or spec.dtype is get_default_dtype())
                     if asked is None
-                    else asked is declared
+                    else asked is spec.dtype
                 )
                 and not (scope.mode is _NO and full_name in run.met)
-                and (run.traced or run.graph_task == graph_task())
+                and (run.traced if is_dynamo_compiling() else run.graph_task == graph_task())
                 and run.task is None
             ):
                 run.met[full_name] = None
@@ -165,7 +170,7 @@ def get_local_variable(
     aggregation: Any = None,
     device: Any = None,
 ) -> Any:
-    """As :func:`get_variable`, for a variable that no state dict keeps: a non-persistent buffer.
+    """As :func:`get_variable`, for a variable in no state dict: a non-persistent buffer.
 
     It is listed by ``local_variables()`` and never trained, whatever ``trainable`` says.
 
@@ -210,8 +215,8 @@ def get_buffer(
 ) -> Any:
     """As :func:`get_variable`, for state that the forward changes, such as moving averages.
 
-    A buffer of the module: no parameter, so optimizers and DDP's gradients leave it alone. It is
-    counted among ``global_variables()``.
+    A buffer of the module, not a parameter, so optimizers and DDP's gradients leave it alone. It is
+    listed by ``global_variables()``.
 
     >>> import torch, torchscope as ts
     >>> with ts.VariableStore() as store:
@@ -225,10 +230,10 @@ def get_buffer(
         shape: as for :func:`get_variable`.
         dtype: as for :func:`get_variable`.
         initializer: as for :func:`get_variable`.
-        regularizer: as for :func:`get_variable`; the scope's is not taken.
+        regularizer: as for :func:`get_variable`; the scope's is not used.
         collections: as for :func:`get_variable`.
         custom_getter: as for :func:`get_variable`; the scope's is not called.
-        persistent: whether the state dict keeps it.
+        persistent: whether it is in the state dict.
         device: as for :func:`get_variable`.
 
     Raises:
@@ -237,7 +242,7 @@ def get_buffer(
     """
     run = current_pass()
     scope = innermost(run)
-    # The scope's regularizer, getter and constraint are for what is trained.
+    # The scope's regularizer, getter and constraint are for variables that are trained.
     own = scope_at(scope.name, scope.mode, Defaults(scope.initializer, dtype=scope.dtype))
     request = Request(
         name=own.full_name(name),
@@ -257,7 +262,7 @@ def get_buffer(
 def get_module(name: str, factory: Callable[P, M], *args: P.args, **kwargs: P.kwargs) -> M:
     """Return the ``nn.Module`` ``name`` of the current scope, making it if that is allowed.
 
-    Reuse holds for it as for a variable; its parameters train and are saved with the store.
+    Reuse applies to it as to a variable; its parameters are trained and saved with the store's.
 
     >>> import torch, torchscope as ts
     >>> with ts.VariableStore() as store, ts.variable_scope("head", reuse=ts.AUTO_REUSE):
@@ -267,18 +272,18 @@ def get_module(name: str, factory: Callable[P, M], *args: P.args, **kwargs: P.kw
 
     Args:
         name: name within the scope.
-        factory: a class or another function that makes the module. It is called where the module
-            is to be made; its random numbers are drawn as for variables, from the store's seed
-            and the name.
-        args: what it is called with.
-        kwargs: likewise; a factory that has an argument ``name`` itself takes a
+        factory: a class or another function that makes the module. It is called only if the module
+            does not exist; its random numbers depend on the store's seed and the name, as for
+            variables.
+        args: arguments of the factory.
+        kwargs: likewise; for a factory that itself has an argument ``name``, use a
             ``functools.partial``.
 
     Raises:
         VariableExistsError: met in this pass already, and the scope does not reuse; or variables
             were made under that name.
         VariableMissingError: the scope only reuses, and the name is new.
-        TypeError: the factory gave no module.
+        TypeError: the factory did not return a module.
     """
     run = current_pass()
     scope = innermost(run)
@@ -287,9 +292,9 @@ def get_module(name: str, factory: Callable[P, M], *args: P.args, **kwargs: P.kw
 
 
 def is_training() -> bool:
-    """Whether the module whose pass this is was left in training mode: its ``training`` flag.
+    """Whether the module whose pass this is, is in training mode: its ``training`` flag.
 
-    Of nested modules it is the innermost that runs. So dropout obeys ``net.eval()``:
+    Of nested modules, the innermost that runs decides. So dropout obeys ``net.eval()``:
 
     >>> import torch, torchscope as ts
     >>> def model(x):

@@ -1,6 +1,6 @@
-"""From a store down: the stores and modules kept in it, and every variable by its full name.
+"""From a store down: the stores and modules in it, and every variable by its full name.
 
-In: a store. Out: lists, each taken at one look (another thread may be making variables), with
+In: a store. Out: lists, each a snapshot (another thread may be making variables), with
 names joined by slashes: `model/h0` + `attn/w` is `model/h0/attn/w`. Changes nothing.
 """
 
@@ -35,7 +35,7 @@ def walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[nn.Module, str]]
         if child is None:
             continue
         below = f"{prefix}{_names.unescape(key)}/"
-        # What parametrize computes a variable from is named after the variable.
+        # The tensors that parametrize computes a variable from are named after the variable.
         computed = isinstance(module, VariableTable) and is_parametrized(module)
         computed = computed and key == "parametrizations"
         yield from walk(child, prefix if computed else below)
@@ -50,7 +50,7 @@ def tables(module: nn.Module) -> list[VariableTable]:
 def variables(table: VariableTable) -> Iterator[Found]:
     """Each variable once.
 
-    Parameters and buffers of other modules kept here have a name, too, or an optimizer made from a
+    Parameters and buffers of other modules in it have a name, too, or an optimizer made from a
     list would leave them untrained.
     """
     seen: set[int] = set()
@@ -61,7 +61,7 @@ def variables(table: VariableTable) -> Iterator[Found]:
 
 
 def names(table: VariableTable) -> Iterator[Found]:
-    """Each name of a variable; one that a module uses twice has two."""
+    """Each name of a variable; one that a module registers twice has two."""
     for module, prefix in walk(table):
         for found in own(module, table):
             yield found._replace(full_name=prefix + found.full_name) if prefix else found
@@ -79,7 +79,7 @@ def own(module: nn.Module, around: VariableTable) -> Iterator[Found]:
             left -= 1
         else:
             tensor = module.__dict__.get(declaration.key)
-        # What parametrize or prune computes from others is no leaf, or no attribute.
+        # What parametrize or prune computes from others is not a leaf, or not an attribute.
         if isinstance(tensor, nn.Parameter) or (tensor is not None and tensor.is_leaf):
             yield Found(name, tensor, table, name)
     if left:
@@ -92,23 +92,23 @@ def own(module: nn.Module, around: VariableTable) -> Iterator[Found]:
 
 
 def items(table: Mapping[str, T]) -> list[tuple[str, T]]:
-    """What a table of a module holds now."""
+    """A snapshot of a module's table."""
     return list(dict(table).items())
 
 
-# What the last walk from a store found: id of a variable -> full name, store, name there. It lies
-# beside the stores, in which it would be a reference cycle.
+# What the last walk from a store found: id of a variable -> full name, store, name there. Not an
+# attribute of the store, where it would be a reference cycle.
 _Known: TypeAlias = "dict[int, tuple[str, ref[VariableTable], str]]"
 _walked: WeakKeyDictionary[VariableTable, _Known] = WeakKeyDictionary()
 
 
 def locate(table: VariableTable, variable: torch.Tensor) -> Found | None:
     """The variable, as it is found from ``table``; None if it is not there."""
-    if is_dynamo_compiling():  # It would watch what grows from call to call.
+    if is_dynamo_compiling():  # It would guard on a table that grows from call to call.
         return next((one for one in variables(table) if one.tensor is variable), None)
     full_name, holder, name = _walked.get(table, {}).get(id(variable), _NOWHERE)
     found = holder()
-    if found is None or not _holds(found, name, variable):  # Tensors may be exchanged.
+    if found is None or not _holds(found, name, variable):  # Tensors may have been replaced.
         _walked[table] = {
             id(one.tensor): (one.full_name, ref(one.table), one.name) for one in variables(table)
         }
@@ -126,7 +126,7 @@ def _holds(table: VariableTable, name: str, variable: torch.Tensor) -> bool:
 
 
 def made_at(table: VariableTable, full_name: str) -> str | None:
-    """Where the variable or module was made, file and line; None if there is none of that name."""
+    """Where the variable or module was made, file and line; None if there is no such name."""
     around: str | None = None
     for module, prefix in walk(table):
         if isinstance(module, VariableTable) and full_name.startswith(prefix):

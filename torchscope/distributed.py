@@ -1,6 +1,6 @@
-"""What torch.distributed leaves unchecked: whether all ranks hold the same variables.
+"""A check that torch.distributed does not make: that all ranks hold the same variables.
 
-Knows what a rank is and which variables a module holds; makes and changes none.
+Knows ranks and which variables a module holds; makes and changes none.
 """
 
 import hashlib
@@ -33,8 +33,8 @@ def check_same_variables(module: nn.Module, process_group: Any = None) -> None:
     >>> ts.distributed.check_same_variables(net)
     >>> dist.destroy_process_group()
 
-    Compared are names, order, shapes, dtypes, and which are trained, frozen or buffers; not values.
-    Seeds that differ are warned of. Each rank sends a hundred bytes unless something differs.
+    It compares names, order, shapes, dtypes, and which are trained, frozen or buffers; not values.
+    It warns if seeds differ. Each rank sends a hundred bytes unless something differs.
 
     Args:
         module: a ``ScopedModule``, or a bigger module with some inside.
@@ -53,9 +53,9 @@ def check_same_variables(module: nn.Module, process_group: Any = None) -> None:
             "with torchrun, and call this before: torch.distributed.init_process_group().",
         )
     if ranks.get_rank(process_group) < 0:
-        return  # This rank is none of the group's.
+        return  # This rank is not in the group.
 
-    # Whatever a rank finds in itself, it raises only once all know, or the others would wait.
+    # A rank that finds an error of its own raises only after the exchange, or others would wait.
     stores = [inner for inner in module.modules() if isinstance(inner, VariableStore)]
     unbuilt = any(isinstance(store._parameters, Unbuilt) for store in stores)
     own = [] if unbuilt else list(_described(module))
@@ -79,9 +79,9 @@ def check_same_variables(module: nn.Module, process_group: Any = None) -> None:
     others = [rank for rank, (_, _, seeds) in enumerate(reports) if seeds != reports[0][2]]
     if others:
         warnings.warn(
-            f"The variables have other first values on {_listed(others)} than on rank 0, because "
-            "the seeds differ. DDP takes those of rank 0, but fully_shard cuts each rank's part "
-            "out of its own. Give the seed: ts.ScopedModule(fn, seed=0).",
+            f"The variables have other initial values on {_listed(others)} than on rank 0, because "
+            "the seeds differ. DDP uses those of rank 0, but fully_shard shards each rank's own. "
+            "Give the seed: ts.ScopedModule(fn, seed=0).",
             ScopeWarning,
             stacklevel=2,
         )
@@ -106,7 +106,7 @@ def _digest(described: list[tuple[str, str]]) -> str:
 def _difference(
     module: nn.Module, own: list[tuple[str, str]], first: list[tuple[str, str]]
 ) -> tuple[str, str] | None:
-    """The first name that is not as on rank 0, and in which way; None if all are."""
+    """The first name that differs from rank 0, and how; None if none does."""
     for here, there in zip_longest(own, first):
         if here == there:
             continue
@@ -133,7 +133,7 @@ def _refuse(differences: list[tuple[str, str] | None]) -> None:
     found = {rank: found for rank, found in enumerate(differences) if found}
     rank, (name, difference) = next(iter(found.items()))
     also = [other for other in found if other != rank]
-    more = f" Others differ, too: {_listed(also)}." if also else ""
+    more = f" It also differs on {_listed(also)}." if also else ""
     raise VariableMismatchError(
         name,
         f"The variables are not the same on all ranks: rank {rank} {difference}.{more} Make them "
@@ -143,7 +143,7 @@ def _refuse(differences: list[tuple[str, str] | None]) -> None:
 
 
 def _listed(ranks: list[int]) -> str:
-    """The ranks in words, of very many the first."""
+    """The ranks in words; only the first eight of many."""
     if len(ranks) == 1:
         return f"rank {ranks[0]}"
     some = ", ".join(map(str, ranks[:8]))

@@ -1,13 +1,13 @@
 # ruff: noqa: N801  - TensorFlow's names
-"""Initial values: ``(shape, dtype) -> Tensor``; knows of no variables, names or scopes.
+"""Initial values: ``(shape, dtype) -> Tensor``; knows no variables, names or scopes.
 
-The names, arguments and numbers are TensorFlow 1's. Each class is there under two names: ``zeros``,
+The names, arguments and numbers are TensorFlow 1's. Each class has two names: ``zeros``,
 as in ``tf.initializers``, and ``zeros_initializer``, as in ``tf`` itself.
 
 Every instance ``f`` is called as ``f(shape, dtype=None, partition_info=None)``. The dtype of the
 call wins over the one given to the class; without either it is torch's default dtype. Values are
 made on torch's default device. Random ones come from torch's default generator; with a ``seed``
-they come from a generator of their own, begun afresh at every call, so that all calls give the
+they come from a generator that is seeded again at every call, so that all calls return the
 same values. ``partition_info`` is accepted, as TensorFlow passes it, and not used.
 
 Sizes are read TensorFlow's way: a kernel is ``(..., inputs, outputs)``, so a convolution's is
@@ -37,7 +37,7 @@ _TRUNCATED_STDDEV = 0.87962566103423978
 
 
 class _Initializer:
-    """What all have in common: which dtype is meant, and a readable form."""
+    """What all have in common: how the dtype is chosen, and a readable repr."""
 
     __slots__ = ()  # Each variable keeps its own.
 
@@ -64,7 +64,7 @@ class _Initializer:
 
 
 class _FloatInitializer(_Initializer):
-    """One whose values are fractions; a dtype that cannot hold them is refused."""
+    """An initializer of floats; a dtype that cannot hold them is refused."""
 
     __slots__ = ()
 
@@ -94,7 +94,7 @@ class _FloatInitializer(_Initializer):
 
 
 class _Stream(threading.local):
-    """Where this thread's random values come from without a seed; None for torch's own stream."""
+    """The generator of this thread's values that have no seed; None for torch's own stream."""
 
     generator: torch.Generator | None = None
 
@@ -117,7 +117,7 @@ def _generator(seed: int | None) -> torch.Generator | None:
 def _draw(
     distribution: str, shape: tuple[int, ...], dtype: torch.dtype, seed: int | None
 ) -> torch.Tensor:
-    """Values of [0, 1), or of the standard normal distribution, cut at 2 unless ``untruncated``."""
+    """Values in [0, 1), or standard normal ones, truncated at 2 unless ``untruncated``."""
     generator = _generator(seed)
     if distribution == "uniform":
         return torch.rand(shape, generator=generator, dtype=dtype)
@@ -165,7 +165,7 @@ class ones(_Initializer):
 
 @dataclass(init=False, eq=False, repr=False, slots=True)
 class constant(_Initializer):
-    """The values given, row by row; if they are too few, the last one fills the rest.
+    """The given values, row by row; if there are too few, the last one fills the rest.
 
     >>> constant([0, 1, 2])([2, 3])
     tensor([[0., 1., 2.],
@@ -178,7 +178,7 @@ class constant(_Initializer):
 
     Raises:
         TypeError: ``value`` is none of these; or, at the call, it does not have the shape that
-            ``verify_shape`` demands, or has numbers (in no array) that the dtype cannot hold.
+            ``verify_shape`` demands, or Python numbers that the dtype cannot hold.
         ValueError: at the call: there are more values than the shape has room for, or none.
     """
 
@@ -233,7 +233,7 @@ class constant(_Initializer):
 
 
 class _Normal(_FloatInitializer):
-    """What the two of normal distributions are given."""
+    """The arguments of both normal distributions."""
 
     __slots__ = ("dtype", "mean", "seed", "stddev")
 
@@ -279,8 +279,8 @@ class random_normal(_Normal):
 class truncated_normal(_Normal):
     """Values of a normal distribution; those beyond two standard deviations are drawn again.
 
-    What is left has a standard deviation of 0.88 ``stddev``. ``torch.nn.init.trunc_normal_`` cuts
-    at -2 and 2 whatever the deviation, which at 0.02 cuts nothing.
+    The result has a standard deviation of 0.88 ``stddev``. ``torch.nn.init.trunc_normal_`` cuts
+    at -2 and 2 whatever the deviation, which has no effect at 0.02.
 
     >>> bool((truncated_normal(stddev=0.02)([1000]).abs() <= 0.04).all())
     True
@@ -543,9 +543,9 @@ class lecun_uniform(variance_scaling):
 
 @dataclass(eq=False, repr=False, slots=True)
 class orthogonal(_FloatInitializer):
-    """A matrix with orthonormal columns, or rows where it has fewer of those.
+    """A matrix with orthonormal columns, or rows if it has fewer rows than columns.
 
-    More than two sizes are taken as ``(product of the first ones, last)``.
+    More than two sizes count as ``(product of all but the last, last)``.
 
     >>> kernel = orthogonal()([3, 3, 4, 8]).reshape(36, 8)
     >>> torch.allclose(kernel.T @ kernel, torch.eye(8), atol=1e-5)

@@ -1,8 +1,8 @@
 # ruff: noqa: N801  - TensorFlow's names
-"""Losses that keep weights small: ``Tensor -> scalar``; knows of no variables, names or scopes.
+"""Losses that keep weights small: ``Tensor -> scalar``; knows no variables, names or scopes.
 
 The names, arguments and numbers are those of TensorFlow 1's ``tf.contrib.layers``. Where there is
-nothing to add to the loss, a regularizer returns None; a tuple stands for several losses.
+nothing to add to the loss, a regularizer returns None; a tuple means several losses.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class _Scaled:
         self.scale = _checked(scale)
 
     def __call__(self, weights: torch.Tensor) -> torch.Tensor | None:
-        # Only a number is compared: asking a tensor would wait for its device.
+        # Only a number is compared: comparing a tensor would wait for its device.
         if isinstance(self.scale, float) and self.scale == 0.0:
             return None
         if not isinstance(weights, torch.Tensor):
@@ -67,7 +67,7 @@ class l1_regularizer(_Scaled):
 
     Raises:
         ValueError: the scale is negative or an integer.
-        TypeError: the scale is no number.
+        TypeError: the scale is not a number.
     """
 
     def _penalty(self, weights: torch.Tensor) -> torch.Tensor:
@@ -86,7 +86,7 @@ class l2_regularizer(_Scaled):
 
     Raises:
         ValueError: the scale is negative or an integer.
-        TypeError: the scale is no number.
+        TypeError: the scale is not a number.
     """
 
     def _penalty(self, weights: torch.Tensor) -> torch.Tensor:
@@ -106,7 +106,7 @@ class l1_l2_regularizer:
 
     Raises:
         ValueError: a scale is negative or an integer.
-        TypeError: a scale is no number.
+        TypeError: a scale is not a number.
     """
 
     def __init__(

@@ -1,10 +1,10 @@
-"""How long checkpoints take to be read and written, compared with torch's own of the same tensors.
+"""How long checkpoints take to be read and written, compared with torch's own functions.
 
     python tests/benchmarks/checkpoint.py [--json FILE] [--quick]
 
-Files are written first, so that they are in the system's memory, and no disk is measured. Then, as
+Files are written first, so that they are in the page cache, and no disk is measured. Then, as
 in ``run.py``: one core, processor time, every contender once a round, ratios within a round.
-``--quick`` only sees that it runs. The checksums' speed is that of the package which is installed.
+``--quick`` only checks that it runs. The speed of checksums is that of the installed package.
 """
 
 import argparse
@@ -54,7 +54,7 @@ class Row(NamedTuple):
 
 
 def write_index(prefix: Path, settings: Settings) -> None:
-    """Many small variables, whose names have what names of real ones have: a common beginning."""
+    """Many small variables, whose names have common prefixes, as real ones do."""
     numbers = (divmod(number, 10) for number in range(settings.listed))
     names = (f"model/layer_{layer:05}/attention/w{which}" for layer, which in numbers)
     checkpoint.save(dict.fromkeys(names, torch.zeros(1)), prefix)

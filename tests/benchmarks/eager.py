@@ -248,7 +248,7 @@ def parts(settings: Settings) -> Measure:
     pieces: dict[str, tuple[str, dict[str, Any]]] = {
         "the list of the shape, compared": (f"{SHAPE} == shape", {"shape": [2, 1, 3, 3]}),
         "a call with two of 16 arguments": ("f(1, 2)", {"f": sixteen}),
-        "a getter that hands on what it was given": (
+        "a getter that passes its arguments on": (
             f"h(getter=f, name='a', {', '.join(f'{letter}=1' for letter in 'bcdefghijkmnop')})",
             {"h": handed_on, "f": sixteen},
         ),

@@ -54,7 +54,7 @@ def memory(settings: Settings) -> Measure:
 
     Each contender has a process of its own, since freed memory is used again.
     """
-    title = f"memory held by each of {MEMORY_COUNT:,} variables beside its 32 bytes"
+    title = f"memory held by each of {MEMORY_COUNT:,} variables besides its 32 bytes"
     if not STATM.exists():
         return Measure("memory", f"{title} (Linux only)", "B", {}, DICT)
     names = [name for _ in range(settings.memory_rounds) for name in MAKERS]
@@ -221,6 +221,6 @@ def importing(settings: Settings) -> Measure:
         ]
     printed = [line.split() for line in printed[1:]]  # The first writes the bytecode.
     others = ", ".join(printed[0][1:]) or "none"
-    title = f"import torchscope after import torch, bar 30 ms; brings no other module but: {others}"
+    title = f"import torchscope after import torch, bar 30 ms; also imports: {others}"
     samples = {TORCHSCOPE: [float(words[0]) for words in printed]}
     return Measure("import", title, "ms", samples, TORCHSCOPE)

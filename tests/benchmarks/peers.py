@@ -17,7 +17,7 @@ def installed() -> list[str]:
 
 
 def peers(settings: Settings) -> list[Measure]:
-    """Each gets a variable that is there, depth 2, in its own way and with its own checks."""
+    """Each gets an existing variable, depth 2, in its own way and with its own checks."""
     net = HandWritten()
     samples: dict[str, list[float]] = {}
     with ts.VariableStore(), ts.variable_scope("conv1", reuse=ts.AUTO_REUSE):
@@ -34,7 +34,9 @@ def peers(settings: Settings) -> list[Measure]:
             samples[peer] = RACES[peer](settings)
     if not installed():
         return []
-    return [Measure("peers", "get a variable by name, beside other libraries", "ns", samples)]
+    return [
+        Measure("peers", "get a variable by name, compared with other libraries", "ns", samples)
+    ]
 
 
 def pyro(settings: Settings) -> list[float]:

@@ -1,14 +1,14 @@
-"""Time and memory of torchscope beside plain nn.Module and nn.ParameterDict.
+"""Time and memory of torchscope compared with plain nn.Module and nn.ParameterDict.
 
     python tests/benchmarks/run.py [--json FILE] [--svg FILE] [--only KEY ...] [--quick | --large]
 
-All of it on one core and one thread, in processor time: what else runs on the machine is left out.
-Each round times every contender once, in turn, and ratios are taken within a round, so that what
-slows the machine falls on all of them alike. The table shows the median of the rounds, and in
-brackets the quartiles; a bar is what the median ratio is to be at most (of the compiled training
+All of it on one core and one thread, in processor time, which excludes other programs.
+Each round times every contender once, in turn, and ratios are taken within a round, so that a slow
+moment of the machine affects all of them alike. The table shows the median of the rounds, and in
+brackets the quartiles; a bar is the greatest median ratio that we accept (for the compiled training
 step: the upper quartile).
 
-The extra `bench` brings libraries to compare with; those that are not installed are left out.
+The extra `bench` installs libraries to compare with; those that are missing are left out.
 `--large` makes a million variables, which takes minutes and 4 GB. To add a row, add a contender to
 a measure; to add a measure, write a function that returns measures and put it into ``MEASURES``.
 """

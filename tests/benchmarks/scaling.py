@@ -2,10 +2,10 @@
 
     python tests/benchmarks/scaling.py [--variables 1000 10000 100000 1000000] [--ranks 2 4]
 
-prints the tables of docs/scaling.md: what was measured, of torchscope beside an nn.Module of as
-many parameters, and from that an estimate for more ranks. Each is measured in a process of its own,
-on one thread, in processor time; what several ranks do together is in wall time. The variables hold
-one number each: what is measured is what names cost, not arithmetic.
+prints the tables of docs/scaling.md: torchscope measured, and an nn.Module of as many parameters,
+and from that an estimate for more ranks. Each is measured in a process of its own,
+on one thread, in processor time; communication between ranks is in wall time. The variables hold
+one number each, so the figures show the cost of names, not of arithmetic.
 """
 
 import argparse
@@ -289,7 +289,7 @@ def main() -> None:
 
 
 def extended(taken: dict[int, float]) -> float:
-    """What most ranks would take, if each rank more cost what it costs here."""
+    """The time for the most ranks, if each further rank costs what it costs here."""
     fewest, most = min(taken), max(taken)
     each = (taken[most] - taken[fewest]) / (most - fewest) if most > fewest else 0.0
     return taken[most] + max(each, 0.0) * (MOST_RANKS - most)

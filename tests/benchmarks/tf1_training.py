@@ -97,7 +97,7 @@ def sequences(settings: Settings) -> Iterator[Measure]:
 
 
 def optimizers(settings: Settings) -> Iterator[Measure]:
-    """One step of each, beside its namesake."""
+    """One step of each, compared with torch's of the same name."""
     train, optim = tf.train, torch.optim
     rules: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
         "GradientDescent": (

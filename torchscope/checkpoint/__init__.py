@@ -1,9 +1,9 @@
 """TensorFlow's checkpoints without TensorFlow: read, loaded into a store, and written by name.
 
-`load` puts a checkpoint into a store, `save` writes one. `open` gives a mapping from names to
+`load` loads a checkpoint into a store, `save` writes one. `open` returns a mapping from names to
 tensors; `list_variables`, `load_variable` and `latest_checkpoint` are TensorFlow's. Both formats
 are read: V2 (an index with shards of data, TensorFlow 2's object checkpoints among them), which is
-what is written, and V1 (one file, before TensorFlow 0.12).
+the one that is written, and V1 (one file, before TensorFlow 0.12).
 """
 
 from ._load import CheckpointMismatchError, load

@@ -1,4 +1,4 @@
-"""Which names of a source are loaded, and under which names; knows names alone, no tensors."""
+"""Which names of a source are loaded, and under which names; knows names, but no tensors."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -11,7 +11,7 @@ from torchscope._names import unescape
 AssignmentMap: TypeAlias = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 Pair: TypeAlias = tuple[str, str]
 
-# What optimizers and moving averages keep beside a variable: NAME/Adam, NAME/Adam_1, for BERT
+# What optimizers and moving averages store for a variable: NAME/Adam, NAME/Adam_1, for BERT
 # NAME/adam_m; tf1-style moving averages NAME/biased and NAME/local_step. An optimizer may have been
 # given another name, such as D_opt, so the words need only be part of it.
 _SLOT = re.compile(
@@ -24,14 +24,14 @@ _OBJECTS = re.compile(r"(^|/)\.OPTIMIZER_SLOT(/|$)|^_CHECKPOINTABLE_OBJECT_GRAPH
 
 
 def is_slot(name: str, names: Collection[str]) -> bool:
-    """Whether ``name`` is kept beside another of ``names`` by an optimizer or a moving average."""
+    """Whether ``name`` is an optimizer's slot or a moving average of another of ``names``."""
     if _OBJECTS.search(name):  # TensorFlow 2's
         return True
     return bool(_SLOT.search(name.rpartition("/")[2])) and is_beside(name, names)
 
 
 def is_beside(name: str, names: Collection[str]) -> bool:
-    """Whether ``name`` begins with another of ``names``, as what is kept beside a variable does."""
+    """Whether ``name`` begins with another of ``names``, as the slots of a variable do."""
     variable = name.rpartition("/")[0]
     # Applied inside a scope, an optimizer puts that in front: train/dense/w/Adam.
     while variable and variable not in names:
@@ -57,13 +57,13 @@ def split(assignment_map: AssignmentMap | None) -> tuple[list[Pair] | None, list
     patterns: list[tuple[re.Pattern[str], str | None]] = []
     for pair in cast("Iterable[Any]", given):
         if not isinstance(pair, tuple | list) or len(cast("Any", pair)) != 2:
-            raise TypeError(f"assignment_map takes pairs of a name there and one here, not {pair}.")
+            raise TypeError(f"assignment_map takes pairs (name there, name here), not {pair}.")
         there, here = cast("tuple[Any, Any]", pair)
         if isinstance(there, re.Pattern) and (here is None or isinstance(here, str)):
             patterns.append((cast("re.Pattern[str]", there), here))
         elif isinstance(there, str) and isinstance(here, str):
             if there.endswith("/") != here.endswith("/"):
-                problem = f"assignment_map has a scope for a variable: {there!r}: {here!r}."
+                problem = f"assignment_map maps a scope and a variable: {there!r}: {here!r}."
                 raise CheckpointError(None, f"{problem} {_scope_to_scope(there, here)}")
             pairs.append((there, here))
         else:
@@ -80,7 +80,7 @@ def _scope_to_scope(there: str, here: str) -> str:
 
 
 def _said(value: Any) -> str:
-    """``value`` for people; a variable would be all its numbers."""
+    """``value`` for a message, which should not print all numbers of a variable."""
     if hasattr(value, "shape"):
         return f"a {type(value).__name__}: give its name, store.name_of(variable)"
     return repr(value)
@@ -89,7 +89,7 @@ def _said(value: Any) -> str:
 def renamed(names: Iterable[str], patterns: list[Any]) -> dict[str, str | None]:
     """What each name becomes by ``re.sub`` with each pattern in turn; None if it is left out.
 
-    A name that a pattern gave goes before one that was there.
+    If a renamed one and an existing one collide, the renamed one wins.
     """
     result: dict[str, str | None] = {}
     taken: dict[str, str] = {}
@@ -102,7 +102,7 @@ def renamed(names: Iterable[str], patterns: list[Any]) -> dict[str, str | None]:
         if new is not None and new != name:
             if new in taken:
                 problem = f"Both {taken[new]!r} and {name!r} would be loaded as {new!r}"
-                raise CheckpointError(None, f"{problem}: make the patterns tell them apart.")
+                raise CheckpointError(None, f"{problem}: change the patterns.")
             taken[new] = name
     return {name: None if new == name and name in taken else new for name, new in result.items()}
 
@@ -116,7 +116,7 @@ def _substituted(pattern: re.Pattern[str], replacement: str, name: str) -> str:
 
 
 def by_pairs(pairs: list[Pair], here: Iterable[str], *, lenient: bool) -> dict[str, str]:
-    """Which name here takes which name there, for the names that are here.
+    """Which name here (in the store) takes which name there (in the source).
 
     As ``tf.train.init_from_checkpoint`` has it: ``"a/": "b/"`` gives every variable below ``b``
     what has the same name below ``a``, ``"/"`` is the root, ``"a/w": "b/w"`` is one variable.

@@ -52,8 +52,8 @@ class Bundle:
         self._shards: dict[int, File] = {}
         self._shard_count = 0
         self._byteorder: Literal["little", "big"] = "little"
-        # The entries as they are, and where their blocks begin: parsing is most of the work, so it
-        # is left until somebody asks for the variable.
+        # The raw entries, and where their blocks begin: parsing is most of the work, so it
+        # waits until the variable is asked for.
         self.names: dict[str, tuple[bytes, int]] = {}
         self._slices: dict[bytes, tuple[bytes, int]] = {}
         self._index = File(index_of(prefix))
@@ -64,8 +64,8 @@ class Bundle:
         """TensorFlow's number for the dtype, and the shape."""
         value, block = self.names[name]
         try:
-            # Nearly all entries begin with dtype and shape, and have nothing else to say of them:
-            # to see that is five times as fast as to take the message apart.
+            # Nearly all entries begin with dtype and shape, and have no other fields for them:
+            # matching that is five times as fast as parsing the message.
             plain = _START.match(value)
             if plain is not None:
                 end = 4 + value[3]
@@ -79,7 +79,7 @@ class Bundle:
     def read(self, name: str, out: Tensor | None = None) -> Tensor | Any:
         """The variable's value, verified if that is wanted; a partitioned one is joined.
 
-        Where its bytes are copied as they are, they go to ``out``, if that is given.
+        If ``out`` is given, bytes that need no conversion are copied into it.
         """
         value, block = self.names[name]
         entry = self._entry(name, value, block)
@@ -95,7 +95,7 @@ class Bundle:
             raise self._index.error(block, problem, name) from error
 
     def verify(self, name: str) -> None:
-        """Raise what reading the variable would, without taking memory for it."""
+        """Raise what reading the variable would raise, without allocating memory for it."""
         value, block = self.names[name]
         entry = self._entry(name, value, block)
         dtype = _dtypes.describe(entry.dtype)
@@ -125,7 +125,7 @@ class Bundle:
             else:
                 self.names[key.decode(errors="surrogateescape")] = bytes(value), block
         if not self._shard_count:
-            raise self._index.error(0, "no V2 checkpoint: the table is empty.")
+            raise self._index.error(0, "not a V2 checkpoint: the table is empty.")
 
     def _read_header(self, value: memoryview, block: int) -> None:
         try:
@@ -163,7 +163,7 @@ class Bundle:
     # ---- the data --------------------------------------------------------------------------
 
     def _shard(self, entry: _Entry, name: str) -> File:
-        """The shard that has the entry's data, which fits into it."""
+        """The shard that has the entry's data; checks that the shard is long enough."""
         shard = self._shards.get(entry.shard)
         if shard is None:
             # Only numbers come from the index, so no name in it leads to another directory.

@@ -32,8 +32,11 @@ class BundleWriter:
         self._at = 0
         self._entries: dict[bytes, bytes] = {}
 
-    def add(self, name: str, value: Tensor | Strings) -> None:
-        """Write a variable: a plain tensor on the CPU, contiguous, or strings."""
+    def add(self, name: str, value: Tensor | Strings) -> int:
+        """Write a variable: a plain tensor on the CPU, contiguous, or strings.
+
+        Returns the number of bytes written.
+        """
         if isinstance(value, Strings):
             dtype, data, crc = _dtypes.STRING, *string_data(value.items)
             self._write(data)
@@ -44,6 +47,7 @@ class BundleWriter:
         key = name.encode(errors="surrogateescape")
         self._entries[key] = entry(dtype, value.shape, offset=self._at, size=size, crc=crc)
         self._at += size
+        return size
 
     def write_index(self, write: Write, *, shards: int = 1) -> None:
         """Write the index.

@@ -10,11 +10,11 @@ from torch import Tensor
 from ._rows import Row, dtype_name
 from ._sources import Source
 
-_CHUNK = 1 << 20  # elements that are compared at once: what it takes beside the tensors is small
+_CHUNK = 1 << 20  # elements compared at once, so that little memory is needed besides the tensors
 
 
 class Difference(NamedTuple):
-    """What is not the same about one variable; ``largest`` is None where nothing was subtracted."""
+    """How one variable differs; ``largest`` is None where nothing was subtracted."""
 
     name: str
     a: Row | None
@@ -47,14 +47,14 @@ class Difference(NamedTuple):
 def differences(
     a: Source, b: Source, rows_a: list[Row], rows_b: list[Row], done: Callable[[int], None]
 ) -> list[Difference]:
-    """All that differs, in the order of A, then what only B has.
+    """All differences, in the order of A, then what only B has.
 
     Args:
         a: a source, whose variables ``rows_a`` are compared.
         b: the other, with ``rows_b``.
         rows_a: what to compare of ``a``.
         rows_b: what to compare of ``b``.
-        done: told how many bytes of A have been compared.
+        done: called after each variable with its number of bytes.
     """
     others = {row.name: row for row in rows_b}
     found: list[Difference] = []
@@ -74,7 +74,7 @@ def differences(
 
 
 def _largest(a: Source, b: Source, row: Row, other: Row) -> int | float | None:
-    """The largest difference of two variables of one shape; None if they differ otherwise."""
+    """The largest difference of two variables of the same shape; None for strings that differ."""
     if isinstance(row.dtype, str) or isinstance(other.dtype, str):
         same = row.dtype == other.dtype and a[row.name] == b[row.name]
         return 0 if same else None
@@ -84,7 +84,7 @@ def _largest(a: Source, b: Source, row: Row, other: Row) -> int | float | None:
 def largest_difference(a: Tensor, b: Tensor) -> int | float:
     """The largest absolute difference of elements: exact for integers, else in float64.
 
-    NaN is the same as NaN, infinity as infinity; beside a number NaN gives NaN, infinity infinity.
+    NaN equals NaN, and infinity infinity. NaN against a number gives NaN, infinity infinity.
 
     >>> largest_difference(torch.tensor([1.0, float("nan")]), torch.tensor([1.5, float("nan")]))
     0.5
@@ -112,7 +112,7 @@ def _bits(tensor: Tensor) -> Tensor:
 
 
 def _of_integers(a: Tensor, b: Tensor) -> int:
-    # Of uint64 the bits, and the sign bit turned: then they sort as int64 does.
+    # uint64 is read as int64 with the sign bit flipped: then it sorts correctly.
     unsigned = a.dtype == torch.uint64
     lowest = -(1 << 63)
     a, b = ((t.view(torch.int64) ^ lowest) if unsigned else t.long() for t in (a, b))

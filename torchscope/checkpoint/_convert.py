@@ -56,8 +56,8 @@ class Plan:
 
     Attributes:
         written: new name -> the row of the source.
-        slots: what optimizers keep, the global step and the like.
-        others: what is no tensor: strings.
+        slots: optimizers' slots, the global step and the like.
+        others: what is not a tensor: strings.
     """
 
     written: dict[str, Row] = field(default_factory=dict[str, Row])
@@ -68,7 +68,7 @@ class Plan:
 def plan(
     source: Source, rows: list[Row], kind: str, renames: Sequence[Rename], keep_slots: bool
 ) -> Plan:
-    """Decide what goes where, and raise if something of it could not be kept as it is."""
+    """Decide what goes where, and raise if something could not be written unchanged."""
     result = Plan()
     everything = frozenset(source)
     for row in rows:
@@ -88,7 +88,7 @@ def plan(
             raise CheckpointError(
                 new,
                 f"Both {result.written[new].name!r} and {row.name!r} would be written as {new!r}: "
-                "make the --map tell them apart, or --select one of them.",
+                "change the --map so that they differ, or --select one of them.",
             )
         result.written[new] = row
     if not result.written:
@@ -99,7 +99,7 @@ def plan(
         if isinstance(row.dtype, str) and row.dtype not in _to_tensorflow.STRINGS:
             raise CheckpointError(
                 row.name,
-                f"{row.name!r} is {row.dtype}, which torch has not: leave it out with --select.",
+                f"{row.name!r} is {row.dtype}, which torch lacks: leave it out with --select.",
             )
         if kind == SAFETENSORS:
             _check_for_safetensors(new, row)
@@ -109,23 +109,23 @@ def plan(
 def _why_nothing(result: Plan) -> str:
     if result.slots:
         return (
-            f"all {len(result.slots)} are what optimizers keep or count steps: --keep-slots writes "
+            f"all {len(result.slots)} are optimizers' slots or count steps: --keep-slots writes "
             "those, too."
         )
-    return "there is no tensor of such a name."
+    return "no tensor has such a name."
 
 
 def _check_for_safetensors(name: str, row: Row) -> None:
     if row.dtype not in _SAFETENSORS_NAMES:
         raise CheckpointError(
             row.name,
-            f"{row.name!r} is {dtype_name(row.dtype)}, which safetensors cannot keep: write a .pt "
-            "file, or leave it out with --select.",
+            f"{row.name!r} is {dtype_name(row.dtype)}, which safetensors cannot store: write a "
+            ".pt file, or leave it out with --select.",
         )
     if name == "__metadata__" or not _is_unicode(name):
         raise CheckpointError(
             row.name,
-            f"safetensors cannot keep the name {name!r}: --map it to another, or write a .pt file.",
+            f"safetensors cannot store the name {name!r}: --map it to another, or write .pt.",
         )
 
 
@@ -142,20 +142,20 @@ def check_target(target: Path, kind: str, *, force: bool) -> None:
     if kind == TENSORFLOW:
         _to_tensorflow.check_place(target, force=force)
     elif target.exists() and not force:
-        raise CheckpointError(None, f"{target} is there already; --force replaces it.")
+        raise CheckpointError(None, f"{target} exists already; --force replaces it.")
 
 
 def write(
     source: Source, rows: dict[str, Row], target: Path, kind: str, done: Callable[[int], None]
 ) -> None:
-    """Write the file beside its place, then put it there.
+    """Write the file under a temporary name, then rename it.
 
     Args:
         source: where the values are; they are verified before they are written.
         rows: new name -> the row of the source.
         target: the file, or the prefix of TensorFlow's files.
         kind: one of `KINDS`.
-        done: told how many bytes more have been written.
+        done: called with the number of bytes written since the last call.
     """
     if kind == TENSORFLOW:
         _to_tensorflow.write(source, rows, target, done)
@@ -176,7 +176,7 @@ def write(
 
 @contextmanager
 def _replacing(target: Path) -> Generator[Any]:
-    """A new file that becomes ``target`` if all goes well, and disappears if not."""
+    """A new file that becomes ``target`` on success and is removed otherwise."""
     temporary = target.with_name(f".torchscope-{secrets.token_hex(6)}.tmp")
     try:
         with temporary.open("xb", buffering=0) as file:
@@ -191,7 +191,7 @@ def _replacing(target: Path) -> Generator[Any]:
 
 
 class _Counted(RawIOBase):
-    """A file that tells how much was written, and writes all of what it is given."""
+    """A file that reports how much was written, and never writes only a part."""
 
     def __init__(self, file: Any, done: Callable[[int], None]) -> None:
         self._file = file
@@ -218,7 +218,7 @@ class _Counted(RawIOBase):
 def _write_safetensors(source: Source, rows: dict[str, Row], file: _Counted) -> None:
     """The format is a length, a header in JSON, and the data without gaps.
 
-    Written here, and not by the package, which wants all tensors in memory at once. In its order:
+    Not written by the package, which needs all tensors in memory at once. In the package's order:
     those with wide elements first, so that all are aligned.
     """
     order = sorted(rows, key=lambda new: (-_itemsize(rows[new]), new))
@@ -247,13 +247,13 @@ def _itemsize(row: Row) -> int:
 
 
 def _plain(source: Source, name: str) -> Tensor:
-    """A variable's value as torch keeps it in a file: on the CPU, contiguous, all of its memory."""
+    """A variable's value as it is written: on the CPU, contiguous, the whole of its storage."""
     tensor: Tensor = source[name].detach()
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
         raise CheckpointError(
             name,
-            f"{name!r} is no plain tensor ({tensor.layout}, {tensor.device}): leave it out with "
-            "--select.",
+            f"{name!r} is not a plain tensor ({tensor.layout}, {tensor.device}): leave it out "
+            "with --select.",
         )
     try:
         tensor = tensor.resolve_conj().resolve_neg().contiguous()

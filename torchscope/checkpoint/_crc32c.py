@@ -1,4 +1,4 @@
-"""CRC-32C, the checksum in TensorFlow's files; knows bytes and nothing of what they mean."""
+"""CRC-32C, the checksum in TensorFlow's files; knows bytes, but not what they mean."""
 
 import ctypes
 import functools
@@ -16,7 +16,7 @@ Buffer = bytes | bytearray | memoryview
 
 CHUNK = 1 << 20  # bytes at a time: what was just read or copied is still in the processor's cache
 
-# The package's own method verifies this much (0.2 s or so) before it says that there are faster.
+# Without a package, this much (0.2 s or so) is verified before a warning names faster ways.
 WARN_AFTER = 64 << 20
 
 _POLYNOMIAL = 0x82F63B78
@@ -31,7 +31,7 @@ def mask(crc: int) -> int:
 
 
 def extend(crc: int, data: Buffer) -> int:
-    """The checksum of some bytes followed by ``data``; ``crc`` is theirs, 0 of none."""
+    """The checksum of some bytes followed by ``data``; ``crc`` is that of the bytes, or 0."""
     if _fast is not None:
         return _fast(crc, data)
     _count(len(data))
@@ -47,9 +47,9 @@ def _count(size: int) -> None:
     before, _slowly_verified = _slowly_verified, _slowly_verified + size
     if before <= WARN_AFTER < _slowly_verified:
         warnings.warn(
-            "Checksums of checkpoints are computed by torchscope's own crc32c, half a gigabyte a "
-            "second. For ten and more: pip install crc32c (or torchscope[crc32c]; google-crc32c is "
-            "used too). In reading, verify=False does without.",
+            "Checksums of checkpoints are computed by torchscope's own crc32c, which is slow: half "
+            "a gigabyte a second. Faster: pip install crc32c (or google-crc32c). When reading, "
+            "verify=False skips them.",
             ScopeWarning,
             stacklevel=2,
         )
@@ -59,11 +59,11 @@ def _count(size: int) -> None:
 
 
 def _installed() -> Callable[[int, Buffer], int] | None:
-    """The fastest package that is there.
+    """The fastest package that is installed.
 
     The extra `crc32c` installs crc32c: 15 to 20 GB/s, so a mapped file is verified in half the
-    time in which `torch.load` reads it. It is LGPL, which asks nothing of a program that imports
-    it unchanged. Who may not use it installs google-crc32c: Apache-2.0, 6 to 11 GB/s.
+    time in which `torch.load` reads it. It is LGPL, which a program that imports it unchanged
+    may use. The alternative is google-crc32c: Apache-2.0, 6 to 11 GB/s.
     """
     try:
         crc32c: Any = importlib.import_module("crc32c").crc32c
@@ -81,7 +81,7 @@ def _installed() -> Callable[[int, Buffer], int] | None:
         return None  # one byte at a time: a hundred times slower than what is below
 
     def extend_by_google(crc: int, data: Buffer) -> int:
-        # It takes no buffer that wants to be released: bytes, and of others a ctypes array.
+        # It accepts bytes, or a ctypes array, but no buffer that has to be released.
         view = memoryview(data)
         if view.readonly:
             return google.extend(crc, bytes(view))
@@ -95,9 +95,9 @@ _fast = _installed()
 
 
 # ---- without -----------------------------------------------------------------------------------
-# The state after a message is linear, over XOR, in each of its bytes: a table says what a byte
-# comes to with so many bytes after it. So torch can look up many at once: a row of words, row upon
-# row, and in the end the words of that row, two halves upon each other. `_step` is the definition.
+# The state after a message is linear, over XOR, in each of its bytes: a table gives a byte's
+# contribution with so many bytes after it. So torch can look up many at once: it folds rows of
+# words onto each other, and at the end the two halves of the last row. `_step` is the definition.
 
 _ROW = 1 << 14  # words of eight bytes; with over 32,768 torch would wait for other threads
 
@@ -124,7 +124,7 @@ def _step(state: int, data: bytes) -> int:
 
 
 def _advance(state: int, data: Buffer) -> int:
-    """What `_step` gives, for a number of whole words."""
+    """As `_step`, for a number of whole words."""
     words = min(_ROW, 1 << (len(data) // 8).bit_length() - 1)
     row = words * 8
     padding = -len(data) % row  # zeros in front leave the state 0 at 0
@@ -162,7 +162,7 @@ def _skipping(words: int) -> Tensor:
 
 
 def _look_up(tables: Tensor, columns: Sequence[Tensor]) -> Tensor:
-    """XOR of what each column's table has for its bytes."""
+    """The XOR over the columns of each column's table, looked up by its bytes."""
     found = tables[0].index_select(0, columns[0].int())
     for table, column in zip(tables[1:], columns[1:], strict=True):
         found ^= table.index_select(0, column.int())

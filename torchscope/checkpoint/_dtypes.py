@@ -10,7 +10,7 @@ from ._proto import MalformedError
 
 STRING = 7
 
-# TensorFlow slices no tensor of more; nor does anybody keep strings in so many.
+# TensorFlow cannot slice tensors of more dimensions, and nobody stores strings in so many.
 MOST_DIMENSIONS = 8
 
 _TORCH = {
@@ -55,7 +55,7 @@ _OTHERS = {
 
 
 def describe(number: int) -> torch.dtype | str:
-    """The dtype in torch, or TensorFlow's name of one that torch has not."""
+    """The dtype in torch, or TensorFlow's name of one that torch does not have."""
     return _TORCH.get(number) or _OTHERS.get(number, f"unknown dtype {number}")
 
 
@@ -68,7 +68,7 @@ def torch_dtype(number: int) -> torch.dtype:
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """A tensor in memory of its own; the caller has checked that there is so much data."""
+    """A tensor in memory of its own; the caller has checked that there is enough data."""
     try:
         return torch.empty(shape, dtype=dtype, device="cpu")
     except RuntimeError as error:

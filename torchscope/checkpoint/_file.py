@@ -1,4 +1,4 @@
-"""One file read by position, which puts its name into what it complains of; knows no format."""
+"""One file read by position, whose errors contain its name; knows no format."""
 
 import ctypes
 import mmap
@@ -21,7 +21,7 @@ class File:
         self._lock = threading.Lock()
         self._map: memoryview | None = None
         if not is_file(path):  # asked first: opening a pipe would wait for its other end
-            raise CheckpointError(None, f"{path} is missing, or is no regular file.")
+            raise CheckpointError(None, f"{path} is missing, or is not a regular file.")
         try:
             self._raw = path.open("rb", buffering=0)
             self.size = self._raw.seek(0, 2)
@@ -38,7 +38,7 @@ class File:
             self._raw.close()
 
     def error(self, offset: int, problem: str, name: str | None = None) -> CheckpointError:
-        """What to raise about the bytes at ``offset``, where variable ``name`` is concerned."""
+        """The error about the bytes at ``offset``; ``name`` is the variable's, if known."""
         return CheckpointError(name, f"{self.path}, byte {offset}: {problem}")
 
     def check(self, offset: int, size: int, what: str, name: str | None = None) -> None:

@@ -44,7 +44,7 @@ def load(
     assignment_map: AssignmentMap | None = None,
     strict: bool = True,
 ) -> Report:
-    """Load a checkpoint into a store, by name; into blocks kept in it, too.
+    """Load a checkpoint into a store and the blocks in it, by name.
 
     TensorFlow's own files need no map: the names are the same, and so are the layouts. ::
 
@@ -53,12 +53,12 @@ def load(
 
     Names, shapes, dtypes and checksums are all checked before the first value is copied; if
     something does not fit, nothing is changed. Values are copied one at a time to wherever each
-    variable is, into the parts of a sharded one, too. What optimizers keep (``w/Adam``,
-    ``beta1_power``, ...), moving averages beside their variables (``w/ExponentialMovingAverage``)
+    variable is, also into the shards of a sharded one. Optimizers' slots (``w/Adam``,
+    ``beta1_power``, ...), moving averages of variables (``w/ExponentialMovingAverage``)
     and the global step are left out unless the store has variables of those names.
 
-    A store that was not built yet keeps the values, and each variable takes its own when it is
-    made; at the end of a ``ScopedModule``'s first pass, names that nobody asked for raise. Where
+    In a store that was not built yet the values wait, and each variable takes its own when it is
+    made; at the end of a ``ScopedModule``'s first pass, names that were not asked for raise. If
     a model itself has variables like ``w/ExponentialMovingAverage``, build it before.
 
     >>> import torch, torchscope as ts
@@ -79,17 +79,17 @@ def load(
             ``weights_only=True``), or a mapping from names to tensors, such as a state dict.
         assignment_map: a mapping, or pairs. As in ``tf.train.init_from_checkpoint``,
             ``"there/": "here/"`` loads a scope, ``"there/w": "here/w"`` a variable, ``"/"`` is the
-            root; then nothing else is loaded. Compiled regular expressions rename what is there
-            before: ``re.compile("^old/"): "new/"``, by ``re.sub``; None leaves it out.
+            root; then nothing else is loaded. Compiled regular expressions first rename the
+            source's names: ``re.compile("^old/"): "new/"``, by ``re.sub``; None leaves them out.
         strict: whether a variable that the source lacks, and a name in the source that no
-            variable has, are errors. What does not fit by shape or dtype always is.
+            variable has, are errors. A shape or dtype that does not fit always is.
 
     Returns:
         A `Report` of what was loaded and what was not; ``print`` it.
 
     Raises:
         CheckpointError: the source cannot be read.
-        CheckpointMismatchError: one of those; it does not fit, and has a ``.report``.
+        CheckpointMismatchError: it does not fit; this is a CheckpointError with a ``.report``.
     """
     if not isinstance(store, VariableStore):
         raise TypeError(
@@ -126,18 +126,18 @@ def _read_into(variable: Tensor, tensors: Source, there: str) -> None:
 
 
 def _store_in(module: Any) -> str:
-    """How to get at the store in what is around it: a compiled module, DDP, a bigger model."""
+    """An expression for the store inside a compiled module, DDP or a bigger model."""
     inside = cast("Any", module).named_modules() if isinstance(module, nn.Module) else ()
     paths = [path for path, inner in inside if isinstance(inner, VariableStore)]
     return f"module.get_submodule({paths[0]!r})" if paths else "module.net"
 
 
 class _Plan:
-    """What is to be loaded from where; nothing is read for it but names, shapes and dtypes.
+    """What is to be loaded from where; reads only names, shapes and dtypes.
 
-    Names *there* are the source's as it stands; names *here* are full names in the store. In
-    between lie the source's names after the patterns of the map have renamed them (`_renamed`) and
-    by the spelling of full names (`_spelt`): both lead back to names there.
+    Names *there* are the source's, unchanged; names *here* are full names in the store. In
+    between are the source's names after the patterns of the map have renamed them (`_renamed`) and
+    in the spelling of full names (`_spelt`): both map back to names there.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class _Plan:
         self._all_names = {*self._renamed, *renamed}  # also what is left out may have slots
 
     def _spell(self) -> None:
-        """Spell the names as the store's; a file may have any one name of a tied parameter."""
+        """Spell the names as the store does; a file may have any of a tied parameter's names."""
         spelt = self._renamed
         if not isinstance(self._tensors, Checkpoint):  # A state dict, which has keys.
             keys = _assignment.spelt_as_keys(self._renamed)
@@ -180,7 +180,7 @@ class _Plan:
         self._spelt = {**{first: spelt[other] for other, first in tied.items()}, **spelt}
 
     def _choose(self) -> None:
-        """Judge each variable that is here and wanted: all, or those that the pairs name."""
+        """Check each variable here that is wanted: all, or those that the pairs name."""
         wanted = {name: name for name in self.here}
         if self._pairs is not None:
             wanted = _assignment.by_pairs(self._pairs, self.here, lenient=not self._built)
@@ -189,7 +189,7 @@ class _Plan:
             self._judge(name, there)
 
     def _left_over(self) -> list[str]:
-        """The renamed names that no variable here has taken, and that are not an optimizer's."""
+        """The renamed names that no variable here has, except optimizers' slots."""
         report = self.report
         used = {*report.loaded.values(), *(mismatch.there for mismatch in report.mismatched)}
         rest: list[str] = []
@@ -205,7 +205,7 @@ class _Plan:
         return rest
 
     def _wait_for_all(self, rest: list[str]) -> None:
-        """Keep all for the first pass, which has to ask for all but bookkeeping."""
+        """Let all values wait for the first pass, which must ask for all but bookkeeping."""
         optional: list[str] = []
         for new in rest:
             key = escape(new) if isinstance(self._tensors, Checkpoint) else new
@@ -218,7 +218,7 @@ class _Plan:
         self.terms = LoadTerms(optional)
 
     def _wait_for_pairs(self, pairs: list[Pair], rest: list[str]) -> None:
-        """Keep for the first pass what the pairs name."""
+        """Let what the pairs name wait for the first pass."""
         unused = {self._renamed[new] for new in rest}
         there = {name for name, old in self._spelt.items() if old in unused}
         for name, new in _assignment.by_pairs_reversed(pairs, there).items():
@@ -226,7 +226,7 @@ class _Plan:
                 self._wait(escape(name), name, self._spelt[new])
             elif name not in self.here:
                 self._lack(name, new)
-        # As in TensorFlow, what a scope there has and the scope here has not is passed over.
+        # As in TensorFlow, names that only the scope there has are ignored.
         covers = tuple("" if to == "/" else to for _, to in pairs)
         self.terms = LoadTerms(self.waiting, covers)
         taken = set(self.report.loaded.values())
@@ -241,7 +241,7 @@ class _Plan:
             return
         shape, shape_there = tuple(self.here[name].shape), tuple(self._tensors.shape(there))
         dtype, dtype_there = self._dtypes[name], self._tensors.dtype(there)
-        # Moved by .half() or the like, a variable still is what it was declared as.
+        # After .half() or the like, the declared dtype still counts.
         fits = any(keeps_all(dtype_there, one) for one in (dtype, self.here[name].dtype))
         if shape == shape_there and fits:
             self.into[name] = self.report.loaded[name] = there
@@ -260,7 +260,7 @@ class _Plan:
         self.report.waiting.append(name)
 
     def crossing(self, tensors: Tensors) -> set[str]:
-        """Names there whose memory is another variable's here: in a state dict of this store."""
+        """Names there that share memory with another variable here: a state dict of this store."""
         written: dict[int, set[str]] = {}
         for name in self.into:
             written.setdefault(_memory(self.here[name]), set()).add(name)
@@ -298,20 +298,20 @@ class _Plan:
 
 
 def _hint_at_slots(report: Report) -> list[str]:
-    """How to leave out what an optimizer keeps that its user has given a name of his own."""
+    """How to leave out the slots of an optimizer with a name that is not recognized."""
     variables = set(report.loaded.values())
     beside = [name for name in report.unexpected if _assignment.is_beside(name, variables)]
     if not beside:
         return []
     words = sorted({re.escape(name.rpartition("/")[2]) for name in beside})
     return [
-        f"{len(beside)} of these lie beside variables, as what an optimizer keeps does. To leave "
-        f"them out: assignment_map={{re.compile('/({'|'.join(words)})$'): None}}."
+        f"{len(beside)} of these look like slots of an optimizer: a variable's name and a word. To "
+        f"leave them out: assignment_map={{re.compile('/({'|'.join(words)})$'): None}}."
     ]
 
 
 def _memory(tensor: Tensor) -> int:
-    """Where its numbers are, if it is no subclass, which may have none of its own."""
+    """The address of its data; None for a subclass, which may have no data of its own."""
     if type(tensor) in (Tensor, nn.Parameter):
         return tensor.untyped_storage().data_ptr()
     return id(tensor)

@@ -91,7 +91,7 @@ class Checkpoint(Mapping[str, "Tensor | Any"]):
         self.close()
 
     def read_into(self, tensor: Tensor, name: str) -> None:
-        """Copy a variable into ``tensor``, without other memory where its bytes are as there.
+        """Copy a variable into ``tensor``, without other memory if its bytes need no conversion.
 
         Args:
             tensor: of the variable's shape; anywhere, of any dtype.
@@ -109,7 +109,7 @@ class Checkpoint(Mapping[str, "Tensor | Any"]):
             tensor.copy_(value)
 
     def verify(self, name: str) -> None:
-        """Raise what reading the variable would, without keeping its value in memory."""
+        """Raise what reading the variable would raise, without keeping its value in memory."""
         self._read(self._reader.verify, name)
 
     def close(self) -> None:
@@ -124,8 +124,8 @@ class Checkpoint(Mapping[str, "Tensor | Any"]):
     def dtype(self, name: str) -> torch.dtype | str:
         """The dtype of a variable, from the index.
 
-        For what torch has not, TensorFlow's name: ``"string"``, ``"qint8"``, ``"resource"``. Such
-        variables are listed; those that are not strings raise when they are read.
+        For dtypes that torch does not have, TensorFlow's name: ``"string"``, ``"qint8"``,
+        ``"resource"``. Such variables are listed; except for strings, reading them raises.
         """
         return _dtypes.describe(self._describe(name)[0])
 

@@ -1,7 +1,7 @@
 """Which files a path stands for, and the functions that TensorFlow's users know; reads no value.
 
 A path may be the prefix of a V2 checkpoint, one of its files, a V1 file, or a directory whose text
-file ``checkpoint`` notes which one is the latest.
+file ``checkpoint`` names the latest one.
 """
 
 import difflib
@@ -35,19 +35,19 @@ def open(path: PathLike, *, verify: bool = True, mmap: bool = False) -> Checkpoi
 
     Args:
         path: the prefix of a V2 checkpoint, one of its files, a V1 file, or a directory, in which
-            the state file ``checkpoint`` says which one is the latest.
+            the state file ``checkpoint`` names the latest one.
         verify: whether data is compared with its checksums; the index always is.
         mmap: whether tensors map the file instead of being copied from it. Writing to one changes
-            no file. Keep the files as they are while there are such tensors: if one becomes
-            shorter, the process crashes. Copied all the same are tensors that are not aligned in
-            the file, partitioned or big-endian ones, strings and V1 files.
+            no file. Do not change the files while such tensors exist: if one becomes
+            shorter, the process crashes. Tensors that are not aligned in the file, partitioned or
+            big-endian ones, strings and V1 files are copied all the same.
 
     Returns:
         A `Checkpoint`. Its tensors are on the CPU.
 
     Raises:
         CheckpointError: there is none, or its index is damaged. Later, on asking for a variable:
-            its entry or its data is damaged, or torch has not its dtype.
+            its entry or its data is damaged, or torch does not have its dtype.
     """
     location = Path(os.fsdecode(path))
     prefix = prefix_of(location)
@@ -108,22 +108,22 @@ def latest_checkpoint(
     *,
     outside: bool = False,
 ) -> str | None:
-    """Return the path of the latest checkpoint in a directory, as its state file notes it.
+    """Return the path of the latest checkpoint in a directory, as its state file names it.
 
-    The note is data, perhaps from a stranger or from another machine: a path is looked up below
-    the directory, then its last part in the directory itself, as after a move.
+    The state file may come from a stranger or from another machine, so a path in it is looked up
+    below the directory, then its last part in the directory itself, as after a move.
 
     Args:
         directory: where the state file is.
         latest_filename: its name, ``"checkpoint"`` by default.
-        outside: whether a noted path may lead out of the directory.
+        outside: whether a path in it may lead out of the directory.
 
     Returns:
-        The prefix to give to `open`, or None where there is no state file or it notes nothing.
+        The prefix to give to `open`, or None if there is no state file or it names nothing.
 
     Raises:
-        CheckpointError: the state file is damaged, or what it notes is not there. (TensorFlow
-            returns None then, and a program that was to go on begins anew.)
+        CheckpointError: the state file is damaged, or the checkpoint that it names does not exist.
+            (TensorFlow returns None then, and a program that should resume begins anew.)
     """
     folder = Path(os.fsdecode(directory))
     path = folder / (latest_filename or _state_file.NAME)
@@ -142,7 +142,7 @@ def latest_checkpoint(
             return str(candidate)
     hint = "" if inside or outside else " Paths out of it are followed with outside=True."
     raise CheckpointError(
-        None, f"{path} notes {noted!r}, which is not in {folder}.{hint} {others(folder, last)}"
+        None, f"{path} names {noted!r}, which is not in {folder}.{hint} {others(folder, last)}"
     )
 
 
@@ -153,13 +153,13 @@ def is_inside(folder: Path, noted: Path) -> bool:
     return ".." not in noted.parts and path.is_relative_to(folder) and path != folder
 
 
-# ---- paths, and what lies there instead ----------------------------------------------------------
+# ---- paths, and what is there instead ------------------------------------------------------------
 
 _ENDING = re.compile(r"\.(index|meta|data-\d{5,}-of-\d{5,})")
 
 
 def prefix_of(path: Path) -> Path:
-    """The prefix that a file of a V2 checkpoint belongs to; of a prefix, itself."""
+    """The prefix that a file of a V2 checkpoint belongs to; a prefix as it is."""
     return path.with_suffix("") if _ENDING.fullmatch(path.suffix) else path
 
 
@@ -177,7 +177,7 @@ def is_directory(path: Path) -> bool:
 
 
 def explain_missing(path: Path) -> str:
-    """What was looked for at ``path``, and what there is to open instead."""
+    """What was looked for at ``path``, and what could be opened instead."""
     if is_directory(path):
         problem = f"{path} is a directory without a file 'checkpoint' that names the latest one."
         return f"{problem} {others(path, '')}"

@@ -13,7 +13,7 @@ _MOST_VIEWS = 1 << 16
 
 
 class MalformedError(Exception):
-    """Bytes that cannot be read; whoever knows the file and the place makes a CheckpointError."""
+    """Bytes that cannot be read; code that knows the file makes a CheckpointError of it."""
 
 
 class Message:
@@ -97,7 +97,7 @@ def varint(data: Buffer, at: int) -> tuple[int, int]:
         for shift in range(7, 70, 7):
             at += 1
             byte = data[at]
-            value += byte - 1 << shift  # less the bit that said that there is more
+            value += byte - 1 << shift  # without the continuation bit
             if byte < 128:
                 return value & _MOST, at + 1
     except IndexError:

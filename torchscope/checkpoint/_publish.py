@@ -39,9 +39,10 @@ class Publication:
         self.replaces = shards_of(self._prefix) == 1  # then "index-of-2" is needed, too
         self.switched = False  # whether the new index is in its place
         self.done = False
+        self.data: IO[bytes]
 
     def file(self, kind: str) -> IO[bytes]:
-        """A new file to be written: ``data``, ``index``, and ``index-of-2`` if it `replaces`."""
+        """A new file to be written: ``index``, and ``index-of-2`` if it `replaces`."""
         file = beside(self._prefix, kind).open("wb", buffering=_BUFFER)
         self._files.append(file)
         return file
@@ -123,7 +124,7 @@ def publishing(
         overwrite: whether one that is there may be replaced.
 
     Raises:
-        CheckpointError: it is there already, or the files cannot be written.
+        CheckpointError: it exists already, or the files cannot be written.
     """
     try:
         if not beside(prefix, "saving").exists():
@@ -137,6 +138,7 @@ def publishing(
                 mark.clear(_noted(prefix.parent))
             else:
                 _check_free(prefix, overwrite)
+            publication.data = publication.file("data")
             yield publication
         except BaseException:
             publication.drop()
@@ -164,7 +166,7 @@ def _check_free(prefix: Path, overwrite: bool) -> None:
     ranks = torch.distributed
     several = ranks.is_available() and ranks.is_initialized() and ranks.get_world_size() > 1
     hint = " Of several ranks with the same variables, let one save." if several else ""
-    raise CheckpointError(None, f"{prefix} is there already; overwrite=True replaces it.{hint}")
+    raise CheckpointError(None, f"{prefix} already exists; overwrite=True replaces it.{hint}")
 
 
 def _replace(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""What loading did, or why it did nothing, for people to read; knows names and shapes alone."""
+"""What loading did, or why it did nothing, for people to read; knows only names and shapes."""
 
 import difflib
 import itertools
@@ -14,7 +14,7 @@ _COMPARED = 5_000  # names that one is compared with to find the nearest
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A variable whose value there has another shape or a dtype that would lose something."""
+    """A variable whose value there has another shape or a dtype that would lose precision."""
 
     name: str
     there: str
@@ -70,8 +70,8 @@ class Report:
         left_out: names in the source that are an optimizer's, the global step and the like, or
             that ``assignment_map`` did not ask for.
         untouched: variables of the store that ``assignment_map`` did not ask for.
-        sought: of those missing, what ``assignment_map`` has for them there, if not their name.
-        waiting: of those loaded, what waits to be made, the store not being built yet.
+        sought: for missing ones, the name that ``assignment_map`` gives them there, if another.
+        waiting: loaded ones that wait to be made, because the store is not built yet.
     """
 
     source: str
@@ -137,7 +137,7 @@ def _nearest(name: str, others: Sequence[str]) -> str:
 
 
 def _prefix_that_fits(missing: Iterable[str], unexpected: Iterable[str]) -> str:
-    """A hint where the names differ by what they begin with."""
+    """A hint where the names differ by a prefix."""
     absent, there = set(missing), set(unexpected)
     longer = Counter(_heads(there, absent))
     shorter = Counter(_heads(absent, there))
@@ -159,7 +159,7 @@ def _prefix_that_fits(missing: Iterable[str], unexpected: Iterable[str]) -> str:
 
 
 def _heads(longer: set[str], shorter: set[str]) -> Iterable[str]:
-    """What stands before a name of ``shorter`` in one of ``longer``."""
+    """The prefixes that make a name of ``shorter`` one of ``longer``."""
     for name in longer:
         for at in (place + 1 for place, letter in enumerate(name) if letter in "/."):
             if name[at:] in shorter:

@@ -22,7 +22,7 @@ class Row(NamedTuple):
 
     name: str
     shape: tuple[int, ...]
-    dtype: torch.dtype | str  # a word for what is no tensor: "string"
+    dtype: torch.dtype | str  # a word for what is not a tensor: "string"
     size: int | None
 
     def as_json(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def total(rows: Iterable[Row]) -> int:
 
 
 class _Nested(Tensors):
-    """A file of ``torch.save``; what a dict in it has is below the dict's name: ``model/fc.w``."""
+    """A file of ``torch.save``; entries of an inner dict are below its name: ``model/fc.w``."""
 
     def __init__(self, tensors: Tensors) -> None:
         found: dict[str, Any] = {}
@@ -71,7 +71,7 @@ class _Nested(Tensors):
         waiting: list[tuple[str, Any]] = [("", tensors._tensors)]
         while waiting:
             name, value = waiting.pop()
-            # A dict that is there again, perhaps within itself, stands as it is: all files end.
+            # A dict that was met before, perhaps inside itself, is not walked again.
             if isinstance(value, Mapping) and id(cast("Any", value)) not in seen:
                 seen.add(id(cast("Any", value)))
                 prefix = f"{name}/" if name else ""

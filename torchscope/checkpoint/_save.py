@@ -72,7 +72,7 @@ def save(
         source: a ``ScopedModule`` or another ``VariableStore``; or a mapping from names to tensors,
             arrays, numbers or strings (``str``, ``bytes``, lists of them), such as an open
             `Checkpoint`.
-        prefix: where the files go, without their endings; its directory is there already.
+        prefix: where the files go, without their endings; its directory has to exist.
         step: the number of steps so far. It is put behind the prefix, and is written as the int64
             scalar ``global_step`` where the source has no variable of that name.
         slots: what an optimizer of ``torchscope.tf1.train`` keeps, by TensorFlow's names:
@@ -87,13 +87,13 @@ def save(
     Raises:
         CheckpointError: something cannot be written: a tensor on the meta device, a sparse or
             quantized one, a dtype or a name that TensorFlow does not have, two values of one name;
-            a checkpoint is there already; the directory is not there, or the disk is full.
+            the checkpoint exists already; the directory does not exist, or the disk is full.
             Nothing was changed.
     """
     keep = 0 if keep is None else _natural("keep", keep)
     number = None if step is None else _natural("step", step)
-    stem = Path(os.fsdecode(prefix))
-    target, counted = stem, None
+    stem = target = Path(os.fsdecode(prefix))
+    counted = None
     if number is not None:
         target, counted = stem.with_name(f"{stem.name}-{number}"), stem.name
     with torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
@@ -173,19 +173,15 @@ def write_items(
         alone: whether no rank waits for this one, so that it may stop at once.
         done: told how many bytes more have been written.
     """
-    data = None if publication is None else publication.file("data")
-    bundle = None if data is None else BundleWriter(data.write)
+    bundle = None if publication is None else BundleWriter(publication.data.write)
     failure: Exception | None = None
     for item in items:
         try:
             value = writable(item.name, item.fetch())
-            whole = value if isinstance(value, Strings) else gathered(value)
+            if isinstance(value, Tensor):
+                value = gathered(value)
             if bundle is not None and failure is None:
-                bundle.add(
-                    item.name,
-                    whole if isinstance(whole, Strings) else plain(item.name, whole),
-                )
-                done(0 if isinstance(whole, Strings) else whole.nbytes)
+                done(bundle.add(item.name, plain(item.name, value)))
         except Exception as error:
             if alone:
                 raise

@@ -1,4 +1,4 @@
-"""Shapes, and the slices in which a partitioned variable is kept; reads no data."""
+"""Shapes, and the slices of a partitioned variable; reads no data."""
 
 import functools
 import math
@@ -43,7 +43,7 @@ def slice_key(name: bytes, piece: Slice) -> bytes:
 
 
 def _ordered(number: int) -> bytes:
-    """A signed number whose bytes sort as numbers do; as many ones in front as it has bytes."""
+    """A signed number as bytes that sort as numbers do; it begins with a one bit per byte."""
     size = 1
     while not -(1 << 7 * size - 1) <= number < 1 << 7 * size - 1:
         size += 1
@@ -54,7 +54,7 @@ def _ordered(number: int) -> bytes:
 def regions(shape: Shape, pieces: list[Slice]) -> list[tuple[slice, ...]]:
     """Where each slice lies. Raises unless they cover every element once.
 
-    Takes a byte of memory for each element: the caller has checked that there is as much data.
+    Takes a byte of memory for each element: the caller has checked that there is enough data.
     """
     if len(pieces) > 1 and len(shape) > MOST_DIMENSIONS:
         raise MalformedError(f"it has slices in {len(shape)} dimensions")

@@ -1,4 +1,4 @@
-"""Snappy's block format, which TensorFlow's tables may use; knows nothing of tables."""
+"""Snappy's block format, which TensorFlow's tables may use; knows nothing about tables."""
 
 from ._proto import MalformedError, varint
 

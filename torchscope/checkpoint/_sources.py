@@ -1,4 +1,4 @@
-"""Whatever holds tensors by name, seen as one kind of thing; knows no store and no map of names."""
+"""One interface to everything that holds tensors by name; knows no store and no map of names."""
 
 import os
 from collections.abc import Collection, Iterator, Mapping
@@ -21,7 +21,7 @@ TORCH_ENDINGS = (".pt", ".pth", ".bin")
 
 @runtime_checkable
 class Source(Protocol):
-    """Tensors by name: what they are is known without reading them."""
+    """Tensors by name: shapes and dtypes are known without reading them."""
 
     @property
     def path(self) -> Path | None: ...
@@ -48,7 +48,9 @@ class Tensors:
         odd = [name for name in tensors if not isinstance(name, str)]
         if odd:
             what = path or "The mapping"
-            raise CheckpointError(None, f"{what} is no state dict: {odd[0]!r} in it is no name.")
+            raise CheckpointError(
+                None, f"{what} is not a state dict: its key {odd[0]!r} is not a string."
+            )
 
     def __iter__(self) -> Iterator[str]:
         return iter([name for name in self._tensors if not name.endswith("_extra_state")])
@@ -65,7 +67,8 @@ class Tensors:
                 cure = f"torch.load(path, weights_only=True)[{name!r}]" if self.path else repr(name)
                 problem = f"{name!r} is a dict itself. If it is the one to load, pass that: {cure}"
             else:
-                problem = f"{name!r} is no tensor but a {type(value).__name__}. Leave it out"
+                kind = type(value).__name__
+                problem = f"{name!r} is not a tensor but of type {kind}. Leave it out"
                 if hasattr(value, "shape"):
                     problem = f"{name!r} cannot be a tensor. {str(error).rstrip('.')}"
             raise CheckpointError(name, f"{where}{problem}.") from error
@@ -77,7 +80,7 @@ class Tensors:
         return self[name].dtype
 
     def verify(self, name: str) -> None:
-        """Raise if copying it would."""
+        """Raise if copying it would raise."""
         value = self[name]
         if value.is_meta:
             raise CheckpointError(name, f"{name!r} is on the meta device, which holds no values.")
@@ -86,7 +89,7 @@ class Tensors:
             raise CheckpointError(name, f"{name!r} has the layout {value.layout}. Pass {cure}.")
 
     def keep(self, names: Collection[str]) -> None:
-        """Hold copies of these, which are about to be written to."""
+        """Copy these, because their memory is about to be written to."""
         self._tensors = {**self._tensors, **{name: self[name].clone() for name in names}}
 
     def close(self) -> None:
@@ -203,12 +206,14 @@ def _from_path(given: PathLike, *, verify: bool, mmap: bool) -> Source:
     if ending not in (".safetensors", *TORCH_ENDINGS) and not _is_zip(path):
         return open(path, verify=verify, mmap=mmap)
     if not is_file(path):
-        raise CheckpointError(None, f"{path} is missing, or is no regular file.{home_hint(path)}")
+        raise CheckpointError(
+            None, f"{path} is missing, or is not a regular file.{home_hint(path)}"
+        )
     return Safetensors(path) if ending == ".safetensors" else Tensors(_torch_load(path), path)
 
 
 def _is_zip(path: Path) -> bool:
-    """Whether it is a file of ``torch.save`` under another name, ``.ckpt`` perhaps."""
+    """Whether it is a file of ``torch.save`` with another suffix, such as ``.ckpt``."""
     if not is_file(path):
         return False
     try:
@@ -232,5 +237,5 @@ def _torch_load(path: Path) -> Mapping[str, Any]:
         ) from error
     if not isinstance(found, Mapping):
         kind = type(found).__name__
-        raise CheckpointError(None, f"{path} holds no state dict, but a {kind}.")
+        raise CheckpointError(None, f"{path} does not hold a state dict, but a {kind}.")
     return cast("Mapping[str, Any]", found)

@@ -1,4 +1,4 @@
-"""LevelDB's sorted table, keys with values in blocks; knows nothing of tensors.
+"""LevelDB's sorted table, keys with values in blocks; knows nothing about tensors.
 
 A file is blocks, an index block and a footer of 48 bytes. The footer says where the index block
 is; that has one entry for each block: a key not below the block's last, and where it is. A block's
@@ -18,7 +18,7 @@ _MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 _TRAILER = 5
 
 # A key repeats the beginning of the one before it, so a few kilobytes could claim gigabytes of
-# keys. Writers write every 16th key in full: times a block's size, its keys come to 17 at most.
+# keys. Writers write every 16th key in full: a block's keys take at most 17 times its size.
 _MOST_KEY_BYTES = 32
 
 
@@ -34,7 +34,7 @@ class Table:
     def __init__(self, file: File) -> None:
         self.file = file
         if file.size < _FOOTER:
-            raise file.error(0, f"no TensorFlow checkpoint: {file.size} bytes are too few.")
+            raise file.error(0, f"not a TensorFlow checkpoint: {file.size} bytes are too few.")
         self._end = file.size - _FOOTER
         self._handles = self._read_index(*self._read_footer())
         self._kept: tuple[int, dict[bytes, memoryview]] = (-1, {})
@@ -62,7 +62,7 @@ class Table:
         footer = memoryview(self.file.read(self._end, _FOOTER))
         if footer[40:] != _MAGIC:
             raise self.file.error(
-                self._end + 40, "no TensorFlow checkpoint: the magic number is missing."
+                self._end + 40, "not a TensorFlow checkpoint: the magic number is missing."
             )
         try:
             _, _, at = _read_handle(footer, 0)  # of the metaindex block, which is always empty
@@ -79,7 +79,7 @@ class Table:
                 start, length, _ = _read_handle(value, 0)
             except MalformedError as error:
                 raise self.file.error(offset, f"the index block is damaged: {error}.") from error
-            # Written one after the other; so no block is read twice, and no reader goes round.
+            # Blocks follow one another; so none is read twice, and no reader loops for ever.
             if start < end:
                 raise self.file.error(offset, f"the block at byte {start} begins before {end}.")
             handles.append(_Handle(key, start, length))
@@ -115,7 +115,7 @@ class Table:
             raise self.file.error(offset, f"the block is damaged: {error}.") from error
 
     def _parse(self, offset: int, content: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-        """The entries of the block at ``offset``: lengths, what is new of the key, the value."""
+        """The entries of the block at ``offset``: lengths, the new end of the key, the value."""
         at = 0
         try:
             # At the end are the places where keys are written in full, then their number.

@@ -1,4 +1,4 @@
-"""On which terms `load` gives values to variables that are still to be made; reads no file."""
+"""How strictly values that `load` leaves waiting must fit; reads no file."""
 
 from collections.abc import Collection
 

@@ -27,7 +27,7 @@ def check_place(prefix: Path, *, force: bool) -> None:
         problem = f"{prefix} would be one of a checkpoint's files: leave out {prefix.suffix!r}."
         raise CheckpointError(None, problem)
     if not force and (exists(prefix) or data_files(prefix)):
-        raise CheckpointError(None, f"{prefix} is there already; --force replaces it.")
+        raise CheckpointError(None, f"{prefix} exists already; --force replaces it.")
 
 
 def check_row(new: str, row: Row) -> None:

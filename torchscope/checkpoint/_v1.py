@@ -16,7 +16,7 @@ from ._slices import Shape, parse_shape, parse_slice, regions, slice_key
 from ._snappy import MOST_EXPANSION
 from ._sstable import Table
 
-# The field of a TensorProto that has values of a dtype: as they are in memory, or as varints.
+# The field of a TensorProto that has values of a dtype: as in memory, or as varints.
 _STRINGS = 8
 _RAW = {torch.float32: 5, torch.float64: 6, torch.complex64: 9, torch.complex128: 12}
 _VARINTS = {
@@ -41,7 +41,7 @@ class _Saved(NamedTuple):
 
 
 class SingleFile:
-    """The reader of a V1 file. Values have no place in it that could be mapped: all are copied."""
+    """The reader of a V1 file. Its values cannot be mapped: all are copied."""
 
     def __init__(self, path: Path, *, verify: bool) -> None:
         self._verify = verify
@@ -89,7 +89,7 @@ class SingleFile:
             raise self._file.error(block, problem, name) from error
 
     def verify(self, name: str) -> None:
-        """Raise what reading the variable would."""
+        """Raise what reading the variable would raise."""
         self.read(name)
 
     def close(self) -> None:

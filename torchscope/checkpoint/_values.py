@@ -50,10 +50,12 @@ def writable(name: str, value: Any) -> Tensor | Strings:
     return tensor
 
 
-def plain(name: str, tensor: Tensor) -> Tensor:
-    """A tensor's numbers on the CPU, one after the other in memory."""
+def plain(name: str, value: Tensor | Strings) -> Tensor | Strings:
+    """A tensor's numbers on the CPU, one after the other in memory; strings as they are."""
+    if isinstance(value, Strings):
+        return value
     try:
-        return tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        return value.detach().cpu().resolve_conj().resolve_neg().contiguous()
     except (MemoryError, RuntimeError) as error:
         raise CheckpointError(name, f"{name!r} cannot be copied: {error}") from error
 

@@ -1,4 +1,4 @@
-"""``list``, ``diff`` and ``convert``: what may be asked of checkpoints, and what is answered."""
+"""``list``, ``diff`` and ``convert``: the commands for checkpoints, and what they print."""
 
 import argparse
 import re
@@ -25,10 +25,10 @@ _SAME, _DIFFERENT = 0, 1
 
 SOURCES = """\
 PATH, A and the A of convert are what torchscope.checkpoint.load takes:
-  logs/model.ckpt-7     TensorFlow's V2 format (model.ckpt-7.index beside its data), or V1
+  logs/model.ckpt-7     TensorFlow's V2 format (model.ckpt-7.index and its data), or V1
   logs                  a directory whose file "checkpoint" names the latest one
   model.safetensors     needs a package: pip install safetensors
-  model.pt              of torch.save; a dict in it is a scope: model/fc.weight
+  model.pt              written by torch.save; a dict in it is a scope: model/fc.weight
 """
 
 _EXAMPLES = {
@@ -41,14 +41,14 @@ examples:
     "diff": """\
 exit code: 0 the same, 1 different, 2 an error.
 
-NaN is the same as NaN, and -0.0 as 0.0. Of integers the difference is exact.
+NaN equals NaN, and -0.0 equals 0.0. Differences of integers are exact.
 
 examples:
   torchscope diff logs/model.ckpt-7 logs/model.ckpt-8
   torchscope diff logs model.safetensors --select 'kernel$'
 """,
     "convert": """\
-Values are kept bit for bit. What an optimizer keeps (w/Adam, beta1_power) and the global step are
+Values are copied bit for bit. An optimizer's slots (w/Adam, beta1_power) and the global step are
 left out and listed; so are strings, which only TensorFlow's files have.
 
 examples:
@@ -61,7 +61,7 @@ examples:
 }
 
 
-# ---- what may be asked -------------------------------------------------------------------------
+# ---- the arguments -----------------------------------------------------------------------------
 
 
 def add_commands(commands: Any) -> None:
@@ -87,10 +87,10 @@ def add_commands(commands: Any) -> None:
         type=_rename,
         action="append",
         default=[],
-        help="rename as Python's re.sub does; may be given again, and the last = divides",
+        help="rename as Python's re.sub does; may be given repeatedly; the last = is the separator",
     )
-    one.add_argument("--keep-slots", action="store_true", help="what optimizers keep, too")
-    one.add_argument("--force", action="store_true", help="replace B if it is there")
+    one.add_argument("--keep-slots", action="store_true", help="write optimizers' slots, too")
+    one.add_argument("--force", action="store_true", help="replace B if it exists")
     _add_no_verify(one)
 
 
@@ -108,7 +108,7 @@ def _command(commands: Any, name: str, run: Any, help: str) -> argparse.Argument
         "--select",
         metavar="REGEX",
         type=_pattern,
-        help="only variables in whose names it is found; '^(?!.*bias)' leaves out those with bias",
+        help="only variables whose names contain a match; '^(?!.*bias)' leaves out those with bias",
     )
     one.add_argument("--json", action="store_true", help="for a program to read")
     return one
@@ -119,7 +119,7 @@ def _add_no_verify(parser: argparse.ArgumentParser) -> None:
         "--no-verify",
         dest="verify",
         action="store_false",
-        help="do not compare TensorFlow's data with its checksums",
+        help="do not verify TensorFlow's data by its checksums",
     )
 
 
@@ -127,17 +127,19 @@ def _pattern(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from error
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a regular expression: {error}"
+        ) from error
 
 
 def _rename(text: str) -> Rename:
     pattern, equals, replacement = text.rpartition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} has no =, as '^old/=new/' has")
+        raise argparse.ArgumentTypeError(f"{text!r} has no =; for example '^old/=new/'")
     return _pattern(pattern), replacement
 
 
-# ---- what is answered --------------------------------------------------------------------------
+# ---- the output --------------------------------------------------------------------------------
 
 
 def _list(options: Any) -> int:

@@ -8,8 +8,8 @@ from torchscope.checkpoint._rows import Row, dtype_name
 
 from ._terminal import counted, safe
 
-# Of one hostile name no more than this: a column as wide as it, on each of 100,000 lines, would be
-# gigabytes; so would the indentation of a name with a million slashes.
+# Longer names are cut: with one hostile name, a column as wide as it on each of 100,000 lines would
+# be gigabytes; so would the indentation of a name with a million slashes.
 _WIDEST = 72
 _DEEPEST = 64
 

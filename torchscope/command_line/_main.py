@@ -1,4 +1,4 @@
-"""The one parser of all commands, and what is said where something is wrong."""
+"""The one parser of all commands, and how errors are printed."""
 
 import argparse
 import os
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; those of the process by default.
 
     Returns:
-        The exit code. Wrong words exit at once, as argparse does, with 2.
+        The exit code. Invalid arguments exit at once with 2, as argparse does.
     """
     options = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):

@@ -1,4 +1,4 @@
-"""``port``: TensorFlow 1 programs rewritten, as a diff or in place, and what is left to hands."""
+"""``port``: TensorFlow 1 programs rewritten, as a diff or in place, and what is left to do."""
 
 import argparse
 import difflib
@@ -15,9 +15,10 @@ from ._terminal import complain, counted, safe
 _DONE, _LEFT = 0, 1
 
 _EPILOG = """\
-exit code: 0 nothing is left to hands, 1 something is, 2 an error.
+exit code: 0 nothing is left to do by hand, 1 something is, 2 an error.
 
-With --write the old file is kept as model.py.orig, unless git has it. A second run changes nothing.
+With --write the old file is saved as model.py.orig, unless git has it. A second run changes
+nothing.
 
 examples:
   torchscope port model.py
@@ -31,7 +32,7 @@ def add_command(commands: Any) -> None:
         "port",
         allow_abbrev=False,
         help="rewrite TensorFlow 1 programs for torchscope.tf1",
-        description="Prints what has to change for torchscope.tf1, then what is left to hands.",
+        description="Prints what has to change for torchscope.tf1, then what to do by hand.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -70,7 +71,7 @@ def _outcome(diff: list[str], kept: Path | None, left: int) -> str:
     lines = sum(line.startswith("+") for line in diff[2:])
     changed = f"{counted(lines, 'line')} changed" if lines else "nothing to change"
     where = f" (the old file is {safe(kept.name)})" if kept else ""
-    return f"{changed}{where}, {counted(left, 'thing') if left else 'nothing'} left to hands"
+    return f"{changed}{where}, {counted(left, 'thing') if left else 'nothing'} left to do by hand"
 
 
 def _diff(old: bytes, new: bytes, name: str) -> Iterator[str]:
@@ -82,12 +83,12 @@ def _diff(old: bytes, new: bytes, name: str) -> Iterator[str]:
 
 
 def _replace(path: Path, new: bytes) -> Path | None:
-    """Put a new text into a file, whole or not at all; the name under which the old one is kept."""
+    """Write a new text into a file, whole or not at all; returns where the old one is saved."""
     path = path.resolve()
     kept = None if _is_in_git(path) else path.with_name(f"{path.name}.orig")
     if kept is not None:
         if kept.exists():
-            raise FileExistsError(f"{path} is not changed: {kept.name} is there already, move it.")
+            raise FileExistsError(f"{path} is not changed: {kept.name} exists already: move it.")
         shutil.copy2(path, kept)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -100,7 +101,7 @@ def _replace(path: Path, new: bytes) -> Path | None:
 
 
 def _is_in_git(path: Path) -> bool:
-    """Whether git can give a file back just as it is."""
+    """Whether git has the file exactly as it is."""
     git = ["git", "-C", str(path.parent)]
     try:
         return all(

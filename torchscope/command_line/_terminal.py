@@ -1,4 +1,4 @@
-"""What people see at a terminal: text that is safe there, and a bar; knows no checkpoint."""
+"""Output for a terminal: safe text, and a progress bar; knows no checkpoint."""
 
 import json
 import sys
@@ -10,9 +10,9 @@ _BAR = 30  # characters
 
 
 def safe(text: object) -> str:
-    r"""Text without anything that could command a terminal, or that no terminal can show.
+    r"""Text without control sequences and characters that a terminal cannot show.
 
-    Bytes that were no UTF-8 are shown as bytes, other characters that cannot be printed by number.
+    Bytes that were not UTF-8 are shown as bytes, other unprintable characters by number.
 
     >>> print(safe("layer/w"), safe("a" + chr(27) + "[2J" + chr(10)), safe("b" + chr(0xDCFF)))
     layer/w a\x1b[2J\n b\xff
@@ -32,7 +32,7 @@ def one_line(text: object) -> str:
 
 
 def complain(error: object) -> int:
-    """Say what went wrong, in one line, and give the exit code of an error."""
+    """Print what went wrong, in one line, and return the exit code of an error."""
     sys.stdout.flush()
     print(f"torchscope: {one_line(error)}", file=sys.stderr)
     return 2
@@ -53,12 +53,12 @@ def some(names: list[str], most: int = 3) -> str:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One line of ASCII; a byte that was no UTF-8 is the escape of a lone surrogate."""
+    """One line of ASCII; a byte that was not UTF-8 is the escape of a lone surrogate."""
     print(json.dumps(value))
 
 
 class Progress:
-    """A bar on the last line of a terminal while work goes on; nothing where there is none."""
+    """A progress bar on the last line of a terminal; nothing if there is no terminal."""
 
     def __init__(self, verb: str, total: int) -> None:
         self._verb = verb
@@ -75,7 +75,7 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
     def add(self, count: int) -> None:
-        """So many bytes more are done."""
+        """Count ``count`` more bytes as done."""
         self._done += count
         now = time.monotonic()
         if now < self._next:

@@ -1,6 +1,6 @@
-"""TensorFlow 1 programs rewritten for `torchscope.tf1`, and what of them is left to hands.
+"""TensorFlow 1 programs rewritten for `torchscope.tf1`, and what is left to do by hand.
 
-`port` takes the text of a file and knows no file; ``torchscope port`` is the command. It needs
+`port` takes the text of a file, and reads no file; ``torchscope port`` is the command. It needs
 libcst: ``pip install "torchscope[port]"``.
 """
 

@@ -10,10 +10,11 @@ from ._names import Names
 def is_left_to_a_session(
     node: cst.CSTNode, names: Names, parents: Mapping[cst.CSTNode, cst.CSTNode]
 ) -> bool:
-    """Whether nothing in the function takes the value of an expression.
+    """Whether nothing in the function uses the value of an expression.
 
-    What is returned, kept in an attribute or handed to who knows whom waited for a session. What
-    goes into an operation, or into ``tf.control_dependencies``, ran with it, as it does here.
+    An op that is returned, stored in an attribute or passed to an unknown function waited for a
+    session. One that is an input of another op, or of ``tf.control_dependencies``, ran with it, as
+    it does here.
     """
     seen: set[cst.CSTNode] = set()
 

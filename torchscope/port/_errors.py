@@ -2,7 +2,7 @@
 
 
 class PortError(ValueError):
-    """What is in the file is not a TensorFlow 1 program that can be read."""
+    """The file is not a TensorFlow 1 program, or cannot be parsed."""
 
 
 PortError.__module__ = "torchscope.port"

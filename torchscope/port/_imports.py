@@ -10,7 +10,7 @@ from ._there import advice, module_of
 
 
 def ported(statement: Import) -> list[Import]:
-    """The statements that import the same names from here; what is not here is left as it is.
+    """The statements that import the same names from torchscope; names it lacks stay as they are.
 
     >>> for line in (
     ...     "import tensorflow.compat.v1 as tf",
@@ -42,7 +42,7 @@ def ported(statement: Import) -> list[Import]:
 
 
 def _module(statement: Import) -> str | None:
-    """The module that a statement takes names from; empty for ``import a, b``."""
+    """The module that a statement imports names from; empty for ``import a, b``."""
     if isinstance(statement, cst.Import):
         return ""
     if statement.relative or statement.module is None:
@@ -51,7 +51,7 @@ def _module(statement: Import) -> str | None:
 
 
 def _moved(module: str, alias: cst.ImportAlias) -> tuple[str | None, str, str] | None:
-    """Module (None to import the name itself), name and the name it gets; None if not here."""
+    """Module (None to import the name itself), name and its ``as`` name; None if not in tf1."""
     name = full_name(alias.name)
     bound = alias.evaluated_alias
     if not module and bound is None:

@@ -1,8 +1,8 @@
-"""What an expression may hold: a tensor, a variable, a shape; a guess, from the file alone.
+"""What an expression may hold (a tensor, a variable, a shape), guessed from the file alone.
 
 A name may hold whatever it is bound to anywhere in its scope, ``self.x`` whatever any method binds
-it to. What comes from elsewhere, parameters for one, is `UNKNOWN`. TensorFlow's functions return
-tensors unless they are named here.
+it to. What comes from elsewhere, such as parameters, is `UNKNOWN`. TensorFlow's functions return
+tensors unless they are listed here.
 """
 
 import re
@@ -52,7 +52,7 @@ _RETURNS = [
     ]
 ]  # fmt: skip
 
-# numpy's functions that make arrays of whatever they are given, and those that make one number.
+# numpy's functions that make arrays of any argument, and those that make one number.
 _ARRAYS = re.compile(
     r"(as)?array|arange|linspace|(zeros|ones|full|empty)(_like)?|eye|identity|tile|repeat|tri[lu]?"
     r"|concatenate|[vhd]?stack|diag|meshgrid|load\w*|random\.\w+|reshape|transpose|expand_dims"
@@ -68,30 +68,30 @@ _OTHERS = ("str", "dict", "range", "open", "repr", "type", "print", "format", "i
 
 
 class Reader:
-    """Tells what the expressions of a module may hold."""
+    """Finds what the expressions of a module may hold."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
         self._known: dict[cst.CSTNode, Kinds] = {}
 
     def kinds(self, node: cst.BaseExpression) -> Kinds:
-        """All that an expression may hold; nothing at all of a name that is bound to itself."""
+        """All that an expression may hold; empty for a name that is bound to itself."""
         if node not in self._known:
             self._known[node] = NOTHING
             self._known[node] = self._read(node)
         return self._known[node]
 
     def may_be(self, node: cst.BaseExpression, *kinds: Kind) -> bool:
-        """Whether an expression is seen to hold one of these at least once."""
+        """Whether an expression may hold one of these."""
         return not self.kinds(node).isdisjoint(kinds)
 
     def is_only(self, node: cst.BaseExpression, *kinds: Kind) -> bool:
-        """Whether an expression is seen to hold nothing but one of these."""
+        """Whether an expression can only hold one of these."""
         found = self.kinds(node)
         return bool(found) and found <= set(kinds)
 
     def elements(self, node: cst.BaseExpression) -> Kinds:
-        """All that may be taken out of an expression, by an index or by a loop."""
+        """All that an index or a loop may take out of an expression."""
         if isinstance(node, cst.List | cst.Tuple | cst.Set):
             return self._all(*(element.value for element in node.elements))
         if isinstance(node, cst.ListComp | cst.GeneratorExp | cst.SetComp):
@@ -163,7 +163,7 @@ class Reader:
         return NOTHING.union(*map(self.kinds, nodes))
 
     def _operation(self, operands: Kinds) -> Kinds:
-        """What an operator makes of what its operands may be."""
+        """The kinds of an operator's result, from those of its operands."""
         if operands & TENSORS:
             return frozenset({Kind.TENSOR})
         if Kind.ARRAY in operands:

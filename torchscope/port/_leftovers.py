@@ -1,8 +1,8 @@
-"""What of a rewritten module is left to hands: the line, what it is, and what to do.
+"""What is left to do by hand in a rewritten module: the line, the code there, and what to do.
 
-Looked at is the rewritten text, so that the lines are those of the file that is to be edited, and a
-second run says the same. Most of it is names that `torchscope.tf1` does not have, which are asked
-of itself; the rest is what would run and do another thing than TensorFlow did.
+It examines the rewritten text, so that the lines are those of the file to edit, and a
+second run says the same. Most are names that `torchscope.tf1` does not have, which it is asked for;
+the rest is code that would run but do something else than in TensorFlow.
 """
 
 import re
@@ -24,14 +24,14 @@ _TRAINING = (
 )
 _SESSION = "PyTorch runs at once: call the function with the values, and read what it returns."
 _DEFERRED = (
-    "It runs here and now, at every call, not when a session asks for it: put it into a function"
+    "It runs at every call, not only when a session asks for it: put it into a function"
     " of its own, and call that."
 )
 _COUNTER = (
-    "It counts on from call to call, and a layer named by it is a new one each time: make the"
+    "It continues from call to call, so a layer named by it is a new one each time: make the"
     " layers once, or begin at the same number in each call."
 )
-_PYTHON_2 = "It is Python 2's: run 2to3 -w on the file first (it comes with Python up to 3.12)."
+_PYTHON_2 = "It is Python 2: run 2to3 -w on the file first (it comes with Python up to 3.12)."
 _ATTRIBUTES = {
     "consumers": "There is no graph here.",
     "eval": _SESSION,
@@ -59,11 +59,11 @@ _PYTHON_2_NAMES = ("basestring", "raw_input", "reduce", "unichr", "unicode", "xr
 _PYTHON_2_METHODS = ("has_key", "iteritems", "iterkeys", "itervalues")
 
 
-_WIDEST = 60  # characters of code that are told
+_WIDEST = 60  # characters of code that are shown
 
 
 class Leftover(NamedTuple):
-    """Something that nobody but a person can change.
+    """Something that must be changed by hand.
 
     Attributes:
         line: in the new text, from 1.
@@ -117,7 +117,7 @@ class _Finder(cst.CSTVisitor):
             if path is not None and not name.startswith(HOME):
                 self._tell(node, name, advice(path) or f"Import it from {HOME}.")
             elif _ON_TENSORFLOW.match(name):
-                self._tell(node, name, "It runs on TensorFlow: write torch's own, or port it, too.")
+                self._tell(node, name, "It uses TensorFlow: write it with torch, or port it, too.")
         if isinstance(node.names, cst.ImportStar) and path_of(module) is not None:
             self._tell(
                 node,
@@ -143,7 +143,7 @@ class _Finder(cst.CSTVisitor):
         while isinstance(root, cst.Attribute):
             root = root.value
         what_is_named = self._names.path(root)
-        if what_is_named is not None and advice(what_is_named) is None:  # else it was told there
+        if what_is_named is not None and advice(what_is_named) is None:  # else it is reported there
             instead = advice(path)
             if instead is not None:
                 self._tell(node, node, instead)
@@ -179,7 +179,7 @@ class _Finder(cst.CSTVisitor):
         name, receiver = method.attr.value, method.value
         if name in ("minimize", "apply_gradients", "compute_gradients"):
             made_here = isinstance(receiver, cst.Call) and self._names.path(receiver.func)
-            if not made_here:  # else the optimizer was told of
+            if not made_here:  # else the optimizer is reported
                 self._tell(node, method, _TRAINING)
         elif self._runs_a_session(method):
             self._tell(node, method, _SESSION)
@@ -250,7 +250,7 @@ class _Finder(cst.CSTVisitor):
             self._tell(
                 node,
                 node,
-                f"A numpy array keeps its dtype here, float64 mostly: write tf.{function}(a, b),"
+                f"A numpy array keeps its dtype here, mostly float64: write tf.{function}(a, b),"
                 " the tensor first, or put tf.constant(..., dtype) around the array.",
             )
 
@@ -278,7 +278,7 @@ class _Finder(cst.CSTVisitor):
                 self._tell(
                     node,
                     node,
-                    "A shape is a tuple here and equals no list: write list(x.shape) == [...].",
+                    "A shape is a tuple here, never equal to a list: write list(x.shape) == [...].",
                 )
         elif all(self._reader.is_only(one, Kind.VARIABLE) for one in (left, right)):
             self._tell(node, node, "== compares values here: write a is b.")
@@ -293,13 +293,13 @@ class _Finder(cst.CSTVisitor):
             self._tell(node, node, "torch has no negative steps: write tf.reverse(x, [axis]).")
 
     def _may_be_tensor(self, node: cst.BaseExpression) -> bool:
-        """Whether it is seen to be one, or nothing is known and the function is of TensorFlow."""
+        """Whether it may be a tensor, or is unknown in a function that calls TensorFlow."""
         return self._reader.may_be(node, *TENSORS) or (
             self._reader.may_be(node, Kind.UNKNOWN) and self._is_in_tensorflow()
         )
 
     def _is_in_tensorflow(self) -> bool:
-        """Whether the function around it calls TensorFlow at all: others prepare data in numpy."""
+        """Whether the enclosing function calls TensorFlow at all: others prepare data in numpy."""
         around = self._functions[0] if self._functions else self._module
         if around not in self._in_tensorflow:
             search = _Search(lambda one: self._names.path(one) is not None)
@@ -309,7 +309,7 @@ class _Finder(cst.CSTVisitor):
 
 
 class _Search(cst.CSTVisitor):
-    """Whether an attribute is there for which something holds."""
+    """Whether there is an attribute for which a condition holds."""
 
     def __init__(self, wanted: Callable[[cst.Attribute], bool]) -> None:
         super().__init__()

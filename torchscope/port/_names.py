@@ -1,6 +1,6 @@
 """Which names in a file stand for TensorFlow, and what each name is bound to; changes nothing.
 
-In come a module's tree and libcst's scopes; out come dotted names. `Names.dotted` gives a name as
+In: a module's tree and libcst's scopes. Out: dotted names. `Names.dotted` gives a name as
 Python would import it (``numpy.sqrt``, ``tensorflow.contrib.slim.conv2d``), through imports, ``as``
 and ``slim = tf.contrib.slim``. `Names.path` gives where `torchscope.tf1` has it (``slim.conv2d``
 is below ``contrib``), and None for what is not TensorFlow's.
@@ -26,8 +26,8 @@ HOME = "torchscope.tf1"
 
 Import = cst.Import | cst.ImportFrom
 
-# Where modules of TensorFlow are found that are not part of its interface, and older names. The
-# first that matches counts, as long as one matches.
+# The public places of TensorFlow's private modules and older names. The first rule that matches is
+# applied, repeatedly, as long as one matches.
 _MOVED = [
     (re.compile(rf"{pattern}(?=\.|$)"), to)
     for pattern, to in [
@@ -69,7 +69,7 @@ _MOVED = [
 
 
 def moved(path: str) -> str:
-    """Where the public interface has a name that is given below ``tensorflow``.
+    """Where the public interface has a name below ``tensorflow``.
 
     >>> moved("python.ops.array_ops.concat"), moved("compat.v1.nn.relu"), moved("nn.relu")
     ('concat', 'nn.relu', 'nn.relu')
@@ -82,7 +82,7 @@ def moved(path: str) -> str:
 
 
 def path_of(dotted: str) -> str | None:
-    """Where `torchscope.tf1` has what is imported as so and so; ``""`` is all of it.
+    """Where `torchscope.tf1` has what a file imports by a dotted name; ``""`` is all of it.
 
     >>> path_of("tensorflow.compat.v1"), path_of("tf_slim.conv2d"), path_of("numpy.sqrt")
     ('', 'contrib.slim.conv2d', None)
@@ -159,12 +159,12 @@ class Names:
         return self.dotted(bound[0].value)
 
     def path(self, node: cst.CSTNode) -> str | None:
-        """Where `torchscope.tf1` has what an expression stands for."""
+        """Where `torchscope.tf1` has what an expression refers to."""
         dotted = self.dotted(node)
         return None if dotted is None else path_of(dotted)
 
     def root(self) -> str | None:
-        """What the file calls all of TensorFlow, at its top."""
+        """The file's name for TensorFlow itself, bound at its top."""
         scope = self._scopes[self.module]
         assert scope is not None
         for one in scope.assignments:
@@ -177,12 +177,12 @@ class Names:
         return any(path_of(module) is not None for module in self._modules)
 
     def paths(self) -> set[str]:
-        """Where `torchscope.tf1` would have what the file calls by an attribute."""
+        """The paths in `torchscope.tf1` of all attributes of TensorFlow that the file uses."""
         found = (self.path(node) for node in self._scopes if isinstance(node, cst.Attribute))
         return {path for path in found if path is not None}
 
     def is_read(self, node: cst.CSTNode) -> bool:
-        """Whether an expression is read, and not assigned to or deleted."""
+        """Whether an expression is read, not assigned to or deleted."""
         return self._contexts.get(node) is ExpressionContext.LOAD
 
     def is_builtin(self, node: cst.CSTNode, *names: str) -> bool:
@@ -190,11 +190,11 @@ class Names:
         return isinstance(node, cst.Name) and node.value in names and not self._own(node)
 
     def is_unbound(self, name: cst.Name) -> bool:
-        """Whether a name is read that nothing binds, not even Python."""
+        """Whether a name is read that is neither bound nor a builtin."""
         return name in self._scopes and not self._assignments(name)
 
     def is_global(self, name: cst.Name) -> bool:
-        """Whether a name is a value that is kept at the top of the file."""
+        """Whether a name is a global value of the file."""
         return any(
             one.scope is one.scope.globals and one.node in self._bound for one in self._own(name)
         )
@@ -216,7 +216,7 @@ class Names:
 
 
 def imported(statement: Import) -> tuple[str, list[str]]:
-    """The module that names are taken from, empty for ``import a, b``; and what is imported."""
+    """The module that names are imported from, empty for ``import a, b``; and the names."""
     module = ""
     if isinstance(statement, cst.ImportFrom):
         module = "." * len(statement.relative)

@@ -1,4 +1,4 @@
-"""A whole file: read, rewritten, and read again for what is left to hands."""
+"""A whole file: read, rewritten, and read again for what is left to do by hand."""
 
 import ast
 import re
@@ -21,7 +21,7 @@ _PYTHON_2 = re.compile(
     re.MULTILINE,
 )
 
-# What is of TensorFlow 2, and what is of TensorFlow 1, by the first part of the name.
+# First parts of names that only TensorFlow 2 has, and of those that only TensorFlow 1 has.
 _TENSORFLOW_2 = {"GradientTape", "function"}
 _TENSORFLOW_1 = {
     *("Session", "app", "contrib", "get_collection", "get_variable", "layers", "placeholder"),
@@ -31,11 +31,11 @@ _TENSORFLOW_1 = {
 
 @dataclass(frozen=True)
 class Ported:
-    """What became of a file.
+    """The result for a file.
 
     Attributes:
         source: the new text; the old one where nothing had to be changed.
-        left: what is left to hands, by line of the new text.
+        left: what is left to do by hand, by line of the new text.
     """
 
     source: bytes
@@ -50,7 +50,7 @@ def port(source: bytes, name: str = "the program") -> Ported:
 
     Args:
         source: the text of a file.
-        name: what errors call it.
+        name: its name in errors.
 
     Raises:
         PortError: it is not Python 3, or not TensorFlow 1.
@@ -71,14 +71,14 @@ def port(source: bytes, name: str = "the program") -> Ported:
 
 def _check_that_it_is_tensorflow_1(names: Names, name: str) -> None:
     if not names.has_tensorflow():
-        raise PortError(f"{name} is not TensorFlow 1 code: it imports no tensorflow.")
+        raise PortError(f"{name} is not TensorFlow 1 code: it does not import tensorflow.")
     used = {path.partition(".")[0] for path in names.paths()}
     if used & _TENSORFLOW_2 and not used & _TENSORFLOW_1:
         raise PortError(f"{name} is not TensorFlow 1 code: it is TensorFlow 2's.")
 
 
 def _read(source: bytes, name: str) -> MetadataWrapper:
-    """The tree of a file; Python reads it first, since libcst's parser dies of what is too deep."""
+    """The tree of a file; Python parses it first, since deep nesting crashes libcst's parser."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "\\d" and the like

@@ -1,8 +1,8 @@
-"""The rewriting of what no import can keep: methods of tensors, and names that have moved.
+"""Rewrites what a new import alone does not port: methods of tensors, and names that have moved.
 
-In comes a module with its names and what its expressions may hold; out comes a module that calls
-`torchscope.tf1`. Comments and formatting stay, and a second run finds nothing to do. Each rule is
-decided on the original tree and put together from the rewritten parts, inside out: the rule for
+In: a module with its names and what its expressions may hold. Out: a module that calls
+`torchscope.tf1`. Comments and formatting stay, and a second run finds nothing to do. Each rule
+looks at the original tree and builds on the rewritten parts, inside out: the rule for
 ``s.as_list()`` finds ``x.shape`` where ``x.get_shape()`` was.
 """
 
@@ -17,17 +17,17 @@ from ._kinds import TENSORS, Kind, Reader
 from ._names import HOME, Names, imported
 from ._syntax import call, instead, right_side, shape_of
 
-# Calls that say how TensorFlow itself should behave; nothing is left of such a line.
+# Calls that set how TensorFlow itself behaves; such lines are removed.
 _SWITCHES = re.compile(r"(dis|en)able_(v2_\w+|eager_execution|resource_variables|control_flow_v2)")
 _NOTHING = cst.Pass()  # in place of such a line, until its comments have another place
 
-# What people call a variable or a tensor, where nothing else tells what `v.name` is the name of.
+# Usual names of variables and tensors, where nothing else tells what `v.name` is the name of.
 _VARIABLES = re.compile(
     r"[glptvwxyz]|grad(ient)?|param(eter)?|(\w+_)?(tensor|var)|tvar|variable|weights?|bias"
     r"|inp|inputs?_?|net|outputs?|logits|loss|activation"
 )
 
-# Checks of a shape -> whether the argument is a rank, and whether they give the shape back.
+# Checks of a shape -> whether the argument is a rank, and whether they return the shape.
 _CHECKS = {
     "assert_has_rank": (True, False),
     "assert_is_compatible_with": (False, False),
@@ -51,7 +51,7 @@ _OPERATORS: dict[type, type[cst.BaseBinaryOp]] = {
 
 
 class Rewriter(cst.CSTTransformer):
-    """Rewrites the module that the names are of.
+    """Rewrites the module of the names.
 
     Attributes:
         lacks_import: whether a call was written that needs an import which the file does not have.
@@ -221,7 +221,7 @@ class Rewriter(cst.CSTTransformer):
     def leave_AugAssign(
         self, original_node: cst.AugAssign, updated_node: cst.AugAssign
     ) -> cst.BaseSmallStatement:
-        """On a tensor, torch's ``+=`` changes what others hold, too; TensorFlow's never did."""
+        """On a tensor, torch's ``+=`` changes it in place; TensorFlow's made a new one."""
         operator = _OPERATORS.get(type(updated_node.operator))
         if operator is None or not self._may_change(original_node):
             return updated_node
@@ -234,7 +234,7 @@ class Rewriter(cst.CSTTransformer):
         )
 
     def _may_change(self, node: cst.AugAssign) -> bool:
-        """Whether the statement may be about a tensor."""
+        """Whether the statement may change a tensor."""
         target, value = node.target, node.value
         if self._reader.is_only(value, Kind.OTHER):  # a list or a string grows
             return False
@@ -258,12 +258,12 @@ class Rewriter(cst.CSTTransformer):
         return self._reader.may_be(node, Kind.SHAPE)
 
     def _is_size(self, node: cst.BaseExpression) -> bool:
-        """Whether what was a TensorShape is a torch.Size now."""
+        """Whether an expression that was a TensorShape is a torch.Size now."""
         is_made = isinstance(node, cst.Call) and self._names.path(node.func) == "TensorShape"
         return self._is_shape(node) and not is_made
 
     def _is_variable(self, node: cst.BaseExpression) -> bool:
-        """Whether what has a name is a variable, or another tensor."""
+        """Whether the object that has the name is a variable or another tensor."""
         if self._reader.may_be(node, *TENSORS):
             return True
         unknown = self._reader.may_be(node, Kind.UNKNOWN)
@@ -276,7 +276,7 @@ def _listed(node: cst.BaseExpression) -> cst.BaseExpression:
 
 
 def _gives_value(args: Sequence[cst.Arg]) -> bool:
-    """Whether a call of ``assign`` is a variable's: pandas' has nothing but names of columns."""
+    """Whether a call of ``assign`` is a variable's: pandas' takes only keyword arguments."""
     if not args or args[0].star:
         return False
     first = args[0]
@@ -286,7 +286,7 @@ def _gives_value(args: Sequence[cst.Arg]) -> bool:
 def _without_nothing(
     lines: Sequence[cst.BaseStatement],
 ) -> tuple[list[cst.BaseStatement], list[cst.EmptyLine]]:
-    """The statements but for `_NOTHING`; comments above it go to the next one, or are left over."""
+    """The statements without `_NOTHING`; comments above it go to the next one, or are returned."""
     kept: list[cst.BaseStatement] = []
     comments: list[cst.EmptyLine] = []
     for line in lines:

@@ -51,7 +51,7 @@ def instead(old: cst.BaseExpression, new: cst.BaseExpression) -> cst.BaseExpress
 
 
 def _spaces(node: cst.BaseExpression) -> list[cst.BaseParenthesizableWhitespace]:
-    """What stands before and behind the dots of an expression such as ``a.b().c[0]``."""
+    """The whitespace and comments at the dots of an expression such as ``a.b().c[0]``."""
     found: list[cst.BaseParenthesizableWhitespace] = []
     while True:
         match node:

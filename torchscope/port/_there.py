@@ -1,4 +1,4 @@
-"""What `torchscope.tf1` has, asked of itself; imports it only when asked."""
+"""Which names `torchscope.tf1` has; imports it only when asked."""
 
 import importlib
 from functools import lru_cache, reduce
@@ -23,7 +23,7 @@ def advice(path: str) -> str | None:
 
 
 def module_of(path: str) -> str | None:
-    """The full name of the module that is there under a path; None if there is no module."""
+    """The full name of the module under a path; None if there is none."""
     try:
         found = _find(path)
     except AttributeError:

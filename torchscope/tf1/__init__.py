@@ -1,6 +1,6 @@
 """torchscope.tf1: TensorFlow 1's functions over torch. This file holds the public names only.
 
-Each module lists its names in ``__all__``.  A name that is not here raises an AttributeError that
+Each module lists its names in ``__all__``.  A missing name raises an AttributeError that
 says what to write instead (``_missing``).
 """
 

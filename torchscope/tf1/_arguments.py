@@ -3,7 +3,7 @@
 How an operation uses it::
 
     axis = renamed("argmax", axis=axis, dimension=dimension)    # ValueError if two are given
-    dims = axes(axis, x.ndim, "reduce_sum")                     # a tuple, none of them negative
+    dims = axes(axis, x.ndim, "reduce_sum")                     # a tuple of ints, not negative
     dim = one_axis(axis, x.ndim, "concat")                      # one int, not negative
     sizes = shape(shape, "reshape")                             # a tuple of ints, -1 for unknown
 """
@@ -20,7 +20,7 @@ def renamed(function: str, **spellings: Any) -> Any:
 
     Args:
         function: named in errors.
-        **spellings: today's first.
+        **spellings: the current one first.
 
     Raises:
         ValueError: two of them are given.
@@ -38,7 +38,7 @@ def axes(axis: Any, rank: int, function: str, argument: str = "axis") -> tuple[i
     """The axes meant by None (all), an int, a list or a tensor, each from 0 to rank - 1.
 
     Raises:
-        ValueError: out of range, or twice the same.
+        ValueError: out of range, or the same axis twice.
         TypeError: not integers.
     """
     if axis is None:
@@ -94,7 +94,7 @@ def ints(value: Any, function: str, argument: str) -> tuple[int, ...]:
 
 
 def one_int(value: Any, function: str, argument: str) -> int:
-    """One int from an int, a 0-d integer tensor or array; TypeError if it is another."""
+    """One int from an int, a 0-d integer tensor or array; TypeError for anything else."""
     if type(value) is int or isinstance(value, torch.SymInt):
         return value  # pyright: ignore[reportReturnType]  # a SymInt is an int to all that follows
     if is_array(value):

@@ -1,10 +1,10 @@
 """The rule for operands and dtypes: what a number, list or array becomes; knows no operation.
 
 - A tensor stays as it is: nothing is promoted, and two dtypes in one operation are a TypeError.
-- A Python int becomes int32 (int64 if it has to), a float float32, a bool bool; a list of them too.
-- A numpy array or scalar keeps its dtype (``np.float64`` stays float64), a scalar not in a list.
+- A Python int becomes int32 (int64 if it is too large), a float float32, a bool bool; lists too.
+- A numpy array or scalar keeps its dtype (``np.float64`` stays float64), but not scalars in a list.
 - A list that holds tensors is stacked, with gradients, and its numbers take the tensors' dtype.
-- What follows a tensor in one operation takes its dtype: ``add(x, 3)``.  What stands before it is
+- An operand after a tensor takes the tensor's dtype: ``add(x, 3)``.  An operand before it is
   converted by itself, as TensorFlow does: ``add(3, x)`` with a float ``x`` is a TypeError.
 
 How an operation uses it::
@@ -16,7 +16,7 @@ How an operation uses it::
     x, y = pair(x, y, "matmul")            # two tensors of one dtype, whatever their shapes
     values = same_dtype(values, "concat")  # a list of tensors, all of the first tensor's dtype
 
-A tensor that is one already costs a look at its type, so call these without asking first.
+For an argument that is a tensor already they only check its type, so call them without checking.
 """
 
 from collections.abc import Iterable, Sequence
@@ -87,14 +87,14 @@ def numeric(value: Operand, function: str, argument: str = "x") -> Tensor:
 
 
 def boolean(value: Operand, function: str, argument: str = "x", device: Any = None) -> Tensor:
-    """The value as a boolean tensor, by default on the given device; TypeError if it is another."""
+    """The value as a boolean tensor, by default on the given device; TypeError if not boolean."""
     return tensor(value, torch.bool, device=device, function=function, argument=argument)
 
 
 def integers(value: Operand, function: str, argument: str, device: Any = None) -> Tensor:
     """The value as an int32 or int64 tensor, for indices and lengths; TypeError if not integers.
 
-    With a device, that of what they index, it is moved there.
+    With a device (that of the indexed tensor) it is moved there.
     """
     value = tensor(value, device=device, function=function, argument=argument)
     if device is not None:
@@ -200,16 +200,16 @@ def check_broadcast(one: Sequence[int], two: Sequence[int], function: str) -> No
 
 
 def remember(made: Tensor, numbers: list[Any]) -> None:
-    """Keep the ints that a tensor was made of, while torch.compile traces or on meta.
+    """Remember the ints that a tensor was made of, while torch.compile traces or on meta.
 
-    There they cannot be read back from the tensor, and a shape is often put together as one:
+    There they cannot be read back from the tensor, and a shape is often built as a tensor:
     ``tf.reshape(x, tf.stack([tf.shape(x)[0], 8]))``.
     """
     made._tf1_ints = numbers  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def remembered(value: Any) -> list[Any] | None:
-    """The ints that a tensor was made of, where they are known without reading it."""
+    """The ints that a tensor was made of, if they are known without reading it."""
     return getattr(value, "_tf1_ints", None)
 
 
@@ -253,7 +253,7 @@ def _fitted(x: Operand, y: Operand, function: str, names: tuple[str, str]) -> tu
         raise TypeError(
             f"{function}(): {left} is {name_of(x.dtype)} and {right} {name_of(y.dtype)};"
             " TensorFlow does not promote: tf.cast one of them (a number takes the tensor's dtype"
-            " if it comes second)."
+            " only if it comes second)."
         )
     return x, y
 
@@ -268,7 +268,7 @@ def _both(x: Any, y: Any) -> tuple[Tensor, Tensor]:
 
 
 def _mixing(x: Tensor, y: Tensor) -> bool:
-    """Whether the dtypes may differ: under torch.autocast, which mixes floats by itself."""
+    """Whether the float dtypes may differ: under torch.autocast, which converts them itself."""
     return (
         x.dtype.is_floating_point
         and y.dtype.is_floating_point
@@ -285,7 +285,7 @@ def _fits(number: Any, dtype: torch.dtype) -> bool:
 
 
 def _made(value: Any, dtype: Any, device: Any, where: str) -> Tensor:
-    """A tensor from what is not one."""
+    """A tensor from a number, a list or an array."""
     if dtype is not None:
         dtype = as_dtype(dtype)
     if value is None:
@@ -357,7 +357,7 @@ def _check_number(leaf: Any, dtype: torch.dtype | None, where: str) -> None:
 
 
 def _dtype_of(leaves: Sequence[Any]) -> torch.dtype:
-    """The dtype of what a list holds, where numpy's 64 bit numbers shrink like Python's."""
+    """The dtype of a list's elements; numpy's 64 bit numbers become 32 bits like Python's."""
     kinds = {_kind(leaf) for leaf in leaves}
     return reduce(torch.promote_types, kinds) if kinds else torch.float32
 

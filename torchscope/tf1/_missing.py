@@ -1,4 +1,4 @@
-"""Names of TensorFlow 1 that are not here, and what to write instead; knows no other module.
+"""Names of TensorFlow 1 that are missing here, and what to write instead; knows no other module.
 
 A module of the package explains its missing names by one line::
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-# What to do -> the names, without tf.  A namespace speaks for all that is below it.
+# What to do -> the names, without tf.  A namespace stands for everything below it.
 ADVICE: dict[str, str] = {
     "Make it an argument of the function that builds the model.": """
         placeholder placeholder_with_default sparse_placeholder
@@ -19,12 +19,12 @@ ADVICE: dict[str, str] = {
         ConfigProto GPUOptions InteractiveSession OptimizerOptions RunMetadata RunOptions
         Session get_default_session
     """,
-    "There is no graph: the store has the variables, and a pass its collections.": """
+    "There is no graph: the store has the variables, and a pass has the collections.": """
         Graph GraphDef GraphOptions MetaGraphDef NodeDef Operation container
         get_default_graph get_seed graph_util import_graph_def init_scope load_op_library
     """,
-    "The default store plays the graph's part: ts.reset_default_store().": "reset_default_graph",
-    "Read with tf.get_collection, put in with tf.add_to_collection.": "get_collection_ref",
+    "The default store is in the graph's place: ts.reset_default_store().": "reset_default_graph",
+    "Read it with tf.get_collection, add to it with tf.add_to_collection.": "get_collection_ref",
     "A variable has its value as soon as it is made: leave the line out.": """
         global_variables_initializer initialize_all_tables initialize_all_variables
         initialize_local_variables initialize_variables initializers.global_variables
@@ -59,12 +59,12 @@ ADVICE: dict[str, str] = {
         train.StepCounterHook train.StopAtStepHook train.SummarySaverHook train.Supervisor
         train.WorkerSessionCreator train.basic_train_loop
     """,
-    "DDP and FSDP train a ScopedModule on several devices, as any module of torch's.": """
+    "DDP and FSDP train a ScopedModule on several devices, like any nn.Module.": """
         DeviceSpec contrib.all_reduce contrib.distribute contrib.nccl contrib.tpu distribute
         tpu train.ClusterDef train.ClusterSpec train.JobDef train.Server train.ServerDef
         train.SyncReplicasOptimizer train.replica_device_setter
     """,
-    "torch.utils.data.DataLoader reads the data; hand it to the function.": """
+    "torch.utils.data.DataLoader reads the data; pass it to the function.": """
         ConditionalAccumulator FIFOQueue FixedLenFeature FixedLenSequenceFeature
         FixedLengthRecordReader IdentityReader LMDBReader PaddingFIFOQueue PriorityQueue
         QueueBase RandomShuffleQueue ReaderBase SparseConditionalAccumulator SparseFeature
@@ -85,7 +85,7 @@ ADVICE: dict[str, str] = {
         train.shuffle_batch train.shuffle_batch_join train.slice_input_producer
         train.start_queue_runners train.string_input_producer write_file
     """,
-    "PIL or torchvision reads and writes images; hand arrays to the function.": """
+    "PIL or torchvision reads and writes images; pass arrays to the function.": """
         contrib.ffmpeg image.decode_and_crop_jpeg image.decode_bmp image.decode_gif
         image.decode_image image.decode_jpeg image.decode_png image.draw_bounding_boxes
         image.encode_jpeg image.encode_png image.extract_jpeg_shape image.is_jpeg
@@ -102,11 +102,11 @@ ADVICE: dict[str, str] = {
         summary.TaggedRunMetadata summary.get_summary_description summary.initialize
         train.SummaryWriter train.summary_iterator
     """,
-    "It is tf.summary's without _summary, and does nothing: leave the line out.": """
+    "It is the old name of a function in tf.summary, and would do nothing: leave the line out.": """
         audio_summary histogram_summary image_summary merge_all_summaries merge_summary
         scalar_summary
     """,
-    "argparse reads a command line; hand to the model's function what it needs.": "app flags",
+    "argparse reads a command line; pass the model's function what it needs.": "app flags",
     "pathlib and open read and write files.": "contrib.gfile gfile",
     "torch has no tensors of strings: do it in Python, before the model.": """
         as_string contrib.lookup decode_base64 edit_distance encode_base64 lookup
@@ -129,14 +129,14 @@ ADVICE: dict[str, str] = {
         linalg.LinearOperatorKronecker linalg.LinearOperatorLowRankUpdate
         linalg.LinearOperatorScaledIdentity linalg.LinearOperatorZeros
     """,
-    "Its nets are programs as others are: copy the file, and torchscope port it.": """
+    "Its nets are ordinary programs: copy the file, and run torchscope port on it.": """
         contrib.slim.nets contrib.slim.python
     """,
     "The package pytorch-crf has it: CRF(num_tags, batch_first=True).": "contrib.crf",
     "Write the loop over the steps in Python, and call the cell in it.": """
         contrib.legacy_seq2seq contrib.seq2seq nn.seq2seq
     """,
-    "tf.nn.dynamic_rnn with a BasicLSTMCell goes to torch's fused LSTM by itself.": """
+    "tf.nn.dynamic_rnn with a BasicLSTMCell uses torch's fused LSTM by itself.": """
         contrib.cudnn_rnn
     """,
     "tf.nn.sampled_softmax_loss and nce_loss draw their candidates themselves.": """
@@ -146,7 +146,7 @@ ADVICE: dict[str, str] = {
         nn.collapse_repeated nn.ctc_beam_search_decoder nn.ctc_beam_search_decoder_v2
         nn.ctc_greedy_decoder nn.ctc_loss nn.ctc_loss_v2 nn.ctc_unique_labels
     """,
-    "Subclass tf.nn.rnn_cell.RNNCell: a cell of your own is written as in TensorFlow.": """
+    "Derive from tf.nn.rnn_cell.RNNCell: your own cell is written as in TensorFlow.": """
         contrib.rnn.AttentionCellWrapper contrib.rnn.BidirectionalGridLSTMCell
         contrib.rnn.Conv1DLSTMCell contrib.rnn.Conv2DLSTMCell contrib.rnn.Conv3DLSTMCell
         contrib.rnn.ConvLSTMCell contrib.rnn.CoupledInputForgetGateLSTMCell
@@ -156,7 +156,7 @@ ADVICE: dict[str, str] = {
         contrib.rnn.TimeFreqLSTMCell contrib.rnn.UGRNNCell contrib.rnn.WeightNormLSTMCell
     """,
     "tf.train.AdagradOptimizer is the nearest.": "train.AdagradDAOptimizer",
-    "A tensor has its value, there is no graph to look it up in: x.item(), x.tolist().": """
+    "A tensor has its value; no graph is needed to look it up: x.item(), x.tolist().": """
         contrib.util
     """,
     "tf.custom_gradient gives a function a gradient of its own.": """
@@ -171,21 +171,21 @@ ADVICE: dict[str, str] = {
         fake_quant_with_min_max_vars fake_quant_with_min_max_vars_per_channel quantization
         quantize quantize_v2 quantized_concat
     """,
-    "torch.cuda.is_available() and torch.cuda.device_count() know the devices.": """
+    "Use torch.cuda.is_available() and torch.cuda.device_count().": """
         config test
     """,
-    "What runs here is code for TensorFlow 1: leave the line out.": """
+    "Code for TensorFlow 1 is what runs here: leave the line out.": """
         compat disable_control_flow_v2 disable_eager_execution disable_resource_variables
         disable_v2_behavior disable_v2_tensorshape enable_control_flow_v2
         enable_eager_execution enable_resource_variables enable_v2_behavior
         enable_v2_tensorshape
     """,
-    "A Python function may be called at once, with the tensors.": "py_function",
-    "Build it of tf.layers, or of torch.nn modules with ts.get_module.": """
+    "Call the Python function directly, with the tensors.": "py_function",
+    "Build it with tf.layers, or with torch.nn modules by ts.get_module.": """
         contrib.keras.layers contrib.keras.models keras.Input keras.Model keras.Sequential
         keras.backend keras.layers keras.losses keras.models keras.optimizers
     """,
-    "torch has no equivalent; write it with its functions.": """
+    "torch has no equivalent; write it with torch's functions.": """
         RaggedTensor contrib.factorization contrib.gan contrib.image contrib.opt
         contrib.resampler nn.dilation2d nn.erosion2d nn.fractional_avg_pool
         nn.fractional_max_pool nn.max_pool_with_argmax ragged raw_ops sets
@@ -219,7 +219,7 @@ def _advice(namespace: str, name: str) -> str:
     there = [known for known in _names_of(namespace) if not known.startswith("_")]
     if nearest := difflib.get_close_matches(name, there, n=1, cutoff=0.75):
         return f"Did you mean {namespace}.{nearest[0]}?"
-    return "docs/tf1.md lists the names that are."
+    return "docs/tf1.md lists the names that it has."
 
 
 def _names_of(namespace: str) -> list[str]:

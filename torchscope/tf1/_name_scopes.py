@@ -1,10 +1,10 @@
-"""Name scopes: what comes before the name of a tf.Variable; knows no variable.
+"""Name scopes: the prefix of the name of a tf.Variable; knows no variable.
 
-TensorFlow names every operation of a graph after the name scopes around it, and no two alike:
-opened twice, ``layer`` is ``layer/`` and then ``layer_1/``.  A variable scope opens a name scope of
-its name, too, and ``get_variable`` goes by the variable scope alone.  So nobody would notice here,
-were it not that ``tf.Variable`` and some of an optimizer's variables are named as operations are,
-and that a checkpoint has these names.  A pass counts them as a graph did.
+TensorFlow names every operation of a graph uniquely, after the name scopes around it: opened twice,
+``layer`` is ``layer/`` and then ``layer_1/``.  A variable scope also opens a name scope of its
+name, and ``get_variable`` uses the variable scope alone.  Name scopes matter here because
+``tf.Variable`` and some of an optimizer's variables are named like operations, and a checkpoint has
+these names.  A pass counts them as a graph did.
 """
 
 import re
@@ -25,7 +25,7 @@ class Names:
         self.used: dict[str, int] = {}  # in lower case, with the number to try next
 
     def unique(self, name: str) -> str:
-        """``name``, or the first of ``name_1``, ``name_2``, ... that nobody had; now it is used."""
+        """``name``, or the first of ``name_1``, ``name_2``, ... not used yet; marks it as used."""
         key = name.lower()
         number = self.used.get(key, 0)
         self.used[key] = number + 1
@@ -76,9 +76,9 @@ def unique(name: str) -> str:
 
 
 def original_name_scope(scope: ts.VariableScope) -> str:
-    """What ``scope.original_name_scope`` is in TensorFlow: the name scope that came with it.
+    """``scope.original_name_scope`` in TensorFlow: the name scope that was opened with it.
 
-    Torch: nothing.  Of a scope that is no longer open it is the scope's name and a slash.
+    Torch: nothing.  For a scope that is no longer open it is the scope's name and a slash.
 
     >>> import torchscope as ts, torchscope.tf1 as tf
     >>> with ts.VariableStore(), tf.variable_scope("a") as scope:
@@ -93,9 +93,9 @@ def original_name_scope(scope: ts.VariableScope) -> str:
 
 
 class name_scope:  # noqa: N801  # TensorFlow's name
-    """Name what a ``tf.Variable`` made inside it begins with; other variables do not notice.
+    """A prefix for the names of ``tf.Variable``s made inside; other variables ignore it.
 
-    Torch: nothing; operations have no names.  In TensorFlow ``get_variable`` does not notice, too.
+    Torch: nothing; operations have no names.  ``get_variable`` ignores it in TensorFlow, too.
 
     >>> import torchscope as ts, torchscope.tf1 as tf
     >>> with ts.VariableStore() as store:
@@ -107,9 +107,9 @@ class name_scope:  # noqa: N801  # TensorFlow's name
     ['layer/w', 'v', 'layer_1/w']
 
     Args:
-        name: continues the current one; ending in ``/`` it is meant as it stands; None or ``""``
-            is the root.
-        default_name: taken where ``name`` is None.
+        name: continues the current one; with a ``/`` at its end it is used as it is; None or
+            ``""`` is the root.
+        default_name: used if ``name`` is None.
         values: accepted, as TensorFlow's.
 
     Raises:
@@ -124,7 +124,7 @@ class name_scope:  # noqa: N801  # TensorFlow's name
             raise ValueError(f"name_scope(): {self._name!r} has to be of letters, digits and ._-/.")
 
     def __enter__(self) -> str:
-        """Open it; gives the full name with a slash behind it, ``""`` for the root."""
+        """Open it; returns the full name and a slash, ``""`` for the root."""
         scope, prefix, names, first = current()
         if not self._name:
             prefix = ""
@@ -142,7 +142,7 @@ class name_scope:  # noqa: N801  # TensorFlow's name
 class variable_scope:  # noqa: N801  # TensorFlow's name
     """Open a scope: names inside it begin with its own and a slash.
 
-    Torch: torchscope's own, with a name scope for ``tf.Variable``; see ``ts.variable_scope``.
+    Torch: ``ts.variable_scope``, with a name scope for ``tf.Variable``.
 
     >>> import torchscope as ts, torchscope.tf1 as tf
     >>> with ts.VariableStore() as store, tf.variable_scope("a"):

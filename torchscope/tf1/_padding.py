@@ -1,7 +1,7 @@
 """SAME and VALID, data formats and the views that go with them; knows no convolution.
 
-An image is channels last in TensorFlow and channels first in torch.  The functions here only give
-views: an NHWC tensor seen as NCHW is what torch calls ``channels_last``, and is fast as it is.
+An image is channels last in TensorFlow and channels first in torch.  The functions here only return
+views: an NHWC tensor viewed as NCHW is what torch calls ``channels_last``, and is fast as it is.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def is_channels_last(data_format: str | None, function: str) -> bool:
-    """Whether a data format is channels last, which None is; ValueError for an unknown one."""
+    """Whether a data format is channels last, as None is; ValueError for an unknown one."""
     if data_format is None or data_format in ("NHWC", "NWC", "NDHWC", "channels_last"):
         return True
     if data_format in ("NCHW", "NCW", "NCDHW", "channels_first"):
@@ -19,17 +19,17 @@ def is_channels_last(data_format: str | None, function: str) -> bool:
 
 
 def channels_first(x: Tensor) -> Tensor:
-    """[N, ..., C] seen as [N, C, ...]."""
+    """[N, ..., C] viewed as [N, C, ...]."""
     return x.movedim(-1, 1)
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """[N, C, ...] seen as [N, ..., C]."""
+    """[N, C, ...] viewed as [N, ..., C]."""
     return x.movedim(1, -1)
 
 
 def kernel_first(kernel: Tensor) -> Tensor:
-    """[..., in, out] seen as torch's [out, in, ...]."""
+    """[..., in, out] viewed as torch's [out, in, ...]."""
     return kernel.movedim((-1, -2), (0, 1))
 
 
@@ -61,11 +61,11 @@ def padding_of(
 
 
 def check_fits(span: int, size: int, function: str) -> None:
-    """ValueError if a window of so many pixels is larger than the padded image."""
+    """ValueError if a window (in pixels) is larger than the padded image."""
     if span > size:
         raise ValueError(f"{function}(): a window of {span} does not fit into {size} pixels.")
 
 
 def torch_pads(pads: Sequence[tuple[int, int]]) -> list[int]:
-    """What ``torch.nn.functional.pad`` wants for the spatial axes of a channels-first tensor."""
+    """The ``pad`` of ``torch.nn.functional.pad`` for the spatial axes, channels first."""
     return [n for pair in reversed(pads) for n in pair]

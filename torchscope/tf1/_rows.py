@@ -1,10 +1,10 @@
-"""Rows of a table by index, and their gradients as rows where an optimizer wants them so.
+"""Rows of a table by index, with sparse gradients (rows) if an optimizer asks for them.
 
-TensorFlow's gradient of a lookup holds the rows as they came, equal ones apart, and its optimizers
-and ``clip_by_global_norm`` treat it otherwise than a dense one: a row that was not looked up keeps
-its momentum, and the norm is taken before equal rows are added up.  torch has such gradients, too
-(sparse and not coalesced), but most of its optimizers refuse them.  So they are dense unless asked
-for: ``as_rows(parameters)``, which TensorFlow's optimizers call for theirs.
+TensorFlow's gradient of a lookup holds one row for each index, also of equal indices, and its
+optimizers and ``clip_by_global_norm`` treat it differently from a dense one: a row that was not
+looked up keeps its momentum, and the norm is taken before equal rows are added up.  torch has such
+gradients, too (sparse and not coalesced), but most of its optimizers refuse them.  So they are
+dense unless asked for: ``as_rows(parameters)``, which TensorFlow's optimizers call for theirs.
 """
 
 from collections.abc import Iterable
@@ -14,13 +14,13 @@ from torch.nn import functional as F  # noqa: N812  # as torch's documentation w
 
 
 def as_rows(parameters: Iterable[Tensor]) -> None:
-    """Give these parameters, from the next forward on, the gradients of looked-up rows as rows.
+    """From the next forward on, give these parameters sparse gradients from lookups of rows.
 
-    A parameter that is also used otherwise in the same step gets a dense gradient all the same; so
-    do all inside DistributedDataParallel, which takes rows from ``nn.Embedding`` alone.
+    A parameter that is also used in another way in the same step gets a dense gradient all the
+    same; so do all in DistributedDataParallel, which takes sparse ones from ``nn.Embedding`` only.
     """
     for parameter in parameters:
-        # On the parameter itself: a table of parameters would go stale when one is exchanged.
+        # On the parameter itself: a table of parameters would go stale when one is replaced.
         parameter._tf1_rows = True  # pyright: ignore[reportAttributeAccessIssue]
 
 

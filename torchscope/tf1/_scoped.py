@@ -1,7 +1,7 @@
-"""Scoped: an object with a scope of its own, which layers and cells are; makes no variable itself.
+"""Scoped: an object with a scope of its own, such as layers and cells; makes no variable itself.
 
-The scope is fixed by the first call in a pass, and there later calls share what the first has made.
-An object that is kept begins every pass as the first: it knows nothing of the pass before.
+The first call in a pass fixes the scope, in which later calls share what the first has made.
+Every pass begins anew: the object remembers nothing of the pass before.
 """
 
 import re
@@ -19,7 +19,7 @@ from torchscope.tf1._weights import weight
 
 @dataclass
 class _Opened:
-    """What one pass knows of it."""
+    """Its state in one pass."""
 
     scope: ts.VariableScope | None = None
     dtype: torch.dtype | None = None
@@ -29,7 +29,7 @@ class _Opened:
 class Scoped:
     """What layers and cells have in common.
 
-    All has a default, for users derive classes that call no ``__init__`` of their base.
+    Every attribute has a default, since users' classes may not call the ``__init__`` of their base.
     """
 
     trainable: bool = True
@@ -68,7 +68,7 @@ class Scoped:
     # ---- its scope -------------------------------------------------------------------------
 
     def _entered(self, scope: Any = None) -> AbstractContextManager[Any]:
-        """The opening of its scope, which is fixed by the first in a pass."""
+        """The opening of its scope, which the first call in a pass fixes."""
         opened = ts.in_this_pass(self, _Opened)
         if opened.scope is None:
             opened.scope = self._scope
@@ -107,10 +107,10 @@ class Scoped:
 
     @property
     def scope_name(self) -> str:
-        """The full name of its scope, once it was called in this pass.
+        """The full name of its scope.
 
         Raises:
-            ValueError: it was not.
+            ValueError: it was not called yet in this pass.
         """
         scope = ts.in_this_pass(self, _Opened).scope or self._scope
         if scope is None:
@@ -125,7 +125,7 @@ class Scoped:
 
     @property
     def variables(self) -> list[Tensor]:
-        """The variables in its scope, in the order of making."""
+        """The variables in its scope, in the order of creation."""
         return self._collected(ts.GraphKeys.GLOBAL_VARIABLES)
 
     @property
@@ -135,7 +135,7 @@ class Scoped:
 
     @property
     def non_trainable_variables(self) -> list[Tensor]:
-        """Those of them that require none."""
+        """Those of them that do not require a gradient."""
         return [variable for variable in self.variables if not variable.requires_grad]
 
     weights = variables

@@ -22,19 +22,19 @@ def weight(
     *,
     alone: bool = False,
 ) -> Tensor:
-    """A variable in the current scope; the layer's regularizer comes on top of the scope's.
+    """A variable in the current scope; the layer's regularizer is added to the scope's.
 
     Args:
         name: within the scope.
         shape: sizes.
-        dtype: that of the layer's input. Halves get a variable of float32 (or what the store was
-            moved to), converted: that is how torch trains in bfloat16.
+        dtype: that of the layer's input. For float16 and bfloat16 the variable is float32 (or what
+            the store was moved to) and is cast: that is how torch trains in bfloat16.
         initializer: as for ``get_variable``, or the name of one; None for the scope's.
-        regularizer: of the layer; None for the scope's alone.
+        regularizer: of the layer; None for the scope's only.
         constraint: None for the scope's.
         trainable: False for ``requires_grad=False``.
         collections: as for ``get_variable``.
-        alone: whether the layer's regularizer takes the place of the scope's.
+        alone: whether the layer's regularizer replaces the scope's.
     """
     if type(initializer) is str:
         initializer = initializers.get(initializer)
@@ -59,7 +59,7 @@ def weight(
 def buffer(
     name: str, shape: Sequence[int], dtype: torch.dtype, initializer: Any, collections: Any = None
 ) -> Tensor:
-    """A buffer of the current scope; its regularizer and custom getters see it, as TensorFlow's.
+    """A buffer of the current scope; the scope's regularizer and custom getters apply to it.
 
     The dtype is float32 or float64.
     """
@@ -82,7 +82,7 @@ def _converted(
     *settings: Any,
     **others: Any,
 ) -> Tensor:
-    """What ``get`` gives, in a dtype that is not float32."""
+    """The result of ``get``, in a dtype other than float32."""
     if dtype is not torch.float64:
         return get(name, shape, torch.float32, *settings, **others).to(dtype)
     try:
@@ -95,7 +95,7 @@ def _converted(
 
 
 class _Both:
-    """Two regularizers of one variable, whose losses are listed apart."""
+    """Two regularizers of one variable, whose losses are listed separately."""
 
     def __init__(self, *regularizers: Any) -> None:
         self._regularizers = regularizers

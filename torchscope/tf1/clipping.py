@@ -19,7 +19,7 @@ def clip_by_norm(
 ) -> Tensor:
     """Scale down to a Euclidean norm of ``clip_norm``, over all axes or each slice by itself.
 
-    Torch: ``torch.renorm``, for one axis and not the same arguments.
+    Torch: ``torch.renorm``, for one axis and with other arguments.
 
     Args:
         t: floats, or a sparse gradient (over all axes).
@@ -61,8 +61,8 @@ def clip_by_global_norm(
     """Scale tensors down together, so that the norm of all of them is ``clip_norm`` at most.
 
     Torch: ``nn.utils.clip_grad_norm_``, which works in place and adds 1e-6 to the norm; here an
-    infinite norm makes all NaN, and the norm of sparse gradients is that of their rows as they
-    came, equal ones apart.
+    infinite norm makes all NaN, and the norm of sparse gradients is taken before equal rows are
+    added up.
 
     >>> clip_by_global_norm([torch.tensor([3.0]), None, torch.tensor([4.0])], 1.0)
     ([tensor([0.6000]), None, tensor([0.8000])], tensor(5.))
@@ -87,9 +87,9 @@ def clip_by_global_norm(
 
 
 def global_norm(t_list: Iterable[Operand], name: str | None = None) -> Tensor:
-    """The Euclidean norm of all tensors of a list together; None counts nothing.
+    """The Euclidean norm of all tensors of a list together; None is skipped.
 
-    Torch: ``nn.utils.get_total_norm``; rows of sparse gradients count as they came.
+    Torch: ``nn.utils.get_total_norm``; of sparse gradients each row counts, also equal ones.
 
     Raises:
         TypeError: not a list, or integers in it.

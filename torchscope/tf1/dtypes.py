@@ -1,4 +1,4 @@
-"""TensorFlow's dtypes, which are torch's under their TensorFlow names; knows no tensors."""
+"""torch's dtypes under their TensorFlow names; knows no tensors."""
 
 import builtins
 from typing import Any
@@ -60,7 +60,7 @@ def as_dtype(type_value: Any) -> torch.dtype:
     (torch.float32, torch.float32)
 
     Raises:
-        TypeError: it stands for none.
+        TypeError: it does not stand for a dtype.
     """
     if isinstance(type_value, torch.dtype):
         return type_value

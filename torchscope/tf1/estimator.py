@@ -1,4 +1,4 @@
-"""tf.estimator: the modes that a model function is told; a namespace."""
+"""tf.estimator: the modes that are passed to a model function; a namespace."""
 
 from . import _missing
 
@@ -8,9 +8,9 @@ __getattr__ = _missing.of("tf.estimator")
 
 
 class ModeKeys:
-    """What a model function is called for.
+    """The modes in which a model function is called.
 
-    Torch: ``net.train()`` and ``net.eval()``, which a function sees by ``ts.is_training()``.
+    Torch: ``net.train()`` and ``net.eval()``, which a function reads by ``ts.is_training()``.
     """
 
     TRAIN = "train"

@@ -37,7 +37,7 @@ triangular_solve = linear_algebra.matrix_triangular_solve
 
 
 class LinearOperatorLowerTriangular:
-    """The lower triangle of matrices, for ``to_dense()``, which is all that models ask of it.
+    """The lower triangle of matrices, only for ``to_dense()``, which is all that models use.
 
     Torch: ``x.tril()``.
     """

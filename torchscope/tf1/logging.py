@@ -1,4 +1,4 @@
-"""tf.logging: does nothing and says nothing; Python's own logging does."""
+"""tf.logging: does nothing and prints nothing; use Python's own logging."""
 
 from typing import Any
 

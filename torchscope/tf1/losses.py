@@ -1,6 +1,6 @@
-"""tf.losses: weighted losses, reduced to a number and put into the collection LOSSES of the pass.
+"""tf.losses: weighted losses, reduced to a number and added to the collection LOSSES of the pass.
 
-All take ``weights`` (1.0, a tensor that broadcasts to the losses with axes of size 1, a mask), a
+All take ``weights`` (1.0, a mask, or a tensor that broadcasts to the losses by axes of size 1), a
 ``reduction`` and a ``loss_collection`` (None for none).  They compute in float32.
 """
 
@@ -87,7 +87,7 @@ def compute_weighted_loss(
     loss_collection: str | None = LOSSES,
     reduction: str = Reduction.SUM_BY_NONZERO_WEIGHTS,
 ) -> Tensor:
-    """Weight losses, reduce them, and put the result into the collection of losses.
+    """Weight losses, reduce them, and add the result to the collection of losses.
 
     Torch: ``(losses * weights).sum() / (weights != 0).sum()``.
 
@@ -236,7 +236,7 @@ def cosine_distance(
     """
     axis = renamed("cosine_distance", axis=axis, dim=dim)
     if axis is None:
-        raise ValueError("cosine_distance(): give axis.")
+        raise ValueError("cosine_distance(): give the axis.")
     labels, predictions = _float_pair(labels, predictions, "cosine_distance")
     dim = one_axis(axis, predictions.ndim, "cosine_distance")
     losses = 1 - (predictions * labels).sum(dim, keepdim=True)
@@ -250,7 +250,7 @@ def mean_pairwise_squared_error(
     scope: str | None = None,
     loss_collection: str | None = LOSSES,
 ) -> Tensor:
-    """How far the differences within each example are from those within its labels.
+    """The mean squared error of pairwise differences: between elements of each example.
 
     Torch: none.
 
@@ -350,7 +350,7 @@ def sparse_softmax_cross_entropy(
 
 
 def add_loss(loss: Tensor, loss_collection: str | None = LOSSES) -> None:
-    """Put a loss into the collection of losses, where it is until the pass ends.
+    """Add a loss to the collection of losses, where it stays until the pass ends.
 
     Torch: none.
     """
@@ -359,7 +359,7 @@ def add_loss(loss: Tensor, loss_collection: str | None = LOSSES) -> None:
 
 
 def get_losses(scope: str | None = None, loss_collection: str = LOSSES) -> list[Tensor]:
-    """The losses of this pass, of those scopes alone whose names begin so.
+    """The losses of this pass; with ``scope``, only of scopes whose names begin so.
 
     Torch: none.
     """
@@ -367,7 +367,7 @@ def get_losses(scope: str | None = None, loss_collection: str = LOSSES) -> list[
 
 
 def get_regularization_losses(scope: str | None = None) -> list[Tensor]:
-    """What the regularizers of the variables give now, one for each.
+    """The current loss of each variable's regularizer.
 
     Torch: none; ``net.regularization_losses()`` outside the function.
     """
@@ -377,7 +377,7 @@ def get_regularization_losses(scope: str | None = None) -> list[Tensor]:
 def get_regularization_loss(
     scope: str | None = None, name: str = "total_regularization_loss"
 ) -> Tensor:
-    """The sum of the regularization losses; 0 without any.
+    """The sum of the regularization losses; 0 if there are none.
 
     Torch: none; ``sum(net.regularization_losses())`` outside the function.
     """
@@ -389,7 +389,7 @@ def get_total_loss(
     name: str = "total_loss",
     scope: str | None = None,
 ) -> Tensor:
-    """The sum of the losses of this pass and, unless told not to, of the regularization losses.
+    """The sum of the losses of this pass and, by default, of the regularization losses.
 
     Torch: none; call it in the function that computes the losses, and return it.
 
@@ -408,7 +408,7 @@ def get_total_loss(
 
 
 def _weights(weights: Operand, losses: Tensor, function: str) -> Tensor:
-    """As float32, if they broadcast as TensorFlow's weights may."""
+    """The weights as float32, if they broadcast as TensorFlow allows."""
     found = cast(tensor(weights, device=losses.device, argument="weights"), torch.float32)
     if found.ndim and (
         found.ndim != losses.ndim
@@ -430,7 +430,7 @@ def _given(value: Operand, argument: str, function: str) -> Tensor:
 def _pair(
     labels: Operand, predictions: Operand, function: str, argument: str
 ) -> tuple[Tensor, Tensor]:
-    """Labels in the predictions' dtype, both of one shape."""
+    """Labels in the predictions' dtype; both must have the same shape."""
     predictions = _given(predictions, argument, function)
     labels = cast(_given(labels, "labels", function), predictions.dtype).to(predictions.device)
     if labels.shape != predictions.shape:
@@ -444,7 +444,7 @@ def _pair(
 def _float_pair(
     labels: Operand, predictions: Operand, function: str, argument: str = "predictions"
 ) -> tuple[Tensor, Tensor]:
-    """Both in float32 and of one shape."""
+    """Both in float32; they must have the same shape."""
     predictions = cast(_given(predictions, argument, function), torch.float32)
     return _pair(labels, predictions, function, argument)
 

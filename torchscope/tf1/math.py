@@ -1,4 +1,4 @@
-"""tf.math: the operations of numbers, as they are at the top."""
+"""tf.math: the operations of numbers, the same as in tf itself."""
 
 from . import _missing
 from .ops import arithmetic

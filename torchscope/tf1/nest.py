@@ -1,6 +1,6 @@
-"""tf.nest: what is nested in lists, tuples and dicts; knows no tensors.
+"""tf.nest: structures of lists, tuples and dicts; knows no tensors.
 
-Anything else is a leaf: a tensor, a string, None, and a shape, though it is a tuple.  A dict's
+Anything else is a leaf: a tensor, a string, None, and a shape, although that is a tuple.  A dict's
 values come in the order of its sorted keys.
 """
 
@@ -33,7 +33,7 @@ is_sequence = is_nested  # its name in tf.contrib.framework.nest
 
 
 def flatten(structure: Any) -> list[Any]:
-    """The leaves in order; a leaf gives a list of itself.
+    """The leaves in order; a single leaf gives a list of it.
 
     Torch: ``torch.utils._pytree.tree_leaves``, which takes a dict in its own order.
 
@@ -46,7 +46,7 @@ def flatten(structure: Any) -> list[Any]:
 
 
 def pack_sequence_as(structure: Any, flat_sequence: Any) -> Any:
-    """The leaves in a structure like the given one: what ``flatten`` undoes.
+    """The leaves in a structure like the given one: the inverse of ``flatten``.
 
     Torch: ``torch.utils._pytree.tree_unflatten``.
 
@@ -71,7 +71,7 @@ def pack_sequence_as(structure: Any, flat_sequence: Any) -> Any:
 
 
 def map_structure(func: Callable[..., Any], *structure: Any, check_types: bool = True) -> Any:
-    """``func`` of the leaves that have the same place in all structures, in a structure like them.
+    """A structure of the results of ``func``, called with the leaves at the same place in each.
 
     Torch: ``torch.utils._pytree.tree_map``.
 
@@ -93,14 +93,14 @@ def map_structure(func: Callable[..., Any], *structure: Any, check_types: bool =
 
 
 def assert_same_structure(nest1: Any, nest2: Any, check_types: bool = True) -> None:
-    """Raise unless two structures differ in nothing but their leaves.
+    """Raise unless two structures differ only in their leaves.
 
-    Torch: comparing two of ``torch.utils._pytree.tree_structure``.
+    Torch: compare the results of ``torch.utils._pytree.tree_structure``.
 
     Args:
         nest1: any structure.
         nest2: another.
-        check_types: whether a list and a tuple differ, too.
+        check_types: whether a list and a tuple count as different.
 
     Raises:
         ValueError: other numbers of parts, other keys, or a leaf in place of a structure.

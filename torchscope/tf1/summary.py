@@ -1,4 +1,4 @@
-"""tf.summary: does nothing and says nothing; torch.utils.tensorboard.SummaryWriter writes them."""
+"""tf.summary: does nothing; torch.utils.tensorboard.SummaryWriter writes summaries."""
 
 from typing import Any
 

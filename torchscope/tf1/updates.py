@@ -27,7 +27,7 @@ _here = _Here()
 class collect_updates:  # noqa: N801  # used as a function is
     """Let updates wait in UPDATE_OPS, as in TensorFlow, instead of applying them at once.
 
-    Torch: none; ``nn.BatchNorm2d`` moves its averages in forward, and here layers do, too. Inside
+    Torch: none; ``nn.BatchNorm2d`` updates its averages in forward, and so do layers here. Inside
     this context each update is a function without arguments in the collection.
 
     >>> import torch, torchscope as ts
@@ -55,9 +55,9 @@ class collect_updates:  # noqa: N801  # used as a function is
 
 
 def apply_or_collect(update: Update, collections: Any = ts.GraphKeys.UPDATE_OPS) -> None:
-    """Apply an update now, unless updates are collected; ``collections=None`` never waits.
+    """Apply an update now, unless updates are collected; with ``collections=None`` always now.
 
-    Where activation checkpointing runs the forward a second time, the first has applied it.
+    When activation checkpointing runs the forward a second time, it is not applied again.
     """
     if _recomputing():
         return
@@ -69,6 +69,6 @@ def apply_or_collect(update: Update, collections: Any = ts.GraphKeys.UPDATE_OPS)
 
 
 def _recomputing() -> bool:
-    """Whether gradients are being computed now; compiled code recomputes without running again."""
+    """Whether gradients are being computed now; compiled code never runs this a second time."""
     graph_task: Any = torch._C._current_graph_task_id
     return not is_compiling() and graph_task() != -1

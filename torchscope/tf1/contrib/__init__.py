@@ -1,4 +1,4 @@
-"""tf.contrib: an index of what is elsewhere. This file holds the public names only."""
+"""tf.contrib: its namespaces, with functions from elsewhere. Holds the public names only."""
 
 from torchscope.tf1 import _missing
 from torchscope.tf1 import keras as keras

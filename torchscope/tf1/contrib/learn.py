@@ -1,4 +1,4 @@
-"""tf.contrib.learn: the modes that a model function is told; a namespace."""
+"""tf.contrib.learn: the modes that are passed to a model function; a namespace."""
 
 from torchscope.tf1 import _missing
 
@@ -8,9 +8,9 @@ __getattr__ = _missing.of("tf.contrib.learn")
 
 
 class ModeKeys:
-    """What a model function is called for.
+    """The modes in which a model function is called.
 
-    Torch: ``net.train()`` and ``net.eval()``, which a function sees by ``ts.is_training()``.
+    Torch: ``net.train()`` and ``net.eval()``, which a function reads by ``ts.is_training()``.
     """
 
     TRAIN = "train"

@@ -81,7 +81,7 @@ def rnn_decoder(
     loop_function: Callable[[Tensor, int], Tensor] | None = None,
     scope: Any = None,
 ) -> tuple[list[Tensor], Any]:
-    """Run a cell over a list of inputs, or over what a function makes of its last output.
+    """Run a cell over a list of inputs, or over inputs that a function makes of its last output.
 
     Torch: a loop over ``nn.LSTMCell``.
 

@@ -35,7 +35,7 @@ def sequence_loss(
         name: not used.
 
     Returns:
-        A scalar; [batch] or [steps] if one of both is averaged, and [batch, steps] if none.
+        A scalar if both are averaged; [batch] or [steps] if one is, [batch, steps] if none is.
 
     Raises:
         ValueError: other ranks.

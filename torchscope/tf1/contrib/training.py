@@ -1,4 +1,4 @@
-"""tf.contrib.training, as far as a model asks for it: HParams. Knows no tensors."""
+"""tf.contrib.training, as far as models use it: HParams. Knows no tensors."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ __all__ = ["HParams"]
 class HParams:
     """Named values, read as attributes.
 
-    Torch: no equivalent, nor is one needed: ``types.SimpleNamespace``.
+    Torch: none; in Python ``types.SimpleNamespace``.
 
     >>> import torchscope.tf1 as tf
     >>> hparams = tf.contrib.training.HParams(n_layer=12, n_head=12)

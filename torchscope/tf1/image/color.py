@@ -40,13 +40,13 @@ def convert_image_dtype(
 ) -> Tensor:
     """Convert between floats from 0 to 1 and integers from 0 to their largest.
 
-    Torch: ``torchvision.transforms.functional.convert_image_dtype``; floats are not rounded but
-    cut off.
+    Torch: ``torchvision.transforms.functional.convert_image_dtype``; floats are truncated, not
+    rounded.
 
     Args:
         image: of any shape.
-        dtype: the wanted one.
-        saturate: whether floats below 0 or above 1 are cut off first.
+        dtype: of the result.
+        saturate: whether floats are first clipped to [0, 1].
         name: not used.
     """
     x, wanted = numeric(image, "convert_image_dtype", "image"), as_dtype(dtype)
@@ -65,7 +65,7 @@ def convert_image_dtype(
 
 
 def per_image_standardization(image: Operand) -> Tensor:
-    """Bring each image to mean 0 and variance 1; it is divided by ``1 / sqrt(n)`` at least.
+    """Bring each image to mean 0 and variance 1; the divisor is at least ``1 / sqrt(n)``.
 
     Torch: none.
 
@@ -85,7 +85,7 @@ per_image_whitening = per_image_standardization
 def adjust_brightness(image: Operand, delta: Any) -> Tensor:
     """Add ``delta`` to the values, as floats from 0 to 1.
 
-    Torch: ``x + delta``; integers are converted and back.
+    Torch: ``x + delta``; integers are converted to floats and back.
     """
     x, back = _as_floats(numeric(image, "adjust_brightness", "image"))
     return back(x + delta)
@@ -120,7 +120,7 @@ def random_contrast(image: Operand, lower: float, upper: float, seed: Any = None
 
 
 def rgb_to_grayscale(images: Operand, name: str | None = None) -> Tensor:
-    """Weight red, green and blue by how bright they look: [..., 3] to [..., 1].
+    """The brightness, a weighted sum of red, green and blue: [..., 3] to [..., 1].
 
     Torch: ``torchvision.transforms.functional.rgb_to_grayscale``.
     """
@@ -175,7 +175,7 @@ def hsv_to_rgb(images: Operand, name: str | None = None) -> Tensor:
 
 
 def adjust_saturation(image: Operand, saturation_factor: Any, name: str | None = None) -> Tensor:
-    """Multiply the saturation, which stays between 0 and 1.
+    """Multiply the saturation, clipped to [0, 1].
 
     Torch: ``torchvision.transforms.functional.adjust_saturation``, which mixes with gray instead.
     """
@@ -194,7 +194,7 @@ def random_saturation(image: Operand, lower: float, upper: float, seed: Any = No
 
 
 def adjust_hue(image: Operand, delta: Any, name: str | None = None) -> Tensor:
-    """Turn the hue by ``delta``, of which 1 is once around.
+    """Rotate the hue by ``delta``, where 1 is a full turn.
 
     Torch: ``torchvision.transforms.functional.adjust_hue``.
     """
@@ -204,7 +204,7 @@ def adjust_hue(image: Operand, delta: Any, name: str | None = None) -> Tensor:
 
 
 def random_hue(image: Operand, max_delta: float, seed: Any = None) -> Tensor:
-    """Turn the hue by one random number between ``-max_delta`` and ``max_delta``.
+    """Rotate the hue by one random number between ``-max_delta`` and ``max_delta``.
 
     Torch: ``torchvision.transforms.ColorJitter``.
     """
@@ -224,7 +224,7 @@ def total_variation(images: Operand, name: str | None = None) -> Tensor:
 
 
 def _as_floats(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Images as floats from 0 to 1, and the way back to their dtype."""
+    """Images as floats from 0 to 1, and a function that converts back to their dtype."""
     wide = x if x.is_floating_point() else convert_image_dtype(x, torch.float32)
     return wide, lambda result: convert_image_dtype(result, x.dtype, saturate=True)
 

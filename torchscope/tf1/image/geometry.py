@@ -1,4 +1,4 @@
-"""Flips, turns, crops and paddings of images; a batch is treated image by image."""
+"""Flips, rotations, crops and paddings of images; each image of a batch by itself."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ def transpose_image(image: Operand) -> Tensor:
 
 
 def rot90(image: Operand, k: Any = 1, name: str | None = None) -> Tensor:
-    """Turn by 90 degrees, k times, counter-clockwise.
+    """Rotate by 90 degrees counter-clockwise, k times.
 
     Torch: ``torch.rot90(x, k, (-3, -2))``.
     """
@@ -103,7 +103,7 @@ def crop_to_bounding_box(
     Torch: ``x[..., top:top + height, left:left + width, :]``.
 
     Raises:
-        ValueError: a box that is not inside.
+        ValueError: a box that is not inside the image.
     """
     function = "crop_to_bounding_box"
     x = images(image, function)
@@ -125,12 +125,12 @@ def pad_to_bounding_box(
     target_height: Any,
     target_width: Any,
 ) -> Tensor:
-    """Put zeros around: so many rows and columns before, and after them up to the size.
+    """Pad with zeros: the given rows and columns before, and as many after as the size needs.
 
     Torch: ``F.pad``.
 
     Raises:
-        ValueError: a size that the image is not inside of.
+        ValueError: the padded image would be larger than the size.
     """
     function = "pad_to_bounding_box"
     x = images(image, function)
@@ -180,7 +180,7 @@ def _box(function: str, top: Any, left: Any, height: Any, width: Any) -> list[in
     ]
     if min(found[:2]) < 0 or min(found[2:]) < 1:
         raise ValueError(
-            f"{function}(): offsets {found[:2]} and target {found[2:]}; offsets start at 0 and"
-            " sizes at 1."
+            f"{function}(): offsets {found[:2]} and target {found[2:]}; offsets have to be at least"
+            " 0, and sizes 1."
         )
     return found

@@ -1,4 +1,4 @@
-"""Patches of images: every window of a size, or boxes brought to one size."""
+"""Patches of images: every window of a size, or boxes resized to one size."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ def crop_and_resize(
     name: str | None = None,
     box_indices: Operand = None,
 ) -> Tensor:
-    """Cut boxes out of a batch of images, and bring them to one size.
+    """Cut boxes out of a batch of images, and resize them to one size.
 
     Torch: ``torchvision.ops.roi_align``, which averages; here each pixel is interpolated at one
     point, and a box is given by the centers of its corner pixels.
@@ -74,10 +74,10 @@ def crop_and_resize(
         image: [N, H, W, C].
         boxes: [boxes, 4], float32: top, left, bottom, right, from 0 to 1 between the first and the
             last pixel.
-        box_ind: [boxes], int32: which image each box is of.
+        box_ind: [boxes], int32: the index of each box's image.
         crop_size: height and width of the result.
         method: ``"bilinear"`` or ``"nearest"``.
-        extrapolation_value: taken outside the image.
+        extrapolation_value: the value outside the image.
         name: not used.
         box_indices: the later name of ``box_ind``.
 

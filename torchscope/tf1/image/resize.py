@@ -1,7 +1,7 @@
 """Resizing as TensorFlow 1 does: pixel i of the result is at ``i * in / out``, no half pixels.
 
-Each axis has a matrix, [out, in], of what a pixel of the result takes of each pixel; a resize is a
-product with both.  (With ``half_pixel_centers``, which late 1.x has, it is torch's rule.)
+Each axis has a matrix, [out, in], of the weight of each pixel in a pixel of the result; a resize is
+a product with both.  (``half_pixel_centers``, in late 1.x, is torch's rule.)
 """
 
 import math
@@ -30,7 +30,7 @@ __all__ = [
 # (which pixels each of them takes, [out, taps], and how much of each).  What is outside is clamped.
 _Taps: TypeAlias = Callable[[Tensor, int, float, bool], tuple[Tensor, Tensor]]
 
-_STEPS = 1024  # TensorFlow takes the weights of bicubic from a table of so many steps
+_STEPS = 1024  # TensorFlow takes bicubic weights from a table of this many steps
 
 
 class ResizeMethod:
@@ -67,16 +67,16 @@ def resize_images(
         size: the new height and width.
         method: one of ``tf.image.ResizeMethod``.
         align_corners: whether the centers of the corner pixels stay where they are.
-        preserve_aspect_ratio: whether the size is a bound, which keeps height to width.
+        preserve_aspect_ratio: whether the size is only a bound, and the aspect ratio is preserved.
         name: not used.
         new_height: before TensorFlow 1.0, with ``new_width``, instead of ``size``.
         new_width: likewise.
 
     Returns:
-        float32 (halves stay halves); the dtype of the images for nearest neighbors.
+        float32 (float16 stays float16); the dtype of the images for nearest neighbors.
 
     Raises:
-        ValueError: an image, size or method that is none.
+        ValueError: an invalid image, size or method.
     """
     x = images_of(images, "resize_images", "images")
     batch = x if x.ndim == 4 else x[None]
@@ -131,8 +131,8 @@ def resize_area(
 ) -> Tensor:
     """Resize a batch; each pixel of the result is the average of the area that it covers.
 
-    Torch: ``F.interpolate(mode="area")``; channels last, and pixels on the edge of an area count in
-    part.
+    Torch: ``F.interpolate(mode="area")``; channels last, and pixels on the edge of an area count
+    partly.
     """
     x, size = _batch(images, "resize_area"), _size(size, "resize_area")
     return _resized(x, size, _areas, align_corners, False)

@@ -1,4 +1,4 @@
-"""tf.keras: nothing but its initializers, which models without Keras use."""
+"""tf.keras: only its initializers, which models without Keras use."""
 
 from torchscope.tf1 import _missing
 

@@ -1,4 +1,4 @@
-"""tf.keras.initializers: those that are no others than TensorFlow's; a namespace."""
+"""tf.keras.initializers: TensorFlow's, and three with defaults of their own; a namespace."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ def RandomNormal(  # noqa: N802
 def TruncatedNormal(  # noqa: N802
     mean: float = 0.0, stddev: float = 0.05, seed: int | None = None, dtype: Any = None
 ) -> Initializer:
-    """Normal values with a standard deviation of 0.05, cut at two of them.
+    """Normal values with a standard deviation of 0.05, truncated at two standard deviations.
 
     Torch: ``ts.truncated_normal_initializer(stddev=0.05)``.
     """
@@ -97,7 +97,7 @@ _NAMED: dict[str, Any] = {
 
 
 def get(identifier: Any) -> Any:
-    """The initializer of a name, such as ``"he_normal"``; anything else is given back.
+    """The initializer of a name, such as ``"he_normal"``; anything else is returned as it is.
 
     Torch: ``getattr(torch.nn.init, name)``.
 
@@ -107,5 +107,5 @@ def get(identifier: Any) -> Any:
     if not isinstance(identifier, str):
         return identifier
     if identifier not in _NAMED:
-        raise ValueError(f"{identifier!r} is no initializer; these are: {', '.join(_NAMED)}.")
+        raise ValueError(f"{identifier!r} is not an initializer. Use one of: {', '.join(_NAMED)}.")
     return _NAMED[identifier]()

@@ -5,7 +5,7 @@ A layer is a function that opens a scope of its own and asks for its variables t
     with layer_scope(name, "dense", reuse):
         kernel = weight("kernel", [n, units], dtype, kernel_initializer, kernel_regularizer, ...)
 
-So names count as variable scopes count, and sharing is what scopes do.  A layer object runs the
+So names are counted as variable scopes are, and shared by scopes.  A layer object runs the
 same function in a scope that it has opened itself: with ``name=IN_PLACE``.
 """
 
@@ -57,7 +57,7 @@ def layer_input(inputs: Operand, function: str, rank: int, *, at_least: bool = F
 
     Raises:
         TypeError: they are integers.
-        ValueError: they are of another rank.
+        ValueError: they have another rank.
     """
     x = inputs
     if type(x) is not Tensor:
@@ -76,7 +76,7 @@ def layer_input(inputs: Operand, function: str, rank: int, *, at_least: bool = F
 
 
 def activated(y: Tensor, activation: Activation, activity_regularizer: Any) -> Tensor:
-    """The result of a layer; its loss, a mean over the batch, goes into REGULARIZATION_LOSSES."""
+    """The result of a layer; adds its activity loss, divided by the batch, to the collection."""
     if activation is not None and activation != "linear":  # Keras's name for none
         function: Any = getattr(nn, activation) if isinstance(activation, str) else activation
         y = function(y)
@@ -118,8 +118,8 @@ def window_of(
     rates = per_axis(dilation_rate, rank, function, "dilation_rate")
     if max(steps) > 1 and max(rates) > 1:
         raise ValueError(
-            f"{function}(): strides={strides} do not go with dilation_rate={dilation_rate}: one of"
-            " them has to be 1."
+            f"{function}(): strides={strides} and dilation_rate={dilation_rate} cannot be combined:"
+            " one of them has to be 1."
         )
     return per_axis(kernel_size, rank, function, "kernel_size"), steps, rates
 

@@ -1,4 +1,4 @@
-"""Layers of convolutions: plain, transposed, separable; one function for all ranks of each kind."""
+"""Layers of convolutions: plain, transposed, separable; each kind is one function for all ranks."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -43,7 +43,7 @@ def _convolution(rank: int) -> Callable[..., Tensor]:
         base,
         f"""Convolve {_IMAGES[rank]} with a kernel [{_AXES[rank]}, in, filters] and add a bias.
 
-        Torch: ``nn.Conv{rank}d``; channels last by default, Glorot's initializer; no ``groups``.
+        Torch: ``nn.Conv{rank}d``; channels last by default, Glorot uniform; no ``groups``.
 
         Args:
             inputs: {_IMAGES[rank]}, floats; the variables have their dtype.
@@ -52,8 +52,8 @@ def _convolution(rank: int) -> Callable[..., Tensor]:
             strides: likewise.
             padding: ``"valid"`` or ``"same"``{', or ``"causal"``' if rank == 1 else ""}.
             data_format: ``"channels_last"`` or ``"channels_first"``; the kernel is the same.
-            dilation_rate: an int, or one for each spatial axis; strides are 1 then.
-            activation: as for ``dense``, and so all that follow.
+            dilation_rate: an int, or one for each spatial axis; above 1 only with strides of 1.
+            activation: this and what follows as for ``dense``.
 
         Raises:
             ValueError: a rank, size or option that does not fit; what ``get_variable`` raises.
@@ -114,8 +114,8 @@ def _transposed(rank: int) -> Callable[..., Tensor]:
         base,
         f"""Transpose a convolution of {_IMAGES[rank]}, with a kernel [{_AXES[rank]}, filters, in].
 
-        Torch: ``nn.ConvTranspose{rank}d``; sizes are multiplied by the strides ("valid" adds what
-        the kernel is larger than its stride), with no ``output_padding`` to give.
+        Torch: ``nn.ConvTranspose{rank}d``; sizes are multiplied by the strides ("valid" adds
+        kernel size - stride, if positive), without ``output_padding``.
 
         Args:
             inputs: {_IMAGES[rank]}, floats; the variables have their dtype.
@@ -124,7 +124,7 @@ def _transposed(rank: int) -> Callable[..., Tensor]:
             strides: likewise.
             padding: ``"valid"`` or ``"same"``.
             data_format: ``"channels_last"`` or ``"channels_first"``; the kernel is the same.
-            activation: as for ``dense``, and so all that follow.
+            activation: this and what follows as for ``dense``.
 
         Raises:
             ValueError: a rank, size or option that does not fit; what ``get_variable`` raises.
@@ -199,9 +199,9 @@ def _separable(rank: int) -> Callable[..., Tensor]:
             strides: likewise.
             padding: ``"valid"`` or ``"same"``{', or ``"causal"``' if rank == 1 else ""}.
             data_format: ``"channels_last"`` or ``"channels_first"``; the kernels are the same.
-            dilation_rate: an int, or one for each spatial axis; strides are 1 then.
-            depth_multiplier: how many channels the first makes of each.
-            activation: as for ``dense``, and so all that follow.
+            dilation_rate: an int, or one for each spatial axis; above 1 only with strides of 1.
+            depth_multiplier: how many channels the first convolution makes of each.
+            activation: this and what follows as for ``dense``.
 
         Raises:
             ValueError: a rank, size or option that does not fit; what ``get_variable`` raises.
@@ -270,7 +270,7 @@ def _separable(rank: int) -> Callable[..., Tensor]:
 def sizes_transposed(
     x: Tensor, window: Sequence[int], steps: Sequence[int], padding: str, *, first: bool
 ) -> list[int]:
-    """The sizes that a transposed convolution gives: as if there were no overlap, or all of it."""
+    """The sizes of a transposed convolution's result: without overlap (same) or with it (valid)."""
     sizes = x.shape[2:] if first else x.shape[1:-1]
     valid = padding.upper() == "VALID"
     return [

@@ -1,4 +1,4 @@
-"""dense, flatten and dropout: layers without an extent in space."""
+"""dense, flatten and dropout: layers without spatial axes."""
 
 from typing import Any
 
@@ -49,15 +49,15 @@ def dense(
         units: size of the last axis of the result.
         activation: a function, or the name of one in ``tf.nn``; none by default.
         use_bias: whether there is a bias.
-        kernel_initializer: the scope's by default, else Glorot's uniform one.
+        kernel_initializer: the scope's by default, else Glorot uniform.
         bias_initializer: zeros by default, whatever the scope's is.
-        kernel_regularizer: ``f(kernel)`` gives a loss, besides that of the scope's regularizer.
+        kernel_regularizer: ``f(kernel)`` is a loss, added to that of the scope's regularizer.
         bias_regularizer: likewise for the bias.
-        activity_regularizer: ``f(result)`` gives a loss for each call, divided by the batch size.
-        kernel_constraint: ``f(kernel)`` is what an optimizer's step leaves of it.
+        activity_regularizer: ``f(result)`` is a loss for each call, divided by the batch size.
+        kernel_constraint: ``f(kernel)`` is what the kernel is set to after an optimizer's step.
         bias_constraint: likewise for the bias.
         trainable: whether the variables are.
-        name: of the scope, as it is; ``dense``, ``dense_1``, ... by default.
+        name: of the scope, not made unique; ``dense``, ``dense_1``, ... by default.
         reuse: as for ``variable_scope``; without a name it means ``dense`` itself.
 
     Raises:
@@ -96,7 +96,7 @@ def flatten(
 ) -> Tensor:
     """Flatten all axes but the first; [n] becomes [n, 1].
 
-    Torch: ``x.flatten(1)``; ``channels_first`` moves the channels last before.
+    Torch: ``x.flatten(1)``; with ``channels_first`` the channels are first moved last.
     """
     with layer_scope(name, "flatten", None):
         x = tensor(inputs, function="flatten", argument="inputs")
@@ -115,23 +115,23 @@ def dropout(
     training: Any = False,
     name: Any = None,
 ) -> Tensor:
-    """Set a share ``rate`` of the elements to zero and scale the others up, while training.
+    """Set a fraction ``rate`` of the elements to zero and scale the others up, while training.
 
     Torch: ``F.dropout``; not training by default.
 
     Args:
         inputs: floats of any shape.
-        rate: share to be dropped, from 0 to 1.
-        noise_shape: sizes of the mask, 1 where one draw serves a whole axis.
+        rate: the fraction to drop, from 0 to 1.
+        noise_shape: sizes of the mask, 1 for axes along which it is the same.
         seed: of a random stream of this call's own.
         training: a bool, or a tensor of one.
         name: of the scope; ``dropout``, ``dropout_1``, ... by default.
 
     Raises:
-        ValueError: a rate that is no share.
+        ValueError: a rate that is not from 0 to 1.
     """
     if not isinstance(rate, Tensor) and not 0 <= rate <= 1:
-        raise ValueError(f"dropout(): rate={rate}; give a share, from 0 to 1.")
+        raise ValueError(f"dropout(): rate={rate}; give a number from 0 to 1.")
     with layer_scope(name, "dropout", None):
         x = tensor(inputs, function="dropout", argument="inputs")
         if not isinstance(training, Tensor):

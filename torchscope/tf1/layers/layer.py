@@ -1,4 +1,4 @@
-"""Layer: the class that layer objects are of, and that users derive theirs from; makes no layer."""
+"""Layer: the base class of layer objects, which users may derive from; has no layer itself."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ __all__ = ["InputSpec", "Layer"]
 
 @dataclass
 class InputSpec:
-    """Say what inputs a layer takes: their rank, or the sizes of some axes.
+    """The inputs that a layer takes: their rank, or the sizes of some axes.
 
     Torch: none. A layer's ``input_spec`` is one of these, or a list of them for several inputs.
     """
@@ -30,7 +30,7 @@ class InputSpec:
     axes: dict[int, int] | None = None
 
     def admits(self, x: Tensor) -> bool:
-        """Whether a tensor is as this says."""
+        """Whether a tensor fits this."""
         sizes: dict[int, Any] = {**dict(enumerate(self.shape or ())), **(self.axes or {})}
         return (
             (self.shape is None or x.ndim == len(self.shape))
@@ -45,7 +45,7 @@ class InputSpec:
 
 
 class Layer(Scoped):
-    """Derive from this a layer that shares its variables whenever it is called.
+    """Derive a layer from this, which shares its variables among its calls.
 
     Torch: ``nn.Module``; variables belong to the store, and the scope is that of the first call.
 
@@ -60,14 +60,14 @@ class Layer(Scoped):
     >>> net(torch.ones(2, 3)).shape, list(net)
     (torch.Size([2, 3]), ['scale/scale'])
 
-    A layer made once and kept begins every pass as the first: its scope is opened and it is built
-    at its first call in that pass.
+    A layer object that is used in several passes begins each anew: its scope is opened and it is
+    built at its first call in the pass.
 
     Args:
         trainable: whether its variables are.
         name: of the scope, made unique there; the class's name by default.
         dtype: of the variables; that of the first input by default.
-        kwargs: ``activity_regularizer``; ``_scope`` and ``_reuse``, the scope and how it reuses.
+        kwargs: ``activity_regularizer``; ``_scope`` and ``_reuse``, the scope and its reuse mode.
     """
 
     def __init__(
@@ -93,12 +93,12 @@ class Layer(Scoped):
         return inputs
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
-        """Put a loss, or a list of them, into REGULARIZATION_LOSSES."""
+        """Add a loss, or a list of them, to REGULARIZATION_LOSSES."""
         for loss in nest.flatten(losses):
             ts.add_to_collection(ts.GraphKeys.REGULARIZATION_LOSSES, loss)
 
     def add_update(self, updates: Any, inputs: Any = None) -> None:
-        """Put an update, or a list of them, into UPDATE_OPS."""
+        """Add an update, or a list of them, to UPDATE_OPS."""
         for update in nest.flatten(updates):
             ts.add_to_collection(ts.GraphKeys.UPDATE_OPS, update)
 
@@ -125,5 +125,5 @@ class Layer(Scoped):
 
     @property
     def name(self) -> str:
-        """The name given, or one made of the class's and a number in the order of making."""
+        """The given name, or one from the class's name and a number in the order of creation."""
         return self._name

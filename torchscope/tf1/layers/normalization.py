@@ -1,4 +1,4 @@
-"""Batch normalization, and the averages that it keeps; knows no collection of updates."""
+"""Batch normalization and its moving averages; knows no collection of updates."""
 
 from functools import partial
 from typing import Any
@@ -48,35 +48,35 @@ def batch_normalization(
     virtual_batch_size: int | None = None,
     adjustment: Any = None,
 ) -> Tensor:
-    """Normalize each channel by its mean and variance, those of the batch while training.
+    """Normalize each channel by its mean and variance; by those of the batch while training.
 
     Torch: ``nn.BatchNorm2d(momentum=0.01)``; channels last, not training by default, and the
     averaged variance is unbiased for images only (where TensorFlow's fused kernel runs).
 
-    The moving averages are buffers. They move at once, as torch's do; ``tf.collect_updates`` lets
-    them wait in UPDATE_OPS, as in TensorFlow.
+    The moving averages are buffers. They are updated at once, as torch's are; with
+    ``tf.collect_updates`` updates wait in UPDATE_OPS, as in TensorFlow.
 
     Args:
-        inputs: floats of rank 2 or more; halves have variables of float32.
+        inputs: floats of rank 2 or more; with float16 or bfloat16 the variables are float32.
         axis: of the channels; a list for several.
-        momentum: share that the averages keep at each step, 1 - torch's.
+        momentum: weight of the old averages at each step, 1 - torch's momentum.
         epsilon: added to the variance.
         center: whether ``beta`` is added.
         scale: whether it is multiplied by ``gamma``.
-        beta_initializer: zeros by default, and so ``moving_mean_initializer``.
-        gamma_initializer: ones by default, and so ``moving_variance_initializer``.
+        beta_initializer: zeros by default, as is ``moving_mean_initializer``.
+        gamma_initializer: ones by default, as is ``moving_variance_initializer``.
         moving_mean_initializer: of the average mean.
         moving_variance_initializer: of the average variance.
-        beta_regularizer: ``f(beta)`` gives a loss.
-        gamma_regularizer: ``f(gamma)`` gives a loss.
-        beta_constraint: ``f(beta)`` is what an optimizer's step leaves of it.
+        beta_regularizer: ``f(beta)`` is a loss.
+        gamma_regularizer: ``f(gamma)`` is a loss.
+        beta_constraint: ``f(beta)`` is what it is set to after an optimizer's step.
         gamma_constraint: likewise for ``gamma``.
-        training: whether to normalize by the batch and to move the averages: a bool, or a tensor
-            of one. (``ts.is_training()`` for what ``net.train()`` and ``net.eval()`` say.)
-        trainable: False for variables that are not trained, and averages that never move.
+        training: whether to normalize by the batch and to update the averages: a bool, or a tensor
+            of one. (``ts.is_training()`` follows ``net.train()`` and ``net.eval()``.)
+        trainable: False for variables that are not trained, and averages that are never updated.
         name: of the scope; ``batch_normalization``, ``batch_normalization_1``, ... by default.
         reuse: as for ``variable_scope``.
-        renorm: batch renormalization, not here: True is refused, as are the arguments about it.
+        renorm: batch renormalization, not supported: True is refused, as are its arguments.
         renorm_clipping: as ``renorm``.
         renorm_momentum: as ``renorm``.
         fused: False for the biased variance of images, too.
@@ -84,19 +84,20 @@ def batch_normalization(
         adjustment: as ``renorm``.
 
     Raises:
-        ValueError: an axis out of range, a rank below 2, an argument about what is not here.
+        ValueError: an axis out of range, a rank below 2, an argument that is not supported.
         TypeError: the inputs are integers.
     """
     function = "batch_normalization"
     if renorm or virtual_batch_size is not None or adjustment is not None:
         raise ValueError(
-            f"{function}(): renorm, virtual_batch_size and adjustment are not here; leave them out."
+            f"{function}(): renorm, virtual_batch_size and adjustment are not supported; leave them"
+            " out."
         )
     with layer_scope(name, function, reuse):
         x = layer_input(inputs, function, 2, at_least=True)
         axes = axes_of(axis, x.ndim, function)
         shape = [x.shape[a] for a in axes]
-        if len(axes) > 1:  # As TensorFlow has it: a shape that broadcasts.
+        if len(axes) > 1:  # As in TensorFlow: a shape that broadcasts.
             shape = [size if a in axes else 1 for a, size in enumerate(x.shape)]
         dtype = x.dtype if x.dtype in _WIDE else torch.float32
         gamma = beta = None
@@ -138,14 +139,14 @@ def normalized(
 
     Args:
         x: of rank 2 or more.
-        gamma: [C], or of a shape that broadcasts for several axes; likewise all that follow.
+        gamma: [C], or of a shape that broadcasts for several axes.
         beta: likewise.
         mean: the average.
         variance: the average.
         axes: of the channels.
         epsilon: added to the variance.
-        training: a bool, or a tensor of one: then both are computed, and one is taken.
-        fused: what TensorFlow's fused kernel does: the variance to be averaged is unbiased.
+        training: a bool, or a tensor of one: then both are computed, and one is used.
+        fused: as in TensorFlow's fused kernel, whether the variance to be averaged is unbiased.
         weights: [N], how often each example counts; not fused then.
     """
     if not isinstance(training, Tensor):
@@ -194,7 +195,7 @@ def _by_average(
 ) -> Tensor:
     if axes in ((1,), (x.ndim - 1,)):
         return normalize(x, mean, variance, gamma, beta, epsilon, first=axes == (1,))
-    # Read as they are now: they may move before gradients are computed.
+    # Copied: they may change before gradients are computed.
     mean, variance, beta, gamma = (
         _spread(part, x, axes) for part in (mean.clone(), variance.clone(), beta, gamma)
     )
@@ -202,7 +203,7 @@ def _by_average(
 
 
 def _spread(part: Any, x: Tensor, axes: tuple[int, ...]) -> Any:
-    """What is given for each channel, if it is, in a shape that broadcasts to ``x``."""
+    """A value for each channel, or None, in a shape that broadcasts to ``x``."""
     if part is None:
         return None
     return part.reshape([size if axis in axes else 1 for axis, size in enumerate(x.shape)])
@@ -211,9 +212,9 @@ def _spread(part: Any, x: Tensor, axes: tuple[int, ...]) -> Any:
 def move(
     average: Tensor, value: Tensor, share: float, collections: Any = ts.GraphKeys.UPDATE_OPS
 ) -> None:
-    """Let an average take its share of a value, now or when the collected update is applied."""
+    """Move an average towards a value, now or when the collected update is applied."""
     if ts.get_variable_scope().custom_getter is not None:
-        ts.name_of(average)  # Raises if the getter gave something else than the variable.
+        ts.name_of(average)  # Raises if a custom getter returned something other than the variable.
     value = value.detach().reshape(average.shape).to(average.dtype)
     apply_or_collect(partial(_move, average, value, share), collections)
 

@@ -1,4 +1,4 @@
-"""Layers as objects: each class runs one of the functions, in a scope that it keeps for a pass."""
+"""Layers as objects: each class runs one of the functions, in its own scope for each pass."""
 
 from collections.abc import Callable
 from inspect import Parameter, signature
@@ -36,7 +36,7 @@ __all__ = [
 class _FunctionLayer(Layer):
     """A layer that computes what a function does, with the arguments that the layer was made with.
 
-    They are the function's, but for the inputs, ``training`` and ``reuse``, and become attributes.
+    They are the function's, except the inputs, ``training`` and ``reuse``, and become attributes.
     """
 
     _function: ClassVar[Callable[..., Tensor]]
@@ -106,7 +106,7 @@ class Dense(_FunctionLayer, function=core.dense, weights=_LINEAR):
     >>> list(ts.ScopedModule(model).build(torch.ones(2, 3)))
     ['fc/kernel', 'fc/bias']
 
-    Torch: ``nn.Linear``; made in the model or kept outside it, its variables are the store's.
+    Torch: ``nn.Linear``; wherever the object is made, its variables are in the store.
     """
 
 

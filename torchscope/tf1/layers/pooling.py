@@ -1,4 +1,4 @@
-"""Layers of pools; they have no variables, but count as layers do."""
+"""Pooling layers; they have no variables, but are numbered as layers are."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ def _pooling(kind: str, rank: int) -> Callable[..., Tensor]:
         base,
         f"""{does} under each window of [N, {axes}, C].
 
-        Torch: ``{torch_name}``; channels last by default, "same" at any size, strides to be given.
+        Torch: ``{torch_name}``; channels last by default, "same" at any size, strides required.
 
         Args:
             inputs: [N, {axes}, C], or [N, C, {axes}] with ``channels_first``.

@@ -2,10 +2,10 @@
 
 Images are [N, ..., C], or [N, C, ...] with ``first=True``; kernels are TensorFlow's, [..., in, out]
 (transposed: [..., out, in]).  torch gets views of both: what it calls ``channels_last``.  It is
-wrong for some of these views, and the functions below keep that away from the user:
+wrong for some of these views, and the functions below work around that:
 
-- From one channel to an output of width 1, at a stride above 1, oneDNN computes foreign numbers.
-  A stride means nothing for a width of 1, so there it is 1, which also keeps all gradients right.
+- From one channel to an output of width 1, at a stride above 1, oneDNN computes wrong numbers.
+  A stride has no effect on a width of 1, so 1 is passed, which also keeps all gradients right.
 - A weight whose first axis has size 1 fails in backward ("grad_weight must be contiguous") unless
   it is contiguous.
 
@@ -48,7 +48,7 @@ def convolve(
     groups: int = 1,
     function: str,
 ) -> Tensor:
-    """The images under the kernel.
+    """The convolution of images with a kernel.
 
     Args:
         x: [N, ..., in] or, with ``first``, [N, in, ...].
@@ -104,7 +104,7 @@ def convolve_transposed(
     first: bool = False,
     function: str,
 ) -> Tensor:
-    """The images of the given sizes whose convolution ``x`` might be: convolution's gradient.
+    """The transposed convolution to images of the given sizes: convolution's gradient.
 
     Args:
         x: [N, ..., in] or, with ``first``, [N, in, ...].
@@ -118,7 +118,7 @@ def convolve_transposed(
         function: named in errors.
 
     Raises:
-        ValueError: ranks or channels that do not fit, or sizes that no such convolution has.
+        ValueError: ranks or channels that do not fit, or sizes that such a convolution cannot have.
     """
     rank = kernel.ndim - 2
     dilations = dilations or (1,) * rank
@@ -137,8 +137,8 @@ def convolve_transposed(
         span = (k - 1) * d + 1
         if (size + before + after - span) // s + 1 != given or size + before + after < span:
             raise ValueError(
-                f"{function}(): no {padding} convolution of stride {s} takes {size} pixels to"
-                f" {given}; for an input of {list(x.shape)} give an output_shape that one does."
+                f"{function}(): a {padding} convolution of stride {s} does not take {size} pixels"
+                f" to {given}; give an output_shape that one takes to the input {list(x.shape)}."
             )
         extra = size + 2 * before - ((given - 1) * s + span)
         zeros.append(before)
@@ -201,7 +201,7 @@ def _unlike(
 
 
 def _weight(kernel: Tensor, first: bool) -> Tensor:
-    """[..., in, out] seen as [out, in, ...], or a copy where torch would fail or be slow."""
+    """[..., in, out] viewed as [out, in, ...], or a copy where torch would fail or be slow."""
     if kernel.shape[-1] == 1:
         return kernel_first(kernel).contiguous()
     if first or kernel.numel() < _LARGE or kernel.shape[-2] == 1 or torch.compiler.is_compiling():

@@ -1,4 +1,4 @@
-"""Activations: relu and its kin, softmax over an axis."""
+"""Activations: relu and its variants, softmax over an axis."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def relu(features: Operand, name: str | None = None) -> Tensor:
 
 
 def relu6(features: Operand, name: str | None = None) -> Tensor:
-    """The larger of x and 0, but 6 at most.
+    """The larger of x and 0, at most 6.
 
     Torch: ``F.relu6``.
     """
@@ -48,7 +48,7 @@ def relu6(features: Operand, name: str | None = None) -> Tensor:
 
 
 def crelu(features: Operand, name: str | None = None, axis: Any = -1) -> Tensor:
-    """Relu of x and of -x, one behind the other along an axis, which doubles.
+    """Relu of x and of -x, concatenated along an axis, whose size doubles.
 
     Torch: ``torch.cat([x, -x], axis).relu()``.
     """

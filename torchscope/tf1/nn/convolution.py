@@ -136,7 +136,7 @@ def convolution(
     strides = spatial(1 if strides is None else strides, rank, data_format, function, "strides")
     dilations = _dilations(dilations, rank, data_format, function)
     if dilations and max(dilations) > 1 and max(strides) > 1:
-        raise ValueError(f"{function}(): strides > 1 do not go with dilation_rate > 1.")
+        raise ValueError(f"{function}(): strides > 1 and dilation_rate > 1 cannot be combined.")
     return _convolved(input, filter, strides, padding, dilations, data_format, rank, function)
 
 
@@ -152,7 +152,7 @@ def conv2d_transpose(
     filters: Operand = None,
     dilations: Any = None,
 ) -> Tensor:
-    """Transpose a convolution: images [N, H, W, in] to ``output_shape``, filters [H, W, out, in].
+    """A transposed convolution: images [N, H, W, in] to ``output_shape``, filters [H, W, out, in].
 
     Torch: ``F.conv_transpose2d``; ``output_shape`` decides what SAME crops, the larger half after.
 
@@ -170,7 +170,7 @@ def conv2d_transpose(
 
     Raises:
         ValueError: an ``output_shape`` that no such convolution takes to ``value``. (TensorFlow
-            finds that out when the graph runs.)
+            raises only when the graph runs.)
         TypeError: integers, or two dtypes.
     """
     function = "conv2d_transpose"
@@ -189,7 +189,7 @@ def deconv2d(
     padding: Any = "SAME",
     name: str | None = None,
 ) -> Tensor:
-    """Transpose a convolution, under the name that ``conv2d_transpose`` had before TensorFlow 1.0.
+    """A transposed convolution: the name of ``conv2d_transpose`` before TensorFlow 1.0.
 
     Torch: ``F.conv_transpose2d``; see ``tf.nn.conv2d_transpose``.
     """
@@ -208,7 +208,7 @@ def conv3d_transpose(
     filters: Operand = None,
     dilations: Any = None,
 ) -> Tensor:
-    """Transpose a convolution of volumes: [N, D, H, W, in] to ``output_shape``.
+    """A transposed convolution of volumes: [N, D, H, W, in] to ``output_shape``.
 
     Torch: ``F.conv_transpose3d``; ``output_shape`` decides what SAME crops.
     """
@@ -238,7 +238,7 @@ def atrous_conv2d_transpose(
     padding: Any,
     name: str | None = None,
 ) -> Tensor:
-    """Transpose a dilated convolution: images to ``output_shape``, filters [H, W, out, in].
+    """A transposed dilated convolution: images to ``output_shape``, filters [H, W, out, in].
 
     Torch: ``F.conv_transpose2d(dilation=rate)``; ``output_shape`` decides what is cropped.
     """
@@ -373,7 +373,7 @@ def _depthwise(
     steps = spatial(strides, 2, data_format, function, "strides")
     rates = _dilations(rate, 2, data_format, function)
     if rates and max(rates) > 1 and max(steps) > 1:
-        raise ValueError(f"{function}(): strides > 1 do not go with rate > 1.")
+        raise ValueError(f"{function}(): strides > 1 and rate > 1 cannot be combined.")
     h, w, channels, multiplier = kernel.shape
     return convolve(
         x,
@@ -405,7 +405,7 @@ def _transposed(
     if len(wanted) != rank + 2:
         raise ValueError(f"{function}(): output_shape={list(wanted)} has to have {rank + 2} sizes.")
     batch, channels = wanted[0], wanted[-1 if last else 1]
-    # Not `in`, which compiled code cannot ask about sizes that it does not know.
+    # Not `in`, which compiled code cannot use on symbolic sizes.
     if (batch != -1 and batch != x.shape[0]) or (channels != -1 and channels != kernel.shape[-2]):
         raise ValueError(
             f"{function}(): output_shape={list(wanted)} does not fit an input of {list(x.shape)}"
@@ -439,7 +439,7 @@ def _dilations(
 
 
 def _padding(padding: Any, rank: int, data_format: str | None, function: str) -> str | Pads:
-    """SAME, VALID, or the pairs of the spatial axes out of those of all axes."""
+    """SAME, VALID, or the spatial axes' pairs from those of all axes."""
     if isinstance(padding, str):
         return padding
     if not isinstance(padding, (list, tuple)) or len(cast("Sequence[Any]", padding)) != rank + 2:

@@ -1,4 +1,4 @@
-"""Cross entropies of logits, one for each example; reducing them is for the caller or tf.losses.
+"""Cross entropies of logits, one for each example; the caller or tf.losses reduces them.
 
 Until TensorFlow 1.0 the logits came first, so three of the functions take keywords only.
 """
@@ -38,7 +38,7 @@ def softmax_cross_entropy_with_logits(
     ``softmax - labels`` even for labels that do not sum to 1.
 
     Args:
-        _sentinel: keeps labels and logits from being given by position.
+        _sentinel: prevents labels and logits from being given by position.
         labels: a distribution over the classes, of the shape of the logits.
         logits: [..., classes].
         dim: the axis of the classes, the last by default.
@@ -85,7 +85,7 @@ def sparse_softmax_cross_entropy_with_logits(
     Torch: ``F.cross_entropy(logits, labels, reduction="none")``, classes last, int32 or int64.
 
     Args:
-        _sentinel: keeps labels and logits from being given by position.
+        _sentinel: prevents labels and logits from being given by position.
         labels: integers from 0 to classes - 1, of the shape of the logits without the last axis.
         logits: [..., classes].
         name: not used.
@@ -124,7 +124,7 @@ def sigmoid_cross_entropy_with_logits(
     Torch: ``F.binary_cross_entropy_with_logits(logits, labels, reduction="none")``.
 
     Args:
-        _sentinel: keeps labels and logits from being given by position.
+        _sentinel: prevents labels and logits from being given by position.
         labels: probabilities, of the shape of the logits.
         logits: of any shape.
         name: not used.
@@ -148,7 +148,7 @@ def weighted_cross_entropy_with_logits(
     name: str | None = None,
     targets: Operand = None,
 ) -> Tensor:
-    """The sigmoid cross entropy, the positive labels weighted by ``pos_weight``.
+    """The sigmoid cross entropy, with positive labels weighted by ``pos_weight``.
 
     Torch: ``F.binary_cross_entropy_with_logits(logits, labels, pos_weight=..., reduction="none")``.
     """
@@ -168,8 +168,8 @@ def log_poisson_loss(
 ) -> Tensor:
     """The negative log likelihood of counts under Poisson distributions, element by element.
 
-    Torch: ``F.poisson_nll_loss(log_input, targets, full=..., reduction="none")``, but that the full
-    loss leaves Stirling's term out for targets from 0 to 1 (torch: up to 1).
+    Torch: ``F.poisson_nll_loss(log_input, targets, full=..., reduction="none")``, except that the
+    full loss leaves Stirling's term out for targets from 0 to 1 (torch: up to 1).
     """
     log_input, targets = _alike("log_poisson_loss", log_input, targets, "log_input", "targets")
     losses = torch.exp(log_input) - log_input * targets

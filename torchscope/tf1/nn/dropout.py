@@ -22,8 +22,8 @@ def dropout(
 ) -> Tensor:
     """Keep each element with probability ``keep_prob``, divided by it; the others become 0.
 
-    Torch: ``F.dropout(x, 1 - keep_prob)``; the second argument is what is kept, and there is no
-    training flag.
+    Torch: ``F.dropout(x, 1 - keep_prob)``; the second argument is the probability to keep, and
+    there is no training flag.
 
     >>> dropout(torch.ones(3), 1.0)
     tensor([1., 1., 1.])
@@ -31,11 +31,11 @@ def dropout(
     Args:
         x: floats.
         keep_prob: above 0, at most 1; a number or a scalar tensor.
-        noise_shape: the shape of what is drawn, which broadcasts to ``x``: ``[n, 1, c]`` drops
+        noise_shape: the shape of the random mask, which broadcasts to ``x``: ``[n, 1, c]`` drops
             whole rows. None in it is the size of ``x``.
         seed: accepted; see ``tf.set_random_seed``.
         name: not used.
-        rate: ``1 - keep_prob``, the later way to say it.
+        rate: ``1 - keep_prob``, in later versions.
 
     Raises:
         ValueError: neither or both of ``keep_prob`` and ``rate``, or one out of range.

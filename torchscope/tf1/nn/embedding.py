@@ -1,4 +1,4 @@
-"""Rows of embedding tables by id, one by one or summed; tables may be split into parts."""
+"""Rows of embedding tables by id, one by one or summed; tables may be partitioned."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -23,9 +23,9 @@ def embedding_lookup(
     validate_indices: bool = True,
     max_norm: float | None = None,
 ) -> Tensor:
-    """The rows of a table, or of a table in parts, for ids of any shape.
+    """The rows of a table, or of a partitioned table, for ids of any shape.
 
-    Torch: ``F.embedding(ids, params)``, the other way round.
+    Torch: ``F.embedding(ids, params)``, with the arguments swapped.
 
     >>> embedding_lookup(torch.tensor([[1, 2], [3, 4]]), [1, 0, 1])
     tensor([[3, 4],
@@ -39,7 +39,7 @@ def embedding_lookup(
             the parts one after the other.
         name: not used.
         validate_indices: not used.
-        max_norm: the rows that come back are clipped to this norm, each by itself.
+        max_norm: the returned rows are clipped to this norm, each by itself.
 
     Raises:
         ValueError: no part, or an unknown strategy.
@@ -120,7 +120,7 @@ def _looked_up(
 
 
 def _places(parts: Sequence[Tensor], ids: Tensor, strategy: str) -> Tensor:
-    """Where the ids are in all parts one after the other; their end for what is in no part."""
+    """Where the ids are in the concatenated parts; the end for ids that are in no part."""
     sizes = [len(part) for part in parts]
     count, total = len(parts), sum(sizes)
     if strategy == "mod":

@@ -1,4 +1,4 @@
-"""Products with a weight matrix, and the norm that weight decay takes."""
+"""Products with a weight matrix, and the loss of weight decay."""
 
 import torch
 from torch import Tensor

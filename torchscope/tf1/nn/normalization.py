@@ -1,4 +1,4 @@
-"""Moments, and what normalizes by them: batches, vectors, neighbouring channels."""
+"""Moments, and normalization by them: of batches, vectors, neighbouring channels."""
 
 from typing import Any
 
@@ -37,8 +37,8 @@ def moments(
 ) -> tuple[Tensor, Tensor]:
     """Mean and variance over the axes; the variance is biased (divided by n).
 
-    Torch: ``torch.var_mean(x, axes, correction=0)``; second-order gradients take the mean inside
-    the variance for a constant, as TensorFlow's do.
+    Torch: ``torch.var_mean(x, axes, correction=0)``; second-order gradients treat the mean inside
+    the variance as a constant, as TensorFlow's do.
 
     Args:
         x: floats; halves are summed in float32.
@@ -73,7 +73,7 @@ def weighted_moments(
     keep_dims: bool | None = None,
     keepdims: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance over the axes, each value as often as its weight says.
+    """Mean and biased variance over the axes, where a value's weight is how often it counts.
 
     Torch: none.
 
@@ -145,9 +145,9 @@ def batch_norm_with_global_normalization(
     mean: Operand = None,
     variance: Operand = None,
 ) -> Tensor:
-    """Normalize by a given mean and variance, under the name that this had before 1.0.
+    """Normalize by a given mean and variance; the name of this before TensorFlow 1.0.
 
-    Torch: ``F.batch_norm(training=False)``; ``gamma`` counts if ``scale_after_normalization``.
+    Torch: ``F.batch_norm(training=False)``; ``gamma`` is used if ``scale_after_normalization``.
     """
     function = "batch_norm_with_global_normalization"
     return batch_normalization(
@@ -174,7 +174,7 @@ def fused_batch_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Normalize images by the batch's mean and variance, or by given ones.
 
-    Torch: ``F.batch_norm``; NHWC, and the result comes with the batch's mean and *unbiased*
+    Torch: ``F.batch_norm``; NHWC, and it also returns the batch's mean and *unbiased*
     variance, which get no gradient.
 
     Args:
@@ -185,9 +185,9 @@ def fused_batch_norm(
         variance: [C]; likewise.
         epsilon: added to the variance.
         data_format: ``"NHWC"`` or ``"NCHW"``.
-        is_training: whether the batch's own moments are taken.
+        is_training: whether the batch's own moments are used.
         name: not used.
-        exponential_avg_factor: the share of the batch in the mean and variance that come back.
+        exponential_avg_factor: the batch's weight in the mean and variance that are returned.
 
     Raises:
         ValueError: a rank that does not fit, or no mean and variance where they are used.
@@ -243,7 +243,7 @@ def normalize(
 ) -> Tensor:
     """The batch normalized by a given mean and variance, which get no gradient.
 
-    They are copied: torch's backward would read what they hold by then, and averages move.
+    They are copied: torch's backward would read their later values, and averages change.
     """
     y = F.batch_norm(
         x if first else channels_first(x),
@@ -295,7 +295,7 @@ def local_response_normalization(
     beta: float = 0.5,
     name: str | None = None,
 ) -> Tensor:
-    """Divide by ``(bias + alpha * s) ** beta``, s the squares of ``depth_radius`` channels around.
+    """Divide by ``(bias + alpha * s) ** beta``, s the squares of ``depth_radius`` channels nearby.
 
     Torch: ``F.local_response_norm(x, 2 * depth_radius + 1, alpha * size, beta, bias)``; NHWC, and
     alpha is not divided by the number of channels.

@@ -1,4 +1,4 @@
-"""tf.nn's pools: SAME pads max pools with -inf, and no average counts what is padded."""
+"""tf.nn's pools: SAME pads max pools with -inf, and averages do not count the padding."""
 
 import operator
 from typing import Any
@@ -198,7 +198,7 @@ def pool(
 ) -> Tensor:
     """Pool sequences, images or volumes, by their rank: ``pooling_type`` is "MAX" or "AVG".
 
-    Torch: ``F.max_pool2d``, ``F.avg_pool2d`` and their kin; channels last by default, and SAME.
+    Torch: ``F.max_pool2d``, ``F.avg_pool2d`` and the like; channels last by default, and SAME.
 
     Args:
         input: [N, ..., C], or [N, C, ...] with a ``data_format`` that starts with "NC".
@@ -209,7 +209,7 @@ def pool(
             count, as TensorFlow's does.
         strides: one int for each spatial axis; 1 by default.
         name: not used.
-        data_format: ``"NHWC"``, ``"NCHW"`` or their kin.
+        data_format: ``"NHWC"``, ``"NCHW"`` or the like for other ranks.
         dilations: the later name of ``dilation_rate``.
 
     Raises:
@@ -229,7 +229,7 @@ def pool(
     if max(rates) == 1:
         return _pooled(x, window_shape, strides, padding, data_format, rank, pooling_type, "pool")
     if max(spatial(strides, rank, data_format, "pool", "strides")) > 1:
-        raise ValueError("pool(): strides > 1 do not go with dilation_rate > 1.")
+        raise ValueError("pool(): strides > 1 and dilation_rate > 1 cannot be combined.")
     window = spatial(window_shape, rank, data_format, "pool", "window_shape")
     return _dilated(
         x, window, rates, padding, not is_channels_last(data_format, "pool"), pooling_type
@@ -247,9 +247,9 @@ def pooled(
 ) -> Tensor:
     """Pool [N, ..., C], or [N, C, ...] with ``first``; one int for each spatial axis.
 
-    torch pads alike on both sides. Where SAME wants one more after than before, torch's last window
-    may hang over the edge (``ceil_mode``); at stride 1 one more is padded before, and the first
-    result dropped. Nothing is copied.
+    torch pads both sides equally. Where SAME needs one more after than before, torch's last window
+    may extend beyond the edge (``ceil_mode``); at stride 1 one more is padded before, and the first
+    result is dropped. Nothing is copied.
     """
     rank = len(window)
     check_rank(x, rank + 2, function)
@@ -262,7 +262,7 @@ def pooled(
     hang = cut = False
     for stride, (before, after) in zip(strides, pads, strict=True):
         more = 0
-        if before < after:  # Asked by if, or compiled code would hand a SymBool on to torch.
+        if before < after:  # By `if`: otherwise compiled code would pass a SymBool to torch.
             hang, more = True, int(stride == 1)
         zeros.append(after if more else before)
         drop.append(slice(more, None))
@@ -270,7 +270,7 @@ def pooled(
     if pooling_type == "MAX":
         y = _MAX[rank](images, window, strides, zeros, ceil_mode=hang)
     elif rank == 3 and (images.dtype in _HALVES or any(map(operator.gt, window, sizes))):
-        # torch refuses these.  The average of ones is the share of a window that is not padding.
+        # torch refuses these.  The average of ones is the part of a window that is not padding.
         wide = images.float() if images.dtype in _HALVES else images
         ones = F.pad(wide.new_ones(1, 1, *sizes), torch_pads(pads))
         share = F.avg_pool3d(ones, window, strides)

@@ -48,8 +48,8 @@ def top_k(input: Operand, k: Any = 1, sorted: bool = True, name: str | None = No
 def in_top_k(predictions: Operand, targets: Operand, k: Any, name: str | None = None) -> Tensor:
     """Whether fewer than k predictions are larger than that of the target.
 
-    Torch: none. Equal predictions at the border all count as in; a target out of range and a row
-    that is not finite give False.
+    Torch: none. Predictions equal to the k-th all count as among the top k; a target out of range
+    and a row that is not finite give False.
 
     Args:
         predictions: [batch, classes], float32.

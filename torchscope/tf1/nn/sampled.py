@@ -1,9 +1,9 @@
-"""Losses over very many classes that look at a few of them, and the samplers that draw these.
+"""Losses over very many classes that use a few sampled ones, and the samplers that draw these.
 
-A sampler gives integers and how often it expects each to have been drawn.  ``unique=True`` draws
-until enough are different, and the expected counts follow from how many draws it took.  Here each
-class comes for the first time after an exponential time, the first ones are the sample, and the
-draws of a class that is there already are Poisson distributed: the same law, in tensors of a fixed
+A sampler returns integers and how often each is expected to be drawn.  TensorFlow's ``unique=True``
+draws until enough are different, and the expected counts follow from the number of draws.  Here
+each class first arrives after an exponential time, the first arrivals are the sample, and the
+repeated draws are Poisson distributed: the same distribution, in tensors of a fixed
 size, so that it compiles.
 """
 
@@ -47,7 +47,7 @@ def uniform_candidate_sampler(
     seed: Any = None,
     name: str | None = None,
 ) -> Candidates:
-    """Draw classes from 0 to range_max - 1, all alike.
+    """Draw classes from 0 to range_max - 1, all equally likely.
 
     Torch: ``torch.randint``, ``torch.randperm``; with the expected counts.
     """
@@ -100,8 +100,8 @@ def fixed_unigram_candidate_sampler(
         unique: whether they are different.
         range_max: how many classes there are.
         vocab_file: not read; give ``unigrams``.
-        distortion: 0 makes all alike, 1 leaves the counts as they are.
-        num_reserved_ids: so many classes before the counts are never drawn.
+        distortion: 0 makes all equally likely, 1 leaves the counts as they are.
+        num_reserved_ids: the number of first classes that have no count and are never drawn.
         num_shards: not used.
         shard: not used.
         unigrams: the counts of the classes after the reserved ones.
@@ -136,7 +136,7 @@ def nce_loss(
     partition_strategy: str = "mod",
     name: str = "nce_loss",
 ) -> Tensor:
-    """Tell the true classes of each example from drawn ones: noise-contrastive estimation.
+    """The loss of telling each example's true classes from sampled ones (noise contrast).
 
     Torch: none.
 
@@ -184,9 +184,9 @@ def sampled_softmax_loss(
     name: str = "sampled_softmax_loss",
     seed: Any = None,
 ) -> Tensor:
-    """The softmax cross entropy over the true classes and drawn ones, for training alone.
+    """The softmax cross entropy over the true classes and sampled ones, for training only.
 
-    Torch: none; ``nn.AdaptiveLogSoftmaxWithLoss`` has another way.
+    Torch: none; ``nn.AdaptiveLogSoftmaxWithLoss`` is an alternative.
 
     Args:
         weights: [num_classes, in], or a list of parts as for ``embedding_lookup``.
@@ -255,7 +255,7 @@ def _sampled_logits(
 
 
 def _drawn(weights: Tensor, classes: Tensor, num_sampled: Any, unique: bool) -> Candidates:
-    """Draw by weights; the counts that are expected of the true and of the drawn classes."""
+    """Draw by weights; also returns the expected counts of the true and the drawn classes."""
     count = one_int(num_sampled, "candidate sampler", "num_sampled")
     shares = weights / weights.sum()
     if not unique:
@@ -264,9 +264,9 @@ def _drawn(weights: Tensor, classes: Tensor, num_sampled: Any, unique: bool) -> 
     else:
         if count > len(shares):
             raise ValueError(
-                f"candidate sampler: num_sampled={count} different ones of {len(shares)} classes."
+                f"candidate sampler: num_sampled={count} is more than the {len(shares)} classes."
             )
-        # -log1p(-u) is exponential; a class without a share never comes.
+        # -log1p(-u) is exponential; a class of weight 0 never arrives.
         times, order = (-torch.log1p(-torch.rand_like(shares)) / shares).sort()
         drawn, waited = order[:count], times[:count]
         again = torch.poisson((shares[drawn] * (waited[-1:] - waited)).sum())

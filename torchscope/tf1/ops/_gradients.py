@@ -1,4 +1,4 @@
-"""Gradients that are TensorFlow's and not torch's; knows no names and converts nothing."""
+"""Gradients that differ between TensorFlow and torch; knows no names and converts nothing."""
 
 from typing import Any, cast
 
@@ -8,7 +8,7 @@ from torch.autograd import Function
 
 
 def sqrt(x: Tensor) -> Tensor:
-    """The square root, whose gradient is 0 where none comes in, even at 0 (torch: 0 * inf, NaN)."""
+    """The square root; its gradient is 0 where the incoming one is 0, also at 0 (torch: NaN)."""
     # Dynamo traces a Function, but no hook on grad_fn; a Function costs five times as much.
     if torch.compiler.is_compiling() and x.requires_grad:
         return _apply(_Sqrt, x)
@@ -25,17 +25,17 @@ def rsqrt(x: Tensor) -> Tensor:
 def power(x: Tensor, y: Tensor) -> Tensor:
     """The power of two tensors that broadcast; at 0 and below as in TensorFlow.
 
-    d/dx is y * x ** (y - 1) as it stands, NaN for 0 ** 0 (torch: 0); d/dy is 0 for every base that
+    d/dx is y * x ** (y - 1) literally, NaN for 0 ** 0 (torch: 0); d/dy is 0 for every base that
     is not positive (torch: NaN for a negative one).
     """
     return _apply(_Power, x, y.clone() if y is x else y)  # Dynamo takes no tensor twice
 
 
 def constant(operation: Any, *args: Any) -> Tensor:
-    """The result of an operation without a gradient: rounding, say.
+    """The result of an operation without a gradient, such as rounding.
 
-    Nothing flows back through it, and ``tf.gradients`` gives None (torch has zeros), but there is a
-    gradient to the result itself.
+    No gradient flows through it, and ``tf.gradients`` returns None (torch: zeros), but there is a
+    gradient with respect to the result itself.
     """
     if any(isinstance(arg, Tensor) and arg.requires_grad for arg in args):
         return _apply(_Constant, operation, *args)

@@ -122,7 +122,7 @@ def floordiv(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
 
 def mod(x: Operand, y: Operand, name: str | None = None) -> Tensor:
-    """What is left by floordiv, with the sign of ``y``: Python's ``x % y``.
+    """The remainder of floordiv, with the sign of ``y``: Python's ``x % y``.
 
     Torch: ``x % y``.
     """
@@ -140,7 +140,7 @@ def truncatediv(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
 
 def truncatemod(x: Operand, y: Operand, name: str | None = None) -> Tensor:
-    """What is left by truncatediv, with the sign of ``x``.
+    """The remainder of truncatediv, with the sign of ``x``.
 
     Torch: ``torch.fmod(x, y)``.
     """
@@ -161,8 +161,8 @@ def div_no_nan(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 def pow(x: Operand, y: Operand, name: str | None = None) -> Tensor:
     """The power ``x ** y``.
 
-    Torch: ``x ** y``; the gradients at 0 are TensorFlow's: NaN for 0 ** 0, and 0 to the exponent of
-    a base that is not positive.
+    Torch: ``x ** y``; the gradients at 0 are TensorFlow's: NaN for 0 ** 0, and 0 for the exponent
+    where the base is not positive.
     """
     x, y = operands(x, y, "pow")
     if not isinstance(y, Tensor):
@@ -186,7 +186,7 @@ def maximum(x: Operand, y: Operand, name: str | None = None) -> Tensor:
         return torch.where(y <= x, x, y)
     if not (x.requires_grad or y.requires_grad):
         return torch.maximum(x, y)
-    # Where x is smaller, `maximum` is y; it is there for a NaN in x.
+    # Where x is smaller, `maximum` is y; it is used for the NaNs in x.
     return torch.where(x >= y, x, torch.maximum(x.detach(), y))
 
 
@@ -276,7 +276,7 @@ def accumulate_n(
 
 
 def _floats(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Integers as the floats that TensorFlow divides them as."""
+    """Integers converted to the floats in which TensorFlow divides them."""
     if x.dtype.is_floating_point or x.dtype.is_complex:
         return x, y
     dtype = torch.float32 if x.dtype.itemsize <= 2 else torch.float64
@@ -292,7 +292,7 @@ def _truncated(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _divided(x: Tensor, y: Tensor, rounding: str) -> Tensor:
-    """X / y, where integers are rounded; one of the two may be a Python number."""
+    """The quotient, rounded for integers; one of the two may be a Python number."""
     one = x if isinstance(x, Tensor) else y
     if one.dtype.is_floating_point or one.dtype.is_complex:
         return x / y

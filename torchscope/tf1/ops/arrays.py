@@ -41,8 +41,8 @@ def concat(
 ) -> Tensor:
     """Tensors joined along an axis that they have.
 
-    Torch: ``torch.cat(values, axis)``; ``concat(axis, values)``, as before TensorFlow 1.0, is taken
-    too, and nothing is promoted.
+    Torch: ``torch.cat(values, axis)``; ``concat(axis, values)``, as before TensorFlow 1.0, also
+    works, and nothing is promoted.
     """
     if isinstance(values, int) or (isinstance(values, Tensor) and not values.ndim):
         values, axis = axis, values
@@ -66,7 +66,7 @@ def concat(
     except RuntimeError:
         raise _unlike(parts, "concat") from None
     for part in parts:
-        if part.ndim != rank:  # torch.cat lets empty vectors of any rank be
+        if part.ndim != rank:  # torch.cat ignores empty vectors
             raise _unlike(parts, "concat")
     if rank == 1 and all(remembered(part) for part in parts):
         remember(joined, [n for part in parts for n in remembered(part) or ()])
@@ -95,7 +95,7 @@ def stack(values: Any, axis: Any = 0, name: str = "stack") -> Tensor:
 
 
 def tile(input: Operand, multiples: Any, name: str | None = None) -> Tensor:
-    """The tensor repeated as a whole, so many times along each axis.
+    """The tensor repeated as a whole, a given number of times along each axis.
 
     Torch: ``x.repeat(multiples)``; one multiple for each axis.
     """
@@ -128,7 +128,7 @@ def repeat(input: Operand, repeats: Operand, axis: Any = None, name: str | None 
 def transpose(
     a: Operand, perm: Any = None, name: str = "transpose", conjugate: bool = False
 ) -> Tensor:
-    """The axes in another order, by default backwards.
+    """The axes in another order, reversed by default.
 
     Torch: ``x.permute(perm)``; ``torch.transpose`` swaps two axes.
     """
@@ -174,9 +174,9 @@ def expand_dims(
 def squeeze(
     input: Operand, axis: Any = None, name: str | None = None, squeeze_dims: Any = None
 ) -> Tensor:
-    """Axes of size 1 taken away, all of them or those given.
+    """Axes of size 1 removed, all of them or those given.
 
-    Torch: ``x.squeeze(axis)``, which lets an axis of another size be; here it is a ValueError.
+    Torch: ``x.squeeze(axis)``, which ignores an axis of another size; here it is a ValueError.
     """
     x = _tensor(input, "squeeze")
     if squeeze_dims is not None:

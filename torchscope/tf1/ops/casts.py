@@ -50,7 +50,7 @@ def saturate_cast(value: Operand, dtype: Any, name: str | None = None) -> Tensor
 def bitcast(input: Operand, type: Any, name: str | None = None) -> Tensor:
     """The bits of a tensor read as another dtype; the sizes change with the bytes of each.
 
-    Torch: ``x.view(dtype)``; the last axis appears or goes where the sizes differ.
+    Torch: ``x.view(dtype)``; a last axis is added or removed where the bytes differ.
     """
     x, wanted = tensor(input, function="bitcast", argument="input"), as_dtype(type)
     if wanted.itemsize < x.dtype.itemsize:

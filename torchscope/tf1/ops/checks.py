@@ -1,8 +1,8 @@
-"""Assert and its kin: what a program takes for granted, checked at once; compute nothing.
+"""Assert and the like: a program's assumptions, checked at once; compute nothing.
 
-TensorFlow's run with the graph, and only if something depends on them; these run where they stand.
-Reading a value makes a GPU wait; ``python -O`` does not switch them off.  In compiled code a check
-of values becomes one on the device, and on the meta device, where there are none, nothing.
+TensorFlow's run with the graph, and only if something depends on them; these run where they are
+written.  Reading a value makes the program wait for a GPU; ``python -O`` does not switch them off.
+In compiled code a check of values is done on the device, and on the meta device not at all.
 """
 
 import operator

@@ -1,11 +1,11 @@
-"""cond, case, while_loop and what orders operations: Python's own flow, run at once; no arithmetic.
+"""cond, case, while_loop, and functions that order operations, run at once; no arithmetic.
 
 TensorFlow builds all branches and runs one; here the others are never called.  So a variable that
-only one branch makes is made when that branch is first taken, and branches that do not fit each
-other go unnoticed until then.
+only one branch makes is made when that branch is first taken, and a mismatch between branches is
+not noticed before that.
 
 Compiled code cannot look at a value: there cond and while_loop become ``torch.cond`` and
-``torch.while_loop``, which take no side effects and no loop variable that changes its shape.
+``torch.while_loop``, which allow no side effects and no loop variable that changes its shape.
 """
 
 import builtins
@@ -36,11 +36,11 @@ def cond(
     fn1: Callable[[], Any] | None = None,
     fn2: Callable[[], Any] | None = None,
 ) -> Any:
-    """What one of two functions gives.
+    """The result of one of two functions.
 
     Torch: ``true_fn() if pred else false_fn()``, and ``torch.cond`` in compiled code.  The other
-    function is not called, so that what only it makes is not there, and that the two fit each
-    other is not checked.
+    function is not called, so variables that only it makes do not exist, and whether the results
+    of the two match is not checked.
 
     >>> import torchscope.tf1 as tf
     >>> x = tf.constant(3.0)
@@ -84,7 +84,7 @@ def cond(
 def smart_cond(
     pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any], name: str | None = None
 ) -> Any:
-    """What one of two functions gives, by a Python bool or a boolean tensor.
+    """The result of one of two functions, chosen by a Python bool or a boolean tensor.
 
     Torch: ``true_fn() if pred else false_fn()``.
     """
@@ -100,7 +100,7 @@ def case(
     strict: bool = False,
     name: str = "case",
 ) -> Any:
-    """What the function of the first true predicate gives, or ``default()``.
+    """The result of the function of the first true predicate, or ``default()``.
 
     Torch: ``if``, ``elif`` and ``else``; see ``cond``.
 
@@ -108,13 +108,13 @@ def case(
         pred_fn_pairs: a list of pairs, or a dict, of boolean tensors, rank 0, and functions without
             arguments.
         default: called if none is true.
-        exclusive: whether two true ones are an error.
+        exclusive: whether it is an error if two are true.
         strict: True to leave a list of one tensor a list.
         name: accepted.
 
     Raises:
-        TypeError: these are not pairs of a boolean tensor and a function.
-        ValueError: two are true, and ``exclusive``; none is, and there is no ``default``.
+        TypeError: they are not pairs of a boolean tensor and a function.
+        ValueError: two are true with ``exclusive``; or none is, without a ``default``.
     """
     pairs = _pairs(pred_fn_pairs)
     if default is not None and not callable(default):
@@ -170,7 +170,7 @@ def while_loop(
     maximum_iterations: Any = None,
     return_same_structure: bool = False,
 ) -> Any:
-    """Call ``body`` while ``cond`` is true; gives the loop variables as they are then.
+    """Call ``body`` while ``cond`` is true; returns the final loop variables.
 
     Torch: ``while cond(*v): v = body(*v)``, and ``torch.while_loop`` in compiled code.
 
@@ -180,14 +180,14 @@ def while_loop(
 
     Args:
         cond: called with the loop variables, gives a boolean tensor, rank 0.
-        body: called likewise, gives the next ones: as many, of the same dtypes and shapes.
+        body: called likewise, returns the next ones, of the same number, dtypes and shapes.
         loop_vars: a list or tuple of tensors, numbers, TensorArrays or nested lists of them.
-        shape_invariants: for each of them a shape, None in it for a size that may change.
+        shape_invariants: a shape for each of them, with None for a size that may change.
         parallel_iterations: accepted.
         back_prop: False for results without gradients.
         swap_memory: accepted.
         name: accepted.
-        maximum_iterations: ends the loop after so many.
+        maximum_iterations: the largest number of calls of ``body``.
         return_same_structure: True to leave a single loop variable in its list.
 
     Raises:
@@ -258,7 +258,7 @@ def _shapes_kept(values: Any, shape_invariants: Any) -> list[Any]:
 
 
 def _next(values: Any, result: Any, shapes: list[Any]) -> Any:
-    """The loop variables that the body gave, if they may follow ``values``."""
+    """The loop variables that the body returned, if they may follow ``values``."""
     result = _tensors(result if nest.is_nested(result) else [result])
     nest.assert_same_structure(list(values), list(result))
     found = nest.flatten(result)
@@ -273,7 +273,7 @@ def _next(values: Any, result: Any, shapes: list[Any]) -> Any:
         if shape is not None and not TensorShape(shape).is_compatible_with(after.shape):
             raise ValueError(
                 f"while_loop(): a loop variable had shape {list(before.shape)} and has"
-                f" {list(after.shape)} after the body. Where it may change, say so:"
+                f" {list(after.shape)} after the body. To let it change:"
                 " shape_invariants=[tf.TensorShape([None, ...]), ...]."
             )
     return nest.pack_sequence_as(values, found)
@@ -288,7 +288,7 @@ def group(*inputs: Any, **kwargs: Any) -> None:
     """
     for leaf in nest.flatten(list(inputs)):
         if isinstance(leaf, (int, float, str)):
-            raise TypeError(f"group(): {leaf!r} is neither a tensor nor what an operation gives.")
+            raise TypeError(f"group(): {leaf!r} is neither a tensor nor an operation's result.")
     if unknown := set(kwargs) - {"name"}:
         raise ValueError(f"group(): unknown keywords {sorted(unknown)}.")
 
@@ -327,7 +327,7 @@ def _scalar(pred: Any, function: str) -> Tensor:
 
 
 def _tensors(structure: Any) -> Any:
-    """Its numbers as tensors; None, which an operation without a result gives, stays."""
+    """Its numbers as tensors; None, the result of an operation without one, stays."""
     return (
         nest.map_structure(_tensor, structure) if nest.is_nested(structure) else _tensor(structure)
     )

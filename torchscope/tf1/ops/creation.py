@@ -43,10 +43,10 @@ def constant(
     name: str = "Const",
     verify_shape: bool = False,
 ) -> Tensor:
-    """A tensor of a value; with a shape, the last element fills what is left of it.
+    """A tensor of a value; with a shape, the last element fills the rest of it.
 
     Torch: ``torch.tensor``; Python ints become int32, numpy arrays keep their dtype, and a string
-    stays one, since torch has none.
+    is returned as it is, since torch has no string tensors.
 
     >>> constant([1, 2], shape=[2, 2])
     tensor([[1, 2],
@@ -124,7 +124,7 @@ def ones_like(
 def fill(dims: Any, value: Operand, name: str | None = None) -> Tensor:
     """A tensor of one value, in the value's dtype.
 
-    Torch: ``torch.full``; an int gives int32, and a tensor's gradient flows.
+    Torch: ``torch.full``; an int gives int32, and gradients flow to a value that is a tensor.
     """
     sizes = sizes_of(dims, "fill", "dims")
     try:
@@ -145,9 +145,9 @@ def range(
     dtype: Any = None,
     name: str = "range",
 ) -> Tensor:
-    """Numbers from start (0 if only one is given) up to the limit, which is left out.
+    """Numbers from start (0 if only one is given) up to the limit, which is excluded.
 
-    Torch: ``torch.arange``; ints give int32 (torch int64); what runs away from its limit raises.
+    Torch: ``torch.arange``; ints give int32 (torch: int64); a step away from the limit raises.
     """
     if limit is None:
         start, limit = 0, start
@@ -159,7 +159,7 @@ def range(
     wanted = as_dtype(dtype or reduce(torch.promote_types, [bound.dtype for bound in bounds]))
     first, last, step = (_number(n) for n in (start, limit, delta))
     if step == 0 or (last - first) * step < 0:
-        raise ValueError(f"range(): {first} does not come to {last} in steps of {step}.")
+        raise ValueError(f"range(): steps of {step} do not lead from {first} to {last}.")
     return torch.arange(first, last, step, dtype=wanted)
 
 
@@ -172,7 +172,7 @@ def linspace(start: Operand, stop: Operand, num: Any, name: str | None = None) -
     dtype = first.dtype if first.dtype.is_floating_point else torch.float64
     count = one_int(num, "linspace", "num")
     if count < 0 or first.ndim or last.ndim:
-        raise ValueError(f"linspace(): num={num} is negative, or start or stop no scalar.")
+        raise ValueError(f"linspace(): num={num} is negative, or start or stop is not a scalar.")
     return torch.linspace(first, last, count, dtype=dtype, device=first.device)
 
 
@@ -190,7 +190,7 @@ def eye(
     rows = one_int(num_rows, "eye", "num_rows")
     columns = rows if num_columns is None else one_int(num_columns, "eye", "num_columns")
     if rows < 0 or columns < 0:
-        raise ValueError(f"eye(): {rows} rows and {columns} columns; give no negative number.")
+        raise ValueError(f"eye(): {rows} rows and {columns} columns; neither may be negative.")
     matrix = torch.eye(rows, columns, dtype=as_dtype(dtype))
     if batch_shape is None:
         return matrix
@@ -208,7 +208,7 @@ def one_hot(
 ) -> Tensor:
     """For each index a row of ``off_value`` with ``on_value`` at that place.
 
-    Torch: ``torch.nn.functional.one_hot``; float32 by default (torch int64), an index out of range
+    Torch: ``torch.nn.functional.one_hot``; float32 by default (torch: int64), an index out of range
     gives a row of ``off_value`` (torch raises), and the new axis may be anywhere; no gradient.
     """
     x = _indices(indices)
@@ -241,7 +241,7 @@ def one_hot(
 def sequence_mask(
     lengths: Operand, maxlen: Any = None, dtype: Any = torch.bool, name: str | None = None
 ) -> Tensor:
-    """For each length a row that is True before it; the longest decides unless maxlen is given.
+    """For each length, a row that is True before it; by default as long as the longest.
 
     Torch: ``torch.arange(maxlen) < lengths[..., None]``.
     """
@@ -254,7 +254,7 @@ def sequence_mask(
 def meshgrid(*args: Operand, indexing: str = "xy", name: str | None = None) -> list[Tensor]:
     """A grid of coordinates from vectors.
 
-    Torch: ``torch.meshgrid``; ``indexing`` is "xy" by default (torch "ij").
+    Torch: ``torch.meshgrid``; ``indexing`` is "xy" by default (torch: "ij").
     """
     vectors = [x.reshape(-1) for x in same_dtype(args, "meshgrid", "args")]
     if indexing not in ("xy", "ij"):
@@ -278,7 +278,7 @@ def _number(value: Operand) -> Any:
 
 
 def _filled(operation: Any, function: str, shape: Any, dtype: Any) -> Tensor:
-    """A single int is a shape of one axis, and a float is truncated, as TensorFlow does here."""
+    """A shape: a single int means one axis, and a float is truncated, as TensorFlow does here."""
     if isinstance(shape, (list, tuple)):
         for size in cast("list[Any]", shape):
             if isinstance(size, float):

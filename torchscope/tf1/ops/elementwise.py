@@ -1,4 +1,4 @@
-"""Functions of each element: exp, sqrt, abs, floor, tanh and their like."""
+"""Functions of each element: exp, sqrt, abs, floor, tanh and the like."""
 
 import math
 
@@ -54,7 +54,7 @@ __all__ = [
 
 
 def abs(x: Operand, name: str | None = None) -> Tensor:
-    """The absolute value; of a complex number its length."""
+    """The absolute value, also of complex numbers."""
     return torch.abs(numeric(x, "abs"))
 
 
@@ -83,7 +83,7 @@ def square(x: Operand, name: str | None = None) -> Tensor:
 def sqrt(x: Operand, name: str | None = None) -> Tensor:
     """The square root.
 
-    Torch: ``torch.sqrt``; the gradient is 0 where none comes in, even at 0 (torch: NaN).
+    Torch: ``torch.sqrt``; the gradient is 0 where the incoming one is 0, even at 0 (torch: NaN).
     """
     return _gradients.sqrt(floating(x, "sqrt"))
 
@@ -91,7 +91,7 @@ def sqrt(x: Operand, name: str | None = None) -> Tensor:
 def rsqrt(x: Operand, name: str | None = None) -> Tensor:
     """The reciprocal of the square root.
 
-    Torch: ``torch.rsqrt``; the gradient is 0 where none comes in, even at 0 (torch: NaN).
+    Torch: ``torch.rsqrt``; the gradient is 0 where the incoming one is 0, even at 0 (torch: NaN).
     """
     return _gradients.rsqrt(floating(x, "rsqrt"))
 
@@ -107,7 +107,7 @@ def exp(x: Operand, name: str | None = None) -> Tensor:
 
 
 def expm1(x: Operand, name: str | None = None) -> Tensor:
-    """The exponential less 1, exact near 0."""
+    """The exponential minus 1, exact near 0."""
     return torch.expm1(floating(x, "expm1"))
 
 

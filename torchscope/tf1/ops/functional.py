@@ -1,6 +1,6 @@
-"""map_fn, scan, foldl and foldr: a function called with row after row; know no arithmetic.
+"""map_fn, scan, foldl and foldr: a function called with one row after the other; no arithmetic.
 
-Rows may be nested: of a tuple of tensors, ``fn`` gets tuples of their rows.
+Rows may be nested: for a tuple of tensors, ``fn`` gets tuples of their rows.
 """
 
 from collections.abc import Callable
@@ -25,9 +25,9 @@ def map_fn(
     infer_shape: bool = True,
     name: str | None = None,
 ) -> Any:
-    """What ``fn`` gives for each row, stacked.
+    """The results of ``fn`` for each row, stacked.
 
-    Torch: ``torch.stack([fn(row) for row in elems])``; ``torch.vmap`` does without the loop.
+    Torch: ``torch.stack([fn(row) for row in elems])``, or ``torch.vmap`` without the loop.
 
     >>> import torchscope.tf1 as tf
     >>> tf.map_fn(lambda row: row * row, tf.constant([1.0, 2.0, 3.0]))
@@ -35,9 +35,9 @@ def map_fn(
 
     Args:
         fn: called with a row of each tensor, nested as ``elems`` is.
-        elems: tensors, or nested lists of them, with equally many rows; a list is a structure, and
-            never a tensor.
-        dtype: of what ``fn`` gives, nested as that is; as ``elems`` by default.
+        elems: tensors, or nested lists of them, with the same number of rows; a list is a
+            structure, never a tensor.
+        dtype: of the results of ``fn``, nested like them; as ``elems`` by default.
         parallel_iterations: accepted.
         back_prop: False for a result without gradients.
         swap_memory: accepted.
@@ -45,8 +45,9 @@ def map_fn(
         name: accepted.
 
     Raises:
-        ValueError: a number in ``elems``, other numbers of rows, or ``fn`` gives another structure.
-        TypeError: ``fn`` cannot be called, or gives another dtype.
+        ValueError: a number in ``elems``, different numbers of rows, or ``fn`` returns another
+            structure.
+        TypeError: ``fn`` cannot be called, or returns another dtype.
     """
     rows = _rows(fn, elems, "map_fn")
     like = elems if dtype is None else dtype
@@ -69,7 +70,7 @@ def scan(
     reverse: bool = False,
     name: str | None = None,
 ) -> Any:
-    """What ``fn(last result, row)`` gives for one row after the other: all results, stacked.
+    """The results of ``fn(last result, row)``, called with one row after the other, stacked.
 
     Torch: a loop, and ``torch.stack``.
 
@@ -78,9 +79,9 @@ def scan(
     tensor([1., 3., 6.])
 
     Args:
-        fn: called with its last result and a row; its results are all nested alike.
-        elems: tensors, or nested lists of them, with equally many rows.
-        initializer: what comes before the first row; by default the first row is the first result.
+        fn: called with its last result and a row; all its results have the same structure.
+        elems: tensors, or nested lists of them, with the same number of rows.
+        initializer: the first "last result"; by default the first row is the first result.
         parallel_iterations: accepted.
         back_prop: False for a result without gradients.
         swap_memory: accepted.
@@ -89,9 +90,9 @@ def scan(
         name: accepted.
 
     Raises:
-        ValueError: a number in ``elems``, other numbers of rows, or a result of another structure
-            or shape.
-        TypeError: ``fn`` cannot be called, or gives another dtype.
+        ValueError: a number in ``elems``, different numbers of rows, or a result of another
+            structure or shape.
+        TypeError: ``fn`` cannot be called, or returns another dtype.
     """
     rows = _rows(fn, elems, "scan")
     rows = rows[::-1] if reverse else rows
@@ -147,7 +148,7 @@ def _rows(fn: Any, elems: Any, function: str) -> list[Any]:
     flat = [tensor(e, function=function, argument="elems") for e in nest.flatten(elems)]
     if not flat or any(e.ndim == 0 for e in flat):
         raise ValueError(
-            f"{function}(): elems needs tensors with rows. A list is a structure: its parts are"
+            f"{function}(): elems must be tensors with rows. A list is a structure: its parts are"
             " the tensors; tf.constant(...) makes one of numbers."
         )
     if len({len(e) for e in flat}) > 1:
@@ -171,15 +172,15 @@ def _running(fn: Any, rows: list[Any], initializer: Any, function: str) -> list[
         for before, after in zip(last, leaves, strict=True):
             if before.shape != after.shape:
                 raise ValueError(
-                    f"{function}(): fn gave the shape {list(after.shape)} after"
-                    f" {list(before.shape)}; a result has to keep its shape."
+                    f"{function}(): fn returned the shape {list(after.shape)} after"
+                    f" {list(before.shape)}; its results must keep their shape."
                 )
         found.append(nest.pack_sequence_as(found[-1], leaves))
     return found
 
 
 def _result(result: Any, like: Any, dtypes: list[Any], function: str) -> list[Tensor]:
-    """The leaves of what ``fn`` gave, if they are nested like ``like`` and of these dtypes."""
+    """The leaves of the result of ``fn``, which must have the structure of ``like`` and dtypes."""
     nest.assert_same_structure(like, result)
     leaves = nest.flatten(result)
     return [
@@ -189,7 +190,7 @@ def _result(result: Any, like: Any, dtypes: list[Any], function: str) -> list[Te
 
 
 def _zeros(elems: Any) -> Any:
-    """One row of zeros, which tells what results look like where there are no rows."""
+    """One row of zeros, to find the shapes of results when there are no rows."""
     return nest.map_structure(_row_of_zeros, elems)
 
 
@@ -202,5 +203,5 @@ def _stacked(found: list[list[Tensor]], rows: int, function: str) -> list[Tensor
     for leaves in zip(*found, strict=True):
         if any(leaf.shape != leaves[0].shape for leaf in leaves):
             shapes = [list(leaf.shape) for leaf in leaves]
-            raise ValueError(f"{function}(): fn gave results of different shapes: {shapes}.")
+            raise ValueError(f"{function}(): fn returned results of different shapes: {shapes}.")
     return [torch.stack(leaves)[:rows] for leaves in zip(*found, strict=True)]

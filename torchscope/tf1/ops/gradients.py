@@ -23,9 +23,9 @@ __all__ = [
 
 
 class IndexedSlices(NamedTuple):
-    """What TensorFlow gives for a gradient of gathered rows.
+    """TensorFlow's class for a gradient of gathered rows.
 
-    Torch: nothing here makes one; gradients are whole tensors, so ``isinstance`` is False.
+    Torch: nothing here makes one; gradients are dense tensors, so ``isinstance`` is False.
     """
 
     values: Any
@@ -34,7 +34,7 @@ class IndexedSlices(NamedTuple):
 
 
 class AggregationMethod:
-    """Accepted by ``gradients``; sums are sums.
+    """Accepted by ``gradients``, and ignored.
 
     Torch: nothing.
     """
@@ -45,7 +45,7 @@ class AggregationMethod:
 
 
 class UnconnectedGradients:
-    """What ``gradients`` gives where ``ys`` do not depend on an ``x``.
+    """What ``gradients`` returns where ``ys`` do not depend on an ``x``.
 
     Torch: ``torch.autograd.grad(materialize_grads=True)`` for zeros.
     """
@@ -55,7 +55,7 @@ class UnconnectedGradients:
 
 
 def stop_gradient(input: Operand, name: str | None = None) -> Tensor:
-    """The same values, constant to whoever differentiates.
+    """The same values, as a constant for differentiation.
 
     Torch: ``x.detach()``.
     """
@@ -84,9 +84,9 @@ def gradients(
     [2.0, 4.0]
 
     Args:
-        ys: a tensor or a list of tensors; of each all elements are added up.
+        ys: a tensor or a list of tensors, whose elements are all added up.
         xs: a tensor or a list of tensors.
-        grad_ys: for each of ``ys`` its weights, ones by default.
+        grad_ys: weights for each of ``ys``, ones by default.
         name: accepted.
         colocate_gradients_with_ops: accepted.
         gate_gradients: accepted.
@@ -97,7 +97,7 @@ def gradients(
     Returns:
         A list: for each of ``xs`` a tensor of its shape, which can be differentiated again, or None
         where ``ys`` do not depend on it.  While no gradients are recorded (``torch.no_grad()``, a
-        build) NaNs: there is nothing to compute them from.
+        build) NaNs, since they cannot be computed.
 
     Raises:
         ValueError: another number of ``grad_ys``, or an ``x`` that does not require a gradient.
@@ -145,7 +145,7 @@ def hessians(
 
 
 def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose gradient it gives itself: ``f(*xs)`` gives ``y, grad``.
+    """A function that defines its own gradient: ``f(*xs)`` returns ``y, grad``.
 
     Torch: ``torch.autograd.Function``.
 
@@ -155,11 +155,11 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
     ...     return tf.identity(x), lambda dy: tf.clip_by_value(dy, -1.0, 1.0)
 
     Args:
-        f: called with tensors; gives a tensor or a tuple of them, and a function that, called with
-            the gradient of each, gives those of ``f``'s arguments.  It can be differentiated again
-            if that function can.
+        f: called with tensors; returns a tensor or a tuple of them, and a function that takes
+            the gradient of each and returns those of ``f``'s arguments.  The result can be
+            differentiated again if that function can.
 
-    Variables that ``f`` gets by itself receive no gradient: hand them to it.
+    Variables that ``f`` gets by itself receive no gradient: pass them as arguments.
     """
 
     def decorated(*args: Operand, **kwargs: Any) -> Any:
@@ -179,7 +179,7 @@ def py_func(
     stateful: bool = True,
     name: str | None = None,
 ) -> Any:
-    """What a Python function of numpy arrays gives, as tensors without gradients.
+    """The results of a Python function of numpy arrays, as tensors without gradients.
 
     Torch: ``torch.as_tensor(func(x.numpy()))``.
 
@@ -198,7 +198,9 @@ def py_func(
     single = not isinstance(Tout, (list, tuple))
     results, dtypes = [result] if single else _listed(result), _listed(Tout)
     if len(results) != len(dtypes):
-        raise ValueError(f"py_func(): func gave {len(results)} results for {len(dtypes)} in Tout.")
+        raise ValueError(
+            f"py_func(): func returned {len(results)} results; Tout has {len(dtypes)}."
+        )
     device = inputs[0].device if inputs else None
     made = [
         tensor(r, device=device, function="py_func", argument="what func gives").to(as_dtype(dtype))
@@ -208,7 +210,7 @@ def py_func(
 
 
 class _WithGradient(torch.autograd.Function):
-    """Outputs as they are, whose gradients a function gives."""
+    """Outputs as they are, with gradients from a function."""
 
     @staticmethod
     def forward(ctx: Any, grad_fn: Any, outputs: int, *tensors: Tensor) -> tuple[Tensor, ...]:

@@ -1,7 +1,7 @@
 """Elements by index and by mask: gather, scatter, where, boolean_mask.
 
-An index may be int32 or int64.  On the CPU one that is out of range raises, negative ones too; on a
-GPU it stops the program, as torch's own do.
+An index may be int32 or int64.  On the CPU an index out of range raises, also a negative one; on a
+GPU it stops the program, as in torch.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def gather(
     axis: Any = None,
     batch_dims: int = 0,
 ) -> Tensor:
-    """Slices of a tensor by index along an axis; indices of any shape take the axis's place.
+    """Slices of a tensor by index along an axis, which the shape of the indices replaces.
 
     Torch: ``x.index_select(axis, indices)``, or ``x[indices]``, where -1 is the last one.
 
@@ -56,9 +56,9 @@ def gather(
 
 
 def batch_gather(params: Operand, indices: Operand, name: str | None = None) -> Tensor:
-    """Slices by index along the last axis of the indices, for each place of the axes before it.
+    """Slices by index along the last axis of the indices; the axes before it are a batch.
 
-    Torch: ``torch.take_along_dim`` where both are vectors of each batch.
+    Torch: ``torch.take_along_dim`` where both have one vector for each batch.
     """
     dims = tensor(indices, function="batch_gather", argument="indices").ndim - 1
     return gather(params, indices, axis=dims, batch_dims=dims)
@@ -67,7 +67,7 @@ def batch_gather(params: Operand, indices: Operand, name: str | None = None) -> 
 def gather_nd(
     params: Operand, indices: Operand, name: str | None = None, batch_dims: int = 0
 ) -> Tensor:
-    """Slices of a tensor, where each last axis of the indices is a place in it.
+    """Slices of a tensor, where the last axis of the indices holds positions in it.
 
     Torch: ``x[tuple(indices.unbind(-1))]``.
     """
@@ -75,7 +75,7 @@ def gather_nd(
     at = integers(indices, "gather_nd", "indices", x.device)
     if at.ndim <= batch_dims or at.shape[-1] > x.ndim - batch_dims:
         raise ValueError(
-            f"gather_nd(): indices of shape {list(at.shape)} are no places of {list(x.shape)}."
+            f"gather_nd(): indices of shape {list(at.shape)} do not fit {list(x.shape)}."
         )
     depth = at.shape[-1]
     if not depth:
@@ -87,7 +87,7 @@ def gather_nd(
 
 
 def scatter_nd(indices: Operand, updates: Operand, shape: Any, name: str | None = None) -> Tensor:
-    """Zeros, to which updates are added at the places that the last axis of the indices says.
+    """Zeros, to which updates are added at the positions in the last axis of the indices.
 
     Torch: ``zeros.index_put(places, updates, accumulate=True)``.
     """
@@ -110,10 +110,10 @@ def scatter_nd(indices: Operand, updates: Operand, shape: Any, name: str | None 
 def where(
     condition: Operand, x: Operand = None, y: Operand = None, name: str | None = None
 ) -> Tensor:
-    """Elements of x where the condition holds, else of y; without them the places where it does.
+    """Elements of x where the condition holds, else of y; without x and y, where it holds.
 
-    Torch: ``torch.where``; x and y have one shape, and a condition of rank 1 chooses rows.  The
-    places are rows of int64 indices, ``torch.nonzero``.
+    Torch: ``torch.where``; x and y have the same shape, and a condition of rank 1 chooses rows.
+    Without x and y, rows of int64 indices: ``torch.nonzero``.
 
     >>> where([True, False], [[1, 2], [3, 4]], [[5, 6], [7, 8]])
     tensor([[1, 2],
@@ -154,7 +154,7 @@ def where_v2(
 def boolean_mask(
     tensor: Operand, mask: Operand, name: str = "boolean_mask", axis: Any = None
 ) -> Tensor:
-    """The slices of a tensor where a mask of its first axes holds, or of axes further on.
+    """The slices of a tensor where a mask holds, of its first axes or of those from ``axis`` on.
 
     Torch: ``x[mask]``.
     """
@@ -179,20 +179,20 @@ def _chooses_rows(condition: Tensor, x: Tensor) -> bool:
 
 
 def _batched(x: Tensor, at: Tensor, dim: int, batch_dims: int) -> Tensor:
-    """Gather along an axis, for each place of the first axes by its own indices."""
+    """Gather along an axis; the first axes are a batch, each with its own indices."""
     if dim < batch_dims or x.shape[:batch_dims] != at.shape[:batch_dims]:
         raise ValueError(
             f"gather(): batch_dims={batch_dims} does not fit params {list(x.shape)} and indices"
             f" {list(at.shape)}."
         )
     found = x.movedim(dim, batch_dims)[(*_every(x, batch_dims, at.ndim), at)]
-    # The axes between the batch and the axis come after the indices' now: move them back.
+    # The axes between the batch and the axis now come after the indices': move them back.
     sources = range(at.ndim, at.ndim + dim - batch_dims)
     return found.movedim(tuple(sources), tuple(range(batch_dims, dim)))
 
 
 def _every(x: Tensor, batch_dims: int, rank: int) -> list[Tensor]:
-    """Indices that take every place of the first axes, in a tensor of indices of this rank."""
+    """Indices of every position of the first axes, in a tensor of indices of this rank."""
     return [
         torch.arange(x.shape[d], device=x.device).reshape(-1, *[1] * (rank - d - 1))
         for d in range(batch_dims)
@@ -200,11 +200,11 @@ def _every(x: Tensor, batch_dims: int, rank: int) -> list[Tensor]:
 
 
 def _places(at: Tensor, sizes: Any) -> tuple[Tensor, ...]:
-    """One index an axis, where a negative one is out of range instead of counting from the end."""
+    """One index for each axis; a negative one is out of range instead of counting from the end."""
     return at.long().masked_fill(at < 0, max(sizes)).unbind(-1)
 
 
 def _out_of_range(function: str, at: Tensor, sizes: Sequence[int]) -> IndexError:
     return IndexError(
-        f"{function}(): indices from {int(at.min())} to {int(at.max())} leave shape {list(sizes)}."
+        f"{function}(): indices from {int(at.min())} to {int(at.max())} exceed {list(sizes)}."
     )

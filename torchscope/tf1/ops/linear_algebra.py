@@ -54,7 +54,7 @@ def matmul(
     b_is_sparse: bool = False,
     name: str | None = None,
 ) -> Tensor:
-    """The matrix product, of each of a batch; either may be transposed first.
+    """The matrix product, for each matrix of a batch; either may be transposed first.
 
     Torch: ``a @ b``; vectors are refused, and two dtypes are a TypeError.
     """
@@ -67,8 +67,8 @@ def matmul(
         return left @ right
     except RuntimeError as error:
         raise ValueError(
-            f"matmul(): shapes {list(left.shape)} and {list(right.shape)} (transposed as asked) do"
-            " not multiply."
+            f"matmul(): shapes {list(left.shape)} and {list(right.shape)} (after transposing)"
+            " cannot be multiplied."
         ) from error
 
 
@@ -111,7 +111,7 @@ def tensordot(a: Operand, b: Operand, axes: Any, name: str | None = None) -> Ten
 def matrix_band_part(
     input: Operand, num_lower: Any, num_upper: Any, name: str | None = None
 ) -> Tensor:
-    """A matrix with zeros outside a band: so many diagonals below and above, -1 for all.
+    """A matrix with zeros outside a band of diagonals below and above the main one; -1 keeps all.
 
     Torch: ``x.tril(num_upper).triu(-num_lower)``; a vector counts as a matrix of one row.
     """
@@ -138,14 +138,14 @@ def diag(diagonal: Operand, name: str | None = None) -> Tensor:
 
 
 def diag_part(input: Operand, name: str | None = None) -> Tensor:
-    """The diagonal of a tensor whose shape is one shape twice.
+    """The diagonal of a tensor whose shape is the same shape twice.
 
     Torch: ``torch.diag`` for a matrix.
     """
     x = tensor(input, function="diag_part", argument="input")
     half = x.shape[: x.ndim // 2]
     if not x.ndim or x.shape != half + half:
-        raise ValueError(f"diag_part(): shape {list(x.shape)} is not a shape twice.")
+        raise ValueError(f"diag_part(): shape {list(x.shape)} is not the same shape twice.")
     size = math.prod(half)
     return x.reshape(size, size).diagonal().reshape(half)
 
@@ -223,7 +223,7 @@ def norm(
             reduce_sum(torch.abs(x) ** 2 if x.is_complex() else x * x, dims, keep)
         )
     if isinstance(ord, str) or ord <= 0 or (matrix and ord not in (1, 2, math.inf)):
-        raise ValueError(f"norm(): ord={ord!r} is no norm of a {'matrix' if matrix else 'vector'}.")
+        raise ValueError(f"norm(): a {'matrix' if matrix else 'vector'} has no norm ord={ord!r}.")
     if matrix and ord == 2:
         return linalg.matrix_norm(x, 2, dims, keep)
     length = torch.abs(x)
@@ -271,14 +271,14 @@ def matrix_determinant(input: Operand, name: str | None = None) -> Tensor:
 
 
 class LogDeterminant(NamedTuple):
-    """What tf.log_matrix_determinant gives."""
+    """The result of tf.log_matrix_determinant."""
 
     sign: Tensor
     log_abs_determinant: Tensor
 
 
 def log_matrix_determinant(input: Operand, name: str | None = None) -> LogDeterminant:
-    """The sign of each determinant and the logarithm of its size.
+    """The sign of each determinant and the logarithm of its absolute value.
 
     Torch: ``torch.linalg.slogdet``.
     """
@@ -357,16 +357,16 @@ def svd(
 
 
 def self_adjoint_eig(tensor: Operand, name: str | None = None) -> tuple[Tensor, Tensor]:
-    """The eigenvalues of symmetric matrices, from the least, and their vectors.
+    """The eigenvalues of symmetric matrices, in ascending order, and their vectors.
 
-    Torch: ``torch.linalg.eigh``; the gradient goes to the lower triangle, which alone is read.
+    Torch: ``torch.linalg.eigh``; the gradient goes to the lower triangle, the only one read.
     """
     values, vectors = linalg.eigh(_mirrored(_square(tensor, "self_adjoint_eig")))
     return values, vectors
 
 
 def self_adjoint_eigvals(tensor: Operand, name: str | None = None) -> Tensor:
-    """The eigenvalues of symmetric matrices, from the least.
+    """The eigenvalues of symmetric matrices, in ascending order.
 
     Torch: ``torch.linalg.eigvalsh``.
     """

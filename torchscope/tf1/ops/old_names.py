@@ -1,4 +1,4 @@
-"""Names from before TensorFlow 1.0 and second names, each another operation."""
+"""Names from before TensorFlow 1.0, and second names, of operations defined elsewhere."""
 
 from torch import Tensor
 
@@ -80,7 +80,7 @@ unpack = unstack
 def batch_matmul(
     x: Operand, y: Operand, adj_x: bool = False, adj_y: bool = False, name: str | None = None
 ) -> Tensor:
-    """The matrix product, of each of a batch; either may be transposed and conjugated first.
+    """The matrix product, for each matrix of a batch; either may be its adjoint.
 
     Torch: ``x @ y``.
     """

@@ -1,4 +1,4 @@
-"""What means something only in a graph: does nothing and says nothing."""
+"""Functions that mean something only in a graph: they do nothing."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -9,8 +9,7 @@ __all__ = ["colocate_with", "control_dependencies", "device", "executing_eagerly
 def device(device_name_or_function: Any) -> AbstractContextManager[None]:
     """Do nothing.
 
-    Torch: ``net.to(device)`` moves the variables, ``with torch.device(...)`` says where new tensors
-    go.
+    Torch: ``net.to(device)`` moves the variables, ``with torch.device(...)`` is for new tensors.
     """
     return nullcontext()
 

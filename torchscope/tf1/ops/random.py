@@ -1,9 +1,9 @@
 """Random numbers: normal, uniform, truncated, shuffled, drawn; all from torch's stream.
 
 TensorFlow's ``seed=`` of one operation is accepted and does nothing.  There it starts a sequence
-that goes on from step to step.  Here a generator of its own would begin anew at every step (the
-same noise each time), or would be left out when activation checkpointing puts torch's stream back
-(wrong gradients).  ``tf.set_random_seed`` makes a program repeat.
+that continues from step to step.  Here a generator of its own would either begin anew at every step
+(the same noise each time), or not be restored when activation checkpointing restores torch's stream
+(wrong gradients).  ``tf.set_random_seed`` makes a program repeatable.
 """
 
 import math
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def set_random_seed(seed: int) -> None:
-    """Make all random numbers that follow repeat.
+    """Make all random numbers that follow repeatable.
 
     Torch: ``torch.manual_seed``; called in a model, it gives every step the same numbers.
     """
@@ -75,8 +75,8 @@ def truncated_normal(
 ) -> Tensor:
     """Normal random numbers, none further than two standard deviations from the mean.
 
-    Torch: ``torch.nn.init.trunc_normal_`` of an empty tensor, which torch.compile breaks at.  Their
-    standard deviation is 0.88 times ``stddev``.
+    Torch: ``torch.nn.init.trunc_normal_`` of an empty tensor, a graph break in torch.compile.
+    Their standard deviation is 0.88 times ``stddev``.
 
     Args:
         shape: of the result.
@@ -87,7 +87,7 @@ def truncated_normal(
         name: accepted.
     """
     dtype = _float(dtype, "truncated_normal")
-    exact = torch.float32 if dtype.itemsize < 4 else dtype  # Halves are too coarse.
+    exact = torch.float32 if dtype.itemsize < 4 else dtype  # float16 and bfloat16 are too coarse.
     uniform = torch.rand(_sizes(shape, "truncated_normal"), dtype=exact) * 2 - 1
     within = math.erf(math.sqrt(2))  # the probability of two standard deviations
     values = (torch.erfinv(uniform * within) * math.sqrt(2)).clamp(-2, 2)
@@ -102,7 +102,7 @@ def random_uniform(
     seed: int | None = None,
     name: str | None = None,
 ) -> Tensor:
-    """Uniform random numbers of ``[minval, maxval)``.
+    """Uniform random numbers in ``[minval, maxval)``.
 
     Torch: ``minval + (maxval - minval) * torch.rand(shape)``, ``torch.randint`` for integers.
 
@@ -115,7 +115,7 @@ def random_uniform(
         name: accepted.
 
     Raises:
-        ValueError: another dtype; no ``maxval`` for integers, or no integer in between.
+        ValueError: another dtype; for integers no ``maxval``, or none between the bounds.
         TypeError: sizes that are not integers.
     """
     size, dtype = _sizes(shape, "random_uniform"), as_dtype(dtype)
@@ -146,7 +146,7 @@ def random_shuffle(value: Operand, seed: int | None = None, name: str | None = N
 def random_crop(
     value: Operand, size: Any, seed: int | None = None, name: str | None = None
 ) -> Tensor:
-    """A slice of the given size from a random place.
+    """A slice of the given size at a random position.
 
     Torch: ``x.narrow`` on each axis, at ``torch.randint``.
 
@@ -285,7 +285,7 @@ def _scaled(values: Tensor, mean: Operand, stddev: Operand, function: str) -> Te
 
 
 def _of(value: Operand, like: Tensor, function: str, argument: str) -> Any:
-    """A parameter as something that multiplies ``like``; numbers stay numbers."""
+    """A parameter that can be multiplied with ``like``; numbers stay numbers."""
     if isinstance(value, (int, float)):
         return value
     return tensor(value, like.dtype, device=like.device, function=function, argument=argument)

@@ -1,6 +1,6 @@
-"""Reductions over axes: sums, means, largest elements and where they are, running sums.
+"""Reductions over axes: sums, means, largest elements and their indices, running sums.
 
-Every reduction takes TensorFlow's spellings old and new: ``axis`` or ``reduction_indices`` (None
+Every reduction takes TensorFlow's old and new spellings: ``axis`` or ``reduction_indices`` (None
 for all axes, an int, a list, a tensor; an empty list reduces nothing), ``keepdims`` or
 ``keep_dims``.
 """
@@ -250,7 +250,7 @@ def argmax(
     dimension: Any = None,
     output_type: Any = torch.int64,
 ) -> Tensor:
-    """Where the largest element over an axis is, the first of equal ones.
+    """The index of the largest element over an axis; of equal ones the first.
 
     Torch: ``x.argmax(axis)``; the axis is 0 by default (torch: the flattened tensor).
     """
@@ -264,7 +264,7 @@ def argmin(
     dimension: Any = None,
     output_type: Any = torch.int64,
 ) -> Tensor:
-    """Where the smallest element over an axis is, the first of equal ones.
+    """The index of the smallest element over an axis; of equal ones the first.
 
     Torch: ``x.argmin(axis)``; the axis is 0 by default (torch: the flattened tensor).
     """
@@ -280,7 +280,7 @@ def cumsum(
 ) -> Tensor:
     """Running sums along an axis.
 
-    Torch: ``torch.cumsum``; the dtype stays, ``exclusive`` leaves each element itself out.
+    Torch: ``torch.cumsum``; the dtype stays, ``exclusive`` excludes each element itself.
     """
     return _running(torch.cumsum, "cumsum", x, axis, exclusive, reverse, 0)
 
@@ -294,8 +294,8 @@ def cumprod(
 ) -> Tensor:
     """Running products along an axis.
 
-    Torch: ``torch.cumprod``; the dtype stays, ``exclusive`` leaves each element itself out, and an
-    element that is 0 has no gradient, as TensorFlow has it.
+    Torch: ``torch.cumprod``; the dtype stays, ``exclusive`` excludes each element itself, and an
+    element that is 0 has no gradient, as in TensorFlow.
     """
     x = numeric(x, "cumprod")
     if x.requires_grad:
@@ -326,7 +326,7 @@ def _limits(dtype: torch.dtype) -> tuple[float, float]:
 
 
 def _of_nothing(x: Tensor, dims: tuple[int, ...], keep: bool, value: float) -> Tensor:
-    """What amax gives for a tensor without elements, where ``value`` is the extreme of nothing."""
+    """The result of amax for a tensor without elements: filled with ``value``."""
     return torch.full_like(x.sum(dims, keep, dtype=x.dtype), value)  # keeps the graph's shape
 
 
@@ -341,7 +341,7 @@ def _where_extreme(
     x = tensor(input, function=function, argument="input")
     if x.dtype is torch.bool:
         x = x.byte()
-    # A scalar tensor has no axis to TensorFlow when it runs; torch finds 0, and so do we.
+    # A scalar has no axis in TensorFlow, which raises at run time; torch returns 0, and so do we.
     rank = max(x.ndim, 1) if isinstance(input, Tensor) else x.ndim
     dim = one_axis(0 if axis is None else axis, rank, function)
     try:

@@ -77,7 +77,7 @@ def get_variable(
 ) -> Any:
     """Return the variable of this name in the current scope, making it if that is allowed.
 
-    Torch: ``ts.get_variable``, whose arguments these are; Python ints for an initializer become
+    Torch: ``ts.get_variable``, with the same arguments; a Python int as an initializer becomes
     int32 here, as in TensorFlow, and int64 there, as in torch.
 
     >>> import torchscope as ts, torchscope.tf1 as tf
@@ -94,16 +94,16 @@ all_variables = global_variables  # its name before 0.12
 
 
 def add_to_collection(name: str, value: Any) -> None:
-    """Put a variable, a loss or anything else into a collection.
+    """Add a variable, a loss or anything else to a collection.
 
-    Torch: a variable stays there with the store; anything else ends with the pass, so read it in
-    the same function.
+    Torch: a variable stays in it as long as in the store; anything else ends with the pass, so read
+    it in the same function.
     """
     ts.add_to_collection(name, value)
 
 
 def add_to_collections(names: str | Iterable[str] | None, value: Any) -> None:
-    """Put something into each of several collections.
+    """Add something to each of several collections.
 
     Torch: ``ts.add_to_collection``, once for each.
     """
@@ -112,9 +112,9 @@ def add_to_collections(names: str | Iterable[str] | None, value: Any) -> None:
 
 
 def get_collection(key: str, scope: str | None = None) -> list[Any]:
-    """What is in a collection: variables in the order of making, then other values.
+    """What is in a collection: variables in the order of creation, then other values.
 
-    Torch: a new list; what is appended to it is not in the collection.
+    Torch: a new list; appending to it does not add to the collection.
 
     Args:
         key: ``tf.GraphKeys.UPDATE_OPS`` and the like, or a name of your own.
@@ -142,7 +142,7 @@ def moving_average_variables(scope: str | None = None) -> list[Tensor]:
 def variable_op_scope(
     values: Any, name_or_scope: Any, default_name: str | None = None, *others: Any, **named: Any
 ) -> AbstractContextManager[VariableScope]:
-    """``variable_scope`` with its arguments in the order of before 1.0.
+    """``variable_scope`` with its arguments in their order before TensorFlow 1.0.
 
     Torch: ``ts.variable_scope``.
     """
@@ -152,7 +152,7 @@ def variable_op_scope(
 def op_scope(
     values: Any, name: str | None, default_name: str | None = None
 ) -> AbstractContextManager[str]:
-    """``name_scope`` with its arguments in the order of before 1.0.
+    """``name_scope`` with its arguments in their order before TensorFlow 1.0.
 
     Torch: nothing; see ``name_scope``.
     """
@@ -160,10 +160,10 @@ def op_scope(
 
 
 def op_name(value: Any) -> str:
-    """What ``value.op.name`` is in TensorFlow: a variable's full name.
+    """TensorFlow's ``value.op.name``: a variable's full name.
 
-    Torch: a tensor that is not a variable has no name; it is called ``"tensor"``, which serves the
-    error texts that ask.
+    Torch: a tensor that is not a variable has no name; the result is ``"tensor"``, good enough for
+    error texts.
 
     >>> import torchscope as ts, torchscope.tf1 as tf
     >>> with ts.VariableStore(), tf.variable_scope("a"):
@@ -180,7 +180,7 @@ def op_name(value: Any) -> str:
 
 
 def name_of(value: Any) -> str:
-    """What ``value.name`` is in TensorFlow: for a tensor ``op_name`` and ``:0``.
+    """TensorFlow's ``value.name``: for a tensor ``op_name`` and ``:0``.
 
     Torch: ``ts.name_of(variable)``, without the ``:0``.
     """

@@ -41,14 +41,14 @@ __all__ = [
 
 
 class Unique(NamedTuple):
-    """What tf.unique gives."""
+    """The result of tf.unique."""
 
     y: Tensor
     idx: Tensor
 
 
 class UniqueWithCounts(NamedTuple):
-    """What tf.unique_with_counts gives."""
+    """The result of tf.unique_with_counts."""
 
     y: Tensor
     idx: Tensor
@@ -56,7 +56,7 @@ class UniqueWithCounts(NamedTuple):
 
 
 class ListDiff(NamedTuple):
-    """What tf.setdiff1d gives."""
+    """The result of tf.setdiff1d."""
 
     out: Tensor
     idx: Tensor
@@ -129,7 +129,7 @@ def unsorted_segment_prod(
 
 
 def segment_sum(data: Operand, segment_ids: Operand, name: str | None = None) -> Tensor:
-    """The sum of the rows of each segment; the ids are sorted, the last one says how many.
+    """The sum of the rows of each segment; the ids are sorted, the last one gives their number.
 
     Torch: ``torch.zeros(...).index_add(0, ids, x)``.
     """
@@ -192,7 +192,7 @@ def dynamic_partition(
 def dynamic_stitch(
     indices: Sequence[Operand], data: Sequence[Operand], name: str | None = None
 ) -> Tensor:
-    """Rows put together in the places that the indices say; of two for a place the later one wins.
+    """Rows put at the positions in the indices; of two at one position the later one wins.
 
     Torch: ``index_copy`` of each in turn.
     """
@@ -214,7 +214,7 @@ def dynamic_stitch(
 
 
 def unique(x: Operand, out_idx: Any = torch.int32, name: str | None = None) -> Unique:
-    """The different elements of a vector in the order of their coming, and each element's place.
+    """The different elements of a vector in order of appearance, and each element's index there.
 
     Torch: ``torch.unique(x, return_inverse=True)``, which sorts.
     """
@@ -224,7 +224,7 @@ def unique(x: Operand, out_idx: Any = torch.int32, name: str | None = None) -> U
 def unique_with_counts(
     x: Operand, out_idx: Any = torch.int32, name: str | None = None
 ) -> UniqueWithCounts:
-    """As unique, and how often each comes.
+    """As unique, and how often each occurs.
 
     Torch: ``torch.unique(return_counts=True)``, which sorts.
     """
@@ -234,7 +234,7 @@ def unique_with_counts(
 def setdiff1d(
     x: Operand, y: Operand, index_dtype: Any = torch.int32, name: str | None = None
 ) -> ListDiff:
-    """The elements of one vector that are not in another, in their order, and their places.
+    """The elements of one vector that are not in another, in their order, and their indices.
 
     Torch: ``x[~torch.isin(x, y)]``.
     """
@@ -244,7 +244,7 @@ def setdiff1d(
 
 
 def invert_permutation(x: Operand, name: str | None = None) -> Tensor:
-    """Where each number of a permutation stands in it.
+    """The index of each number of a permutation in it.
 
     Torch: ``torch.argsort(x)``.
     """
@@ -269,7 +269,7 @@ def argsort(
     stable: bool = False,
     name: str | None = None,
 ) -> Tensor:
-    """The places of the elements in order along an axis, as int32; of equal ones the first first.
+    """The indices that sort along an axis, as int32; equal elements keep their order.
 
     Torch: ``torch.argsort``, which gives int64.
     """
@@ -300,7 +300,7 @@ def bincount(
     dtype: Any = torch.int32,
     name: str | None = None,
 ) -> Tensor:
-    """How often each number from 0 comes, or the sum of its weights.
+    """How often each number from 0 occurs, or the sum of its weights.
 
     Torch: ``torch.bincount``; ``maxlength`` leaves larger numbers out.
     """
@@ -349,9 +349,9 @@ def histogram_fixed_width(
     dtype: Any = torch.int32,
     name: str | None = None,
 ) -> Tensor:
-    """How many values fall into each of equal bins; the outer bins take what lies beyond.
+    """How many values fall into each of equal bins; the outer bins also count values beyond them.
 
-    Torch: ``torch.histc``, which leaves out what lies outside.
+    Torch: ``torch.histc``, which leaves out values outside the range.
     """
     x, bounds = pair(values, value_range, "histogram_fixed_width", ("values", "value_range"))
     bins = one_int(nbins, "histogram_fixed_width", "nbins")
@@ -361,7 +361,7 @@ def histogram_fixed_width(
 
 
 def _rows(function: str, data: Operand, ids: Operand, count: Any) -> tuple[Tensor, Tensor, int]:
-    """The data as rows, one for each id; the ids may have several axes, the data's first ones."""
+    """The data as rows, one for each id; the ids may have several axes: the data's first ones."""
     x = numeric(data, function, "data")
     at = integers(ids, function, "segment_ids", x.device)
     if x.shape[: at.ndim] != at.shape:
@@ -380,7 +380,7 @@ def _sorted(function: str, data: Operand, ids: Operand) -> tuple[Tensor, Tensor,
 
 
 def _shifted(ids: Tensor) -> Tensor:
-    """The ids, 1 larger; 0 for what is dropped, so that one too large is out of range still."""
+    """The ids plus 1, and 0 for dropped rows, so that an id too large is still out of range."""
     return ids.clamp(min=-1) + 1
 
 

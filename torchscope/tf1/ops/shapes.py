@@ -29,7 +29,7 @@ __all__ = [
 
 
 class Sizes(tuple[int, ...]):
-    """What tf.shape gives: a tuple of ints that adds and multiplies as a vector does.
+    """The result of tf.shape: a tuple of ints that adds and multiplies as a vector does.
 
     >>> Sizes([2, 3])[1:] * 2, Sizes([2, 3]) + [1, 1]
     ((6,), (3, 4))
@@ -142,7 +142,7 @@ class TensorShape(tuple[int | None, ...]):
         return None not in self
 
     def is_compatible_with(self, other: Any) -> bool:
-        """Whether the two could be one shape."""
+        """Whether the two could be the same shape."""
         other = TensorShape(other)
         if isinstance(other, _AnyShape):
             return True
@@ -151,12 +151,12 @@ class TensorShape(tuple[int | None, ...]):
         )
 
     def assert_is_compatible_with(self, other: Any) -> None:
-        """Raise a ValueError unless the two could be one shape."""
+        """Raise a ValueError unless the two could be the same shape."""
         if not self.is_compatible_with(other):
             raise ValueError(f"Shapes {self.as_list()} and {list(other)} are incompatible.")
 
     def merge_with(self, other: Any) -> "TensorShape":
-        """What is known of the two together; ValueError unless they could be one shape."""
+        """The sizes known from either; ValueError unless they could be the same shape."""
         self.assert_is_compatible_with(other)
         pairs = zip(self, TensorShape(other), strict=True)
         return TensorShape([b if a is None else a for a, b in pairs])
@@ -179,7 +179,7 @@ class TensorShape(tuple[int | None, ...]):
 
 
 class _AnyShape(TensorShape):
-    """A shape of which nothing is known."""
+    """A shape about which nothing is known."""
 
     __slots__ = ()
 
@@ -192,7 +192,7 @@ class _AnyShape(TensorShape):
         return None
 
     def as_list(self) -> list[int | None]:
-        raise ValueError("as_list(): nothing is known of TensorShape(None).")
+        raise ValueError("as_list(): TensorShape(None) has no known sizes.")
 
     def is_fully_defined(self) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""Parts of tensors and tensors with margins: slice, split, unstack, pad, reverse, blocks."""
+"""Parts of tensors, and padded tensors: slice, split, unstack, pad, reverse, blocks."""
 
 import builtins
 import math
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def slice(input_: Operand, begin: Any, size: Any, name: str | None = None) -> Tensor:
-    """A block of a tensor, from where it begins and of what size; -1 is all that is left.
+    """A block of a tensor, by its begin and size; a size of -1 means up to the end.
 
     Torch: ``x[b0 : b0 + s0, b1 : b1 + s1]``.
 
@@ -51,7 +51,7 @@ def slice(input_: Operand, begin: Any, size: Any, name: str | None = None) -> Te
         stop = whole if length == -1 else start + length
         if not 0 <= start <= stop <= whole:
             raise ValueError(
-                f"slice(): begin {list(starts)}, size {list(sizes)} leave shape {list(shape)}."
+                f"slice(): begin {list(starts)}, size {list(sizes)} exceed {list(shape)}."
             )
         if isinstance(x, Sizes):
             x = x[start:stop]
@@ -73,9 +73,9 @@ def strided_slice(
     var: Any = None,
     name: str | None = None,
 ) -> Tensor:
-    """What Python's ``x[begin:end:stride, ...]`` means, where bits of the masks are the exceptions.
+    """Python's ``x[begin:end:stride, ...]``; the masks' bits mark exceptions for single axes.
 
-    Torch: ``x[...]``; negative strides are taken too.
+    Torch: ``x[...]``; negative strides also work.
     """
     x = tensor(input_, function="strided_slice", argument="input_")
     begins = sizes_of(begin, "strided_slice", "begin")
@@ -117,10 +117,10 @@ def split(
     split_dim: Any = None,
     num_split: Any = None,
 ) -> list[Tensor]:
-    """A list of parts along an axis: so many equal ones, or of the sizes given (one may be -1).
+    """A list of parts along an axis: a number of equal ones, or of given sizes (one may be -1).
 
-    Torch: ``x.split(sizes, axis)``, where a number is the size of a part, not how many there are;
-    ``split(axis, n, x)``, as before TensorFlow 1.0, is taken too.
+    Torch: ``x.split(sizes, axis)``, where a number is the size of a part, not the number of parts;
+    ``split(axis, n, x)``, as before TensorFlow 1.0, also works.
     """
     if isinstance(value, int):
         value, axis = axis, value
@@ -169,7 +169,7 @@ def pad(
     name: str | None = None,
     constant_values: Any = 0,
 ) -> Tensor:
-    """A margin around a tensor: so much before and after each axis.
+    """A tensor padded before and after each axis.
 
     Torch: ``torch.nn.functional.pad``; pairs go from the first axis to the last, and "REFLECT" and
     "SYMMETRIC" (which repeats the border) work along any axis.
@@ -198,9 +198,9 @@ def pad(
 
 
 def reverse(tensor: Operand, axis: Any = None, name: str | None = None, dims: Any = None) -> Tensor:
-    """The elements backwards along the axes given.
+    """The elements in reverse order along the given axes.
 
-    Torch: ``x.flip(axis)``; a boolean for each axis, as before TensorFlow 1.0, is taken too.
+    Torch: ``x.flip(axis)``; a boolean for each axis, as before TensorFlow 1.0, also works.
     """
     x = _tensor(tensor, "reverse", "tensor")
     axis = renamed("reverse", axis=axis, dims=dims)
@@ -223,13 +223,13 @@ def reverse_sequence(
     seq_dim: Any = None,
     batch_dim: Any = None,
 ) -> Tensor:
-    """The first so many elements of each sequence backwards, the rest as it is.
+    """The first elements of each sequence, as many as its length, reversed; the rest unchanged.
 
     Torch: ``x.gather`` of reversed indices.
 
     Args:
         input: sequences, of any rank from 2.
-        seq_lengths: for each place of the batch axis how much is reversed.
+        seq_lengths: how many elements to reverse, for each entry of the batch axis.
         seq_axis: along which to reverse.
         batch_axis: 0 by default.
         name: unused.
@@ -263,7 +263,7 @@ def reverse_sequence(
 
 
 def roll(input: Operand, shift: Any, axis: Any, name: str | None = None) -> Tensor:
-    """The elements moved along axes, from the end to the front.
+    """The elements shifted along axes; those at the end move to the front.
 
     Torch: ``torch.roll``.
     """
@@ -275,7 +275,7 @@ def roll(input: Operand, shift: Any, axis: Any, name: str | None = None) -> Tens
 def space_to_batch_nd(
     input: Operand, block_shape: Any, paddings: Any, name: str | None = None
 ) -> Tensor:
-    """Blocks of the axes after the first, moved into the batch (after zeros are put around).
+    """Blocks of the axes after the first, moved into the batch (after padding with zeros).
 
     Torch: ``F.pad``, ``reshape`` and ``permute``.
     """
@@ -286,7 +286,7 @@ def space_to_batch_nd(
     rest = x.ndim - 1 - len(blocks)
     x = pad(x, [(0, 0), *spatial, *[(0, 0)] * rest])
     if any(n % block for n, block in zip(x.shape[1:], blocks, strict=False)):
-        raise ValueError(f"{function}(): {list(x.shape)} is no multiple of {list(blocks)}.")
+        raise ValueError(f"{function}(): {list(x.shape)} is not a multiple of {list(blocks)}.")
     m = len(blocks)
     split_sizes = [n for i, b in enumerate(blocks) for n in (x.shape[i + 1] // b, b)]
     shape = split_sizes[::2]
@@ -300,7 +300,7 @@ def space_to_batch_nd(
 def batch_to_space_nd(
     input: Operand, block_shape: Any, crops: Any, name: str | None = None
 ) -> Tensor:
-    """What space_to_batch_nd undoes: parts of the batch, put together and cropped.
+    """The inverse of space_to_batch_nd: parts of the batch, joined and cropped.
 
     Torch: ``reshape``, ``permute`` and slices.
     """
@@ -310,7 +310,7 @@ def batch_to_space_nd(
     cuts = _pairs(crops, len(blocks), function, "crops")
     m, product = len(blocks), math.prod(blocks)
     if x.shape[0] % product:
-        raise ValueError(f"{function}(): a batch of {x.shape[0]} is no multiple of {product}.")
+        raise ValueError(f"{function}(): a batch of {x.shape[0]} is not a multiple of {product}.")
     sizes = x.shape[1 : m + 1]
     x = x.reshape(*blocks, x.shape[0] // product, *x.shape[1:])
     mixed = [d for i in range(m) for d in (m + 1 + i, i)]
@@ -353,7 +353,7 @@ def space_to_depth(
     n, h, w, c = x.shape
     b = block_size
     if h % b or w % b:
-        raise ValueError(f"space_to_depth(): {h} x {w} is no multiple of {b}.")
+        raise ValueError(f"space_to_depth(): {h} x {w} is not a multiple of {b}.")
     x = x.reshape(n, h // b, b, w // b, b, c).permute(0, 1, 3, 2, 4, 5)
     x = x.reshape(n, h // b, w // b, b * b * c)
     return x if last else x.movedim(-1, 1)
@@ -362,7 +362,7 @@ def space_to_depth(
 def depth_to_space(
     input: Operand, block_size: int, name: str | None = None, data_format: str = "NHWC"
 ) -> Tensor:
-    """Channels of an image, spread over square blocks.
+    """Channels of an image, rearranged into square blocks.
 
     Torch: ``torch.nn.functional.pixel_shuffle``; there a channel's block stays together.
     """
@@ -370,7 +370,7 @@ def depth_to_space(
     n, h, w, c = x.shape
     b = block_size
     if c % (b * b):
-        raise ValueError(f"depth_to_space(): {c} channels are no multiple of {b * b}.")
+        raise ValueError(f"depth_to_space(): {c} channels are not a multiple of {b * b}.")
     x = x.reshape(n, h, w, b, b, c // (b * b)).permute(0, 1, 3, 2, 4, 5)
     x = x.reshape(n, h * b, w * b, c // (b * b))
     return x if last else x.movedim(-1, 1)
@@ -381,7 +381,7 @@ def _tensor(value: Operand, function: str, argument: str, dtype: Any = None) -> 
 
 
 def _cut(x: Tensor, dim: int, places: "builtins.range") -> Tensor:
-    """The places of a range along an axis, which may run backwards."""
+    """The indices of a range along an axis, which may be descending."""
     index = [builtins.slice(None)] * dim
     if places.step > 0:
         return x[
@@ -394,7 +394,7 @@ def _cut(x: Tensor, dim: int, places: "builtins.range") -> Tensor:
 
 
 def _pairs(value: Any, count: int, function: str, argument: str) -> Sequence[tuple[int, int]]:
-    """So many pairs of ints, none negative."""
+    """A given number of pairs of ints, none negative."""
     rows = remembered(value) or value.tolist() if is_array(value) else value
     if len(rows) != count or any(not hasattr(row, "__len__") or len(row) != 2 for row in rows):
         raise ValueError(f"{function}(): {argument} has to be {count} pairs, not {value}.")
@@ -408,7 +408,7 @@ def _pairs(value: Any, count: int, function: str, argument: str) -> Sequence[tup
 
 
 def _image(input: Operand, data_format: str, function: str) -> tuple[Tensor, bool]:
-    """An image, channels last, and whether it came so."""
+    """An image, channels last, and whether it was channels last already."""
     x, last = tensor(input, function=function, argument="input"), data_format == "NHWC"
     if x.ndim != 4 or data_format not in ("NHWC", "NCHW"):
         raise ValueError(f"{function}(): shape {list(x.shape)} is not a {data_format} image.")

@@ -35,7 +35,7 @@ __all__ = [
 
 
 class SparseTensorValue(NamedTuple):
-    """The parts of a sparse tensor, as numpy arrays or whatever they are.
+    """The parts of a sparse tensor, as numpy arrays or anything else.
 
     Torch: nothing; a tuple of arrays.
     """
@@ -46,7 +46,7 @@ class SparseTensorValue(NamedTuple):
 
 
 class SparseTensor:
-    """A tensor of which only some elements are kept.
+    """A tensor of which only some elements are stored.
 
     Torch: ``torch.sparse_coo_tensor``, whose indices are [rank, n].
 
@@ -113,8 +113,8 @@ def sparse_tensor_dense_matmul(
     dense = dense.mH if adjoint_b else dense
     if dense.ndim != 2 or dense.shape[0] != columns:
         raise ValueError(
-            f"sparse_tensor_dense_matmul(): shapes {[rows, columns]} and {list(dense.shape)} do not"
-            " multiply."
+            f"sparse_tensor_dense_matmul(): shapes {[rows, columns]} and {list(dense.shape)} cannot"
+            " be multiplied."
         )
     products = values.unsqueeze(1) * dense.index_select(0, j)
     return products.new_zeros(rows, dense.shape[1]).index_add(0, i, products)
@@ -126,9 +126,9 @@ def sparse_tensor_to_dense(
     validate_indices: bool = True,
     name: str | None = None,
 ) -> Tensor:
-    """The whole tensor, with a default where nothing is kept.
+    """The dense tensor, with a default where nothing is stored.
 
-    Torch: ``x.to_dense()``; the default may be another than 0.
+    Torch: ``x.to_dense()``, whose default is always 0.
     """
     x = _sparse(sp_input, "sparse_tensor_to_dense")
     return _dense(x.indices, x.values, x.shape, default_value, "sparse_tensor_to_dense")
@@ -197,7 +197,7 @@ def sparse_reorder(sp_input: SparseTensor, name: str | None = None) -> SparseTen
 def sparse_transpose(
     sp_input: SparseTensor, perm: Any = None, name: str | None = None
 ) -> SparseTensor:
-    """The axes in another order, by default backwards; the indices in row-major order.
+    """The axes in another order, reversed by default; the indices in row-major order.
 
     Torch: ``x.permute(perm)``.
     """
@@ -213,7 +213,7 @@ def sparse_transpose(
 def sparse_reshape(sp_input: SparseTensor, shape: Any, name: str | None = None) -> SparseTensor:
     """The same elements in another shape, where one size may be -1.
 
-    Torch: ``x.to_dense().reshape(shape)``; torch reshapes no sparse tensor.
+    Torch: ``x.to_dense().reshape(shape)``; torch cannot reshape sparse tensors.
     """
     x, sizes = _sparse(sp_input, "sparse_reshape"), list(sizes_of(shape, "sparse_reshape"))
     total = math.prod(x.shape)
@@ -227,7 +227,7 @@ def sparse_reshape(sp_input: SparseTensor, shape: Any, name: str | None = None) 
 
 
 def sparse_retain(sp_input: SparseTensor, to_retain: Operand) -> SparseTensor:
-    """Only those values for which the mask holds.
+    """Only the values for which the mask is True.
 
     Torch: ``x.values()[mask]`` and ``x.indices()[:, mask]``.
     """
@@ -280,7 +280,7 @@ def sparse_concat(
 
 
 def sparse_softmax(sp_input: SparseTensor, name: str | None = None) -> SparseTensor:
-    """The softmax of each row (along the last axis) over the elements that are kept.
+    """The softmax of each row (along the last axis) over the elements that are stored.
 
     Torch: ``torch.sparse.softmax(x, -1)``.
     """
@@ -327,4 +327,6 @@ def _dense(
     try:
         return whole.index_put(places.unbind(1), values.expand(len(places)))
     except IndexError:
-        raise IndexError(f"{function}(): an index leaves shape {list(sizes)}.") from None
+        raise IndexError(
+            f"{function}(): an index is out of range for shape {list(sizes)}."
+        ) from None

@@ -1,4 +1,4 @@
-"""TensorArray: a list of tensors to be written in a loop; knows no loop."""
+"""TensorArray: a list of tensors, written in a loop; knows no loop."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ __all__ = ["TensorArray"]
 
 
 class TensorArray:
-    """A list of tensors: each write gives a new one, which has it.
+    """A list of tensors; each write returns a new array with the element.
 
-    Torch: a Python list and ``torch.stack``.  An element may be read as often as wanted, whatever
+    Torch: a Python list and ``torch.stack``.  An element may be read repeatedly, whatever
     ``clear_after_read`` says.
 
     >>> import torchscope.tf1 as tf
@@ -66,11 +66,11 @@ class TensorArray:
         return self._with(list(self._elements))
 
     def write(self, index: Any, value: Operand, name: str | None = None) -> "TensorArray":
-        """An array that has ``value`` at ``index`` too.
+        """An array that also has ``value`` at ``index``.
 
         Raises:
-            ValueError: something is written there already, ``index`` is out of range, or the
-                elements would have two shapes.
+            ValueError: ``index`` has been written already or is out of range, or the
+                elements would have different shapes.
             TypeError: a tensor of another dtype.
         """
         index = one_int(index, "write", "index")
@@ -91,7 +91,7 @@ class TensorArray:
         return self._with(elements)
 
     def read(self, index: Any, name: str | None = None) -> Tensor:
-        """The element at ``index``; zeros if others have been written, and it has not."""
+        """The element at ``index``; zeros if only others have been written."""
         index = one_int(index, "read", "index")
         return self.gather([index])[0]
 
@@ -118,7 +118,7 @@ class TensorArray:
         return self.scatter(range(len(value)), value)
 
     def scatter(self, indices: Any, value: Operand, name: str | None = None) -> "TensorArray":
-        """An array that has the rows of ``value`` at ``indices``, too."""
+        """An array that also has the rows of ``value`` at ``indices``."""
         value = tensor(value, self.dtype, function="scatter")
         array = self
         for index, row in zip(ints(indices, "scatter", "indices"), value, strict=True):

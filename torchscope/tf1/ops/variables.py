@@ -1,4 +1,4 @@
-"""tf.Variable, assign and scatter_update: variables by hand, changed at once; knows no scopes."""
+"""tf.Variable, assign and scatter_update: variables made from values, and changed; no scopes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,13 +43,13 @@ class _Variables(type):
 
 
 class Variable(metaclass=_Variables):
-    """Make a variable of a given value; it is the same one again in every later pass.
+    """Make a variable of a given value; every later pass returns the same one.
 
-    Torch: an ``nn.Parameter`` of the store.  The initial value is computed in each pass, and but
-    for the first thrown away; ``tf.get_variable`` with an initializer spares that.
+    Torch: an ``nn.Parameter`` of the store.  The initial value is computed in each pass, but only
+    the first is used; ``tf.get_variable`` with an initializer avoids that.
 
     It is named after the name scopes around it, and made unique by a number, as in TensorFlow;
-    reuse and the defaults of variable scopes leave it alone.
+    reuse and the defaults of variable scopes do not apply to it.
 
     >>> import torchscope as ts, torchscope.tf1 as tf
     >>> with ts.VariableStore() as store, tf.name_scope("layer"):
@@ -125,7 +125,7 @@ def assign(
 ) -> Tensor:
     """Set a variable to a value.
 
-    Torch: ``ts.assign``; it happens here and now, whether or not anybody reads the result.
+    Torch: ``ts.assign``; it happens immediately, whether or not the result is used.
 
     >>> import torchscope as ts, torchscope.tf1 as tf
     >>> with ts.VariableStore():
@@ -153,7 +153,7 @@ def assign(
 def assign_add(
     ref: Tensor, value: Operand, use_locking: bool | None = None, name: str | None = None
 ) -> Tensor:
-    """Add to a variable, here and now; see ``assign``.
+    """Add to a variable, immediately; see ``assign``.
 
     Torch: ``ts.assign_add``.
     """
@@ -163,7 +163,7 @@ def assign_add(
 def assign_sub(
     ref: Tensor, value: Operand, use_locking: bool | None = None, name: str | None = None
 ) -> Tensor:
-    """Subtract from a variable, here and now; see ``assign``.
+    """Subtract from a variable, immediately; see ``assign``.
 
     Torch: ``ts.assign_sub``.
     """
@@ -185,7 +185,7 @@ def count_up_to(ref: Tensor, limit: int, name: str | None = None) -> Tensor:
 def scatter_update(
     ref: Tensor, indices: Operand, updates: Operand, use_locking: bool = True, name: Any = None
 ) -> Tensor:
-    """Set rows of a variable, here and now.
+    """Set rows of a variable, immediately.
 
     Torch: ``ref[indices] = updates`` under ``no_grad``.
 
@@ -211,7 +211,7 @@ def scatter_update(
 def scatter_add(
     ref: Tensor, indices: Operand, updates: Operand, use_locking: bool = False, name: Any = None
 ) -> Tensor:
-    """Add to rows of a variable, here and now; to a row that comes twice, twice.
+    """Add to rows of a variable, immediately; a row that occurs twice is added to twice.
 
     Torch: ``ref.index_put_((indices,), updates, accumulate=True)``.
     """
@@ -223,7 +223,7 @@ def scatter_add(
 def scatter_sub(
     ref: Tensor, indices: Operand, updates: Operand, use_locking: bool = False, name: Any = None
 ) -> Tensor:
-    """Subtract from rows of a variable, here and now; see ``scatter_add``.
+    """Subtract from rows of a variable, immediately; see ``scatter_add``.
 
     Torch: ``ref.index_put_((indices,), -updates, accumulate=True)``.
     """
@@ -235,7 +235,7 @@ def scatter_sub(
 def scatter_nd_update(
     ref: Tensor, indices: Operand, updates: Operand, use_locking: bool = True, name: Any = None
 ) -> Tensor:
-    """Set elements or slices of a variable, here and now.
+    """Set elements or slices of a variable, immediately.
 
     Torch: ``ref[indices.unbind(-1)] = updates`` under ``no_grad``.
 
@@ -254,7 +254,7 @@ def scatter_nd_update(
 def scatter_nd_add(
     ref: Tensor, indices: Operand, updates: Operand, use_locking: bool = False, name: Any = None
 ) -> Tensor:
-    """Add to elements or slices of a variable, here and now; see ``scatter_nd_update``.
+    """Add to elements or slices of a variable, immediately; see ``scatter_nd_update``.
 
     Torch: ``ref.index_put_(indices.unbind(-1), updates, accumulate=True)``.
     """
@@ -266,7 +266,7 @@ def scatter_nd_add(
 def scatter_nd_sub(
     ref: Tensor, indices: Operand, updates: Operand, use_locking: bool = False, name: Any = None
 ) -> Tensor:
-    """Subtract from elements or slices of a variable, here and now; see ``scatter_nd_update``.
+    """Subtract from elements or slices of a variable, immediately; see ``scatter_nd_update``.
 
     Torch: ``ref.index_put_(indices.unbind(-1), -updates, accumulate=True)``.
     """
@@ -282,7 +282,7 @@ def assert_variables_initialized(var_list: Any = None) -> None:
 def fixed_size_partitioner(num_shards: int, axis: int = 0) -> None:
     """A partitioner that leaves variables whole: None.
 
-    Torch: nothing; a checkpoint's parts are joined when it is read.
+    Torch: nothing; partitioned variables of a checkpoint are joined when it is read.
     """
 
 
@@ -291,7 +291,7 @@ def variable_axis_size_partitioner(
 ) -> None:
     """A partitioner that leaves variables whole: None.
 
-    Torch: nothing; a checkpoint's parts are joined when it is read.
+    Torch: nothing; partitioned variables of a checkpoint are joined when it is read.
     """
 
 
@@ -303,7 +303,7 @@ def min_max_variable_partitioner(
 ) -> None:
     """A partitioner that leaves variables whole: None.
 
-    Torch: nothing; a checkpoint's parts are joined when it is read.
+    Torch: nothing; partitioned variables of a checkpoint are joined when it is read.
     """
 
 
@@ -356,5 +356,5 @@ def _check_updates(updates: Tensor, shape: torch.Size, function: str) -> None:
     if updates.shape not in (shape, ()):
         raise ValueError(
             f"{function}(): updates has shape {list(updates.shape)} and has to have {list(shape)},"
-            " that of the indices and of what each of them picks."
+            " the shape of the indices and then that of each slice."
         )

@@ -1,4 +1,4 @@
-"""tf.contrib.rnn, and what tf.nn has of it. This file holds the public names only."""
+"""tf.contrib.rnn, and the part of it in tf.nn. This file holds the public names only."""
 
 from torchscope.tf1 import _missing
 

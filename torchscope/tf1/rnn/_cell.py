@@ -59,7 +59,7 @@ class RNNCell(Scoped):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # A cell that steps otherwise than its base does cannot go over sequences as its base does.
+        # A cell with another step than its base cannot go over sequences as its base does.
         if {"call", "__call__"} & vars(cls).keys() and "_unroll" not in vars(cls):
             cls._unroll = RNNCell._unroll
 
@@ -77,7 +77,7 @@ class RNNCell(Scoped):
         return self._in_scope(self._step, scope, inputs, state)
 
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
-        """Compute a step; in the cell's scope."""
+        """Compute a step, in the cell's scope."""
         raise NotImplementedError(f"{type(self).__name__} has to define call(inputs, state).")
 
     def _unroll(self, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
@@ -96,7 +96,7 @@ class RNNCell(Scoped):
         live = None if lengths is None else _states.live_steps(lengths, len(steps)).unbind()
         outputs: list[Any] = []
         for time, now in enumerate(steps):
-            # TensorFlow runs the Python of a step once. Here later steps share what the first made,
+            # TensorFlow runs a step's Python once. Here later steps share what the first made,
             # and count default names from where it did.
             with ts.variable_scope(scope, reuse=True if time else None):
                 output, new_state = self(now, state)
@@ -115,7 +115,7 @@ class RNNCell(Scoped):
 
     @property
     def name(self) -> str:
-        """What the scope is named after."""
+        """The name that the scope is named after."""
         return self._base_name
 
     def _in_scope(self, function: Callable[..., T], scope: Any, *args: Any) -> T:
@@ -135,7 +135,7 @@ LayerRNNCell = RNNCell  # In TensorFlow the one that makes its variables in ``bu
 
 
 def unroll(cell: Any, inputs: Any, state: Any, lengths: Tensor | None) -> tuple[Any, Any]:
-    """``cell._unroll``, also of a cell that is no RNNCell but is called like one."""
+    """``cell._unroll``, also for a cell that is not an RNNCell but can be called like one."""
     steps: Any = cell._unroll if isinstance(cell, RNNCell) else partial(RNNCell._unroll, cell)
     return steps(inputs, state, lengths)
 

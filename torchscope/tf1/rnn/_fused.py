@@ -1,6 +1,6 @@
-"""TensorFlow's LSTM over a whole sequence by torch's: other gates' order, a bias for the forgotten.
+"""TensorFlow's LSTM over a whole sequence by torch's: another order of gates, and a forget bias.
 
-The two compute the same; what differs is written down in ``weights``.
+The two compute the same; ``weights`` converts one's weights to the other's.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 
 def can_run(inputs: Tensor, state: tuple[Tensor, Tensor], lengths: Tensor | None) -> bool:
-    """Whether torch's LSTM takes these: not inside function transforms, nor compiled with lengths.
+    """Whether torch's LSTM can be used: not inside function transforms, nor compiled with lengths.
 
     Compiled code cannot know the lengths, by which sequences are packed; vmap has no rule for it.
     """
@@ -36,7 +36,7 @@ def lstm(
         kernel: ``[depth + size, 4 * size]``, gates i, j, f, o.
         bias: ``[4 * size]``.
         forget_bias: added to the bias of f.
-        lengths: of the sequences, or None; 0 gives the first state back.
+        lengths: of the sequences, or None; for a length of 0 the last state is the first.
     """
     c, h = (part[None] for part in state)
     parameters = weights(kernel, bias, inputs.shape[-1], forget_bias)
@@ -73,7 +73,7 @@ def weights(kernel: Tensor, bias: Tensor, depth: int, forget_bias: float) -> tup
 
 
 def in_one_piece(parameters: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The parameters one after the other in memory; cuDNN copies others, and warns at each call."""
+    """The parameters contiguous in memory; otherwise cuDNN copies them, and warns at each call."""
     whole = torch.cat([parameter.flatten() for parameter in parameters])
     parts = torch.split(whole, [parameter.numel() for parameter in parameters])
     return tuple(part.view(p.shape) for part, p in zip(parts, parameters, strict=True))

@@ -20,7 +20,7 @@ ZEROS, ONES = ts.zeros_initializer(), ts.ones_initializer()
 
 
 def activation_of(activation: Activation) -> Callable[[Tensor], Tensor]:
-    """The function meant by a function, its name or None (tanh)."""
+    """The function for a function, its name or None (tanh)."""
     if activation is None or activation is tanh:
         return torch.tanh  # by which a cell knows that torch's LSTM does the same
     if not isinstance(activation, str):
@@ -34,14 +34,14 @@ def activation_of(activation: Activation) -> Callable[[Tensor], Tensor]:
 
 
 def dropout(x: Tensor, keep_prob: Any) -> Tensor:
-    """Keep a share of the values, scaled up by it; all of them at 1."""
+    """Keep a fraction of the values, scaled up; all of them at 1."""
     if isinstance(keep_prob, (int, float)) and keep_prob >= 1:
         return x
     return F.dropout(x, 1 - float(keep_prob))
 
 
 def check(cell: RNNCell, inputs: Any, *states: tuple[Any, int]) -> None:
-    """Raise unless inputs are ``[batch, depth]``, each state ``[batch, size]``, of one dtype."""
+    """Raise unless inputs are ``[batch, depth]``, each state ``[batch, size]``, of equal dtypes."""
     if not isinstance(inputs, Tensor) or inputs.ndim != 2:
         shape = list(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ValueError(f"{cell.name}: inputs have to be [batch, depth], not {shape}.")
@@ -65,7 +65,7 @@ def linear_in(
     kernel_initializer: Any = None,
     bias_initializer: Any = None,
 ) -> Tensor:
-    """The parts, side by side, times ``kernel``, plus ``bias``: variables of the cell."""
+    """The concatenated parts times ``kernel``, plus ``bias``: variables of the cell."""
     x = torch.cat(parts, 1)
     kernel = variable(cell, f"{prefix}kernel", [x.shape[1], size], x, kernel_initializer)
     bias = variable(cell, f"{prefix}bias", [size], x, bias_initializer or ZEROS)

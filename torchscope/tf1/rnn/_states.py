@@ -1,4 +1,4 @@
-"""States of cells: zeros of their sizes, and what stays as it was beyond a sequence's end.
+"""States of cells: zeros of their sizes, and states that stay beyond a sequence's end.
 
 A state, and the size of one, is an int or a tensor, or a tuple, list or dict of them. The size of a
 state of rank 3 or more is a ``torch.Size``, its shape without the batch.
@@ -44,7 +44,7 @@ def stacked(steps: Sequence[Any]) -> Any:
 
 
 def unstacked(values: Any) -> list[Any]:
-    """The steps that ``stacked`` made one of."""
+    """The steps, as a list: the inverse of ``stacked``."""
     if isinstance(values, Tensor):
         return list(values.unbind())
     flat = [x.unbind() for x in nest.flatten(values)]
@@ -52,7 +52,7 @@ def unstacked(values: Any) -> list[Any]:
 
 
 def where(live: Tensor, new: Any, old: Any) -> Any:
-    """``new`` in the rows where ``live`` is true, ``old`` in the others; scalars are all new."""
+    """``new`` in the rows where ``live`` is true, ``old`` in the others; scalars are always new."""
 
     def chosen(one: Any, other: Any) -> Any:
         if not isinstance(one, Tensor) or one.ndim == 0:

@@ -1,4 +1,4 @@
-"""One step of a cell or all of them, seen alike; and what stands around a cell for either."""
+"""One interface for one step of a cell and for all of them; and wrappers for both."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ def all_steps(lengths: Tensor | None) -> Step:
 
 
 class Wrapper(RNNCell):
-    """A cell with something around it; it has no scope of its own."""
+    """A wrapper around a cell; it has no scope of its own."""
 
     def __init__(self, cell: RNNCell) -> None:
         assert_like_rnncell(f"{type(self).__name__}(): cell", cell)
@@ -57,5 +57,5 @@ class Wrapper(RNNCell):
         return self._around(inputs, state, one_step_in(scope))
 
     def _around(self, inputs: Any, state: Any, step: Step) -> tuple[Any, Any]:
-        """Do what the wrapper does around the cell's step, or around all of them."""
+        """Run the cell's step, or all of them, with what the wrapper adds."""
         return step(self._cell, inputs, state)

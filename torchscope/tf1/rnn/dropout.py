@@ -1,4 +1,4 @@
-"""DropoutWrapper: dropout around a cell, and of its state; knows no cell but an LSTM's state."""
+"""DropoutWrapper: dropout around a cell, and of its state; knows no cell except LSTM's state."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,24 +17,24 @@ from .lstm import LSTMStateTuple
 
 
 class DropoutWrapper(Wrapper):
-    """Dropout before and after a cell, and on its state (an LSTM's ``c`` is spared).
+    """Dropout before and after a cell, and on its state (but not on an LSTM's ``c``).
 
-    A keep probability of 1.0 drops nothing. A cell is made for training or for evaluation, by its
-    probabilities, as in TensorFlow: ``net.eval()`` does not reach it.
+    A keep probability of 1.0 drops nothing. As in TensorFlow the probabilities make a cell one for
+    training or for evaluation: ``net.eval()`` has no effect on it.
 
-    Torch: ``dropout=`` of ``nn.LSTM``, which is the probability to drop, and lies between layers.
+    Torch: ``dropout=`` of ``nn.LSTM``, which is the probability to drop, between layers.
 
     Args:
         cell: the cell inside.
-        input_keep_prob: the share of inputs that is kept.
-        output_keep_prob: the share of outputs that is kept.
-        state_keep_prob: the share of the new state that is kept.
+        input_keep_prob: the probability to keep an input.
+        output_keep_prob: the probability to keep an output.
+        state_keep_prob: the probability to keep an element of the new state.
         variational_recurrent: True for one mask at all steps of a pass, and for all of a batch.
         input_size: the depth of the inputs, for their mask.
         dtype: of the masks.
         seed: accepted; torch has one random stream.
-        dropout_state_filter_visitor: ``f(part_of_state)`` gives whether it is dropped, or a
-            structure of such answers.
+        dropout_state_filter_visitor: ``f(part_of_state)`` returns whether to drop it, or a
+            structure of such bools.
 
     Raises:
         ValueError: a probability outside [0, 1]; no ``dtype`` or ``input_size`` for the masks.
@@ -87,7 +87,7 @@ class DropoutWrapper(Wrapper):
         return self._around(inputs, state, all_steps(lengths))
 
     def _dropped(self, what: str, values: Any) -> Any:
-        """The values with a share of them dropped."""
+        """The values, with some dropped."""
         keep_prob = self._keep[what]
         if isinstance(keep_prob, (int, float)) and keep_prob == 1:
             return values
@@ -106,19 +106,19 @@ class DropoutWrapper(Wrapper):
         return nest.map_structure(dropped, values, masks, drops)
 
     def _mask(self, what: str, like: Any) -> Any:
-        """What values are multiplied by: 0 or 1 / keep_prob, the same for all of a batch."""
+        """The factors of the values: 0 or 1 / keep_prob, the same for the whole batch."""
         device = nest.flatten(like)[0].device
         zeros = _states.zeros(self._mask_sizes[what], 1, self._mask_dtype, device)
         return _states.each(lambda zero: dropout(zero + 1, self._keep[what]), zeros)
 
 
 def _all_but_c(state: Any) -> Any:
-    """What is dropped of a state: everything but what an LSTM remembers."""
+    """Which parts of a state to drop by default: all except an LSTM's ``c``."""
     return LSTMStateTuple(False, True) if isinstance(state, LSTMStateTuple) else True
 
 
 def _answers(asked: Callable[[Any], Any], state: Any) -> Any:
-    """Whether to drop each leaf of a state: what ``asked`` says of it or of what holds it."""
+    """Whether to drop each leaf of a state: ``asked`` of the leaf or of a structure around it."""
     answer = asked(state)
     if nest.is_nested(answer):
         return answer

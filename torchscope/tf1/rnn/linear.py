@@ -1,4 +1,4 @@
-"""_linear, by which cells written for TensorFlow make a dense layer; knows no cells."""
+"""_linear, the dense layer in cells written for TensorFlow; knows no cells."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def _linear(
     bias_start: float | None = None,
     scope: Any = None,
 ) -> Tensor:
-    """The arguments side by side times ``kernel``, plus ``bias``: variables of the current scope.
+    """The concatenated arguments times ``kernel``, plus ``bias``: variables of the current scope.
 
     Torch: ``F.linear``, whose weight is ``[out, in]``.
 

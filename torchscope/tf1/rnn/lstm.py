@@ -1,4 +1,4 @@
-"""LSTMs; those that torch's own can compute go over whole sequences by it."""
+"""LSTMs; where torch's fused LSTM computes the same, it runs over whole sequences."""
 
 from typing import Any, NamedTuple
 
@@ -15,9 +15,9 @@ from ._parts import ZEROS, Activation, activation_of, check, dropout, variable
 
 
 class LSTMStateTuple(NamedTuple):
-    """The state of an LSTM cell: ``c``, what it keeps, and ``h``, what it puts out.
+    """The state of an LSTM cell: ``c``, its memory, and ``h``, its output.
 
-    Torch: the pair ``(h, c)`` of ``nn.LSTM``, the other way round.
+    Torch: the pair ``(h, c)`` of ``nn.LSTM``, in the other order.
     """
 
     c: Any
@@ -30,9 +30,9 @@ class LSTMStateTuple(NamedTuple):
 
 
 class LSTMCell(RNNCell):
-    """The LSTM of Sak et al., with peepholes, projection and clipping where they are asked for.
+    """The LSTM of Sak et al., optionally with peepholes, projection and clipping.
 
-    Without these, and with tanh, it goes over whole sequences by torch's fused LSTM.
+    Without these, and with tanh, torch's fused LSTM runs over whole sequences.
 
     Torch: ``nn.LSTMCell`` orders the gates i, f, j, o (here i, j, f, o), and has ``forget_bias`` in
     its bias, which here is added at each step.
@@ -149,7 +149,7 @@ class LSTMCell(RNNCell):
 
 
 class BasicLSTMCell(LSTMCell):
-    """The LSTM of Zaremba et al.; over whole sequences torch's fused LSTM computes it.
+    """The LSTM of Zaremba et al.; torch's fused LSTM runs over whole sequences.
 
     Torch: as for ``LSTMCell``.
 
@@ -188,7 +188,7 @@ class BasicLSTMCell(LSTMCell):
 
 
 class LSTMBlockCell(LSTMCell):
-    """``LSTMCell`` by the arguments of ``tf.contrib.rnn.LSTMBlockCell``, which it equals.
+    """``LSTMCell`` with the arguments of ``tf.contrib.rnn.LSTMBlockCell``; computes the same.
 
     Torch: as for ``LSTMCell``.
     """
@@ -227,7 +227,7 @@ class LayerNormBasicLSTMCell(RNNCell):
         layer_norm: False for a bias in place of the norms.
         norm_gain: first value of each ``gamma``.
         norm_shift: first value of each ``beta``.
-        dropout_keep_prob: of the candidate's values, those to keep.
+        dropout_keep_prob: the probability to keep each of the candidate's values.
         dropout_prob_seed: accepted; torch has one random stream.
         reuse: True to only take variables that are there.
     """

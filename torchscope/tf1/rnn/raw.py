@@ -1,4 +1,4 @@
-"""raw_rnn: a cell in a loop that the user drives; it knows a cell by what it can do only."""
+"""raw_rnn: a cell in a loop that the user controls; accepts anything that is called like a cell."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,26 +21,26 @@ def raw_rnn(
     swap_memory: bool = False,
     scope: Any = None,
 ) -> tuple[Any, Any, Any]:
-    """Go on with a cell until ``loop_fn`` says that all sequences are finished.
+    """Step a cell until ``loop_fn`` says that all sequences are finished.
 
-    Torch: a Python loop, which this is; compiled code cannot know how long it takes.
+    Torch: a Python loop, as here; it cannot be compiled, since its length is not known.
 
     Args:
         cell: an RNNCell.
-        loop_fn: ``f(time, cell_output, cell_state, loop_state)`` gives ``(finished, next_input,
+        loop_fn: ``f(time, cell_output, cell_state, loop_state)`` returns ``(finished, next_input,
             next_state, emit, next_loop_state)``. At time 0 it is called with None for the others,
-            and gives the first state and, as ``emit``, what is emitted at each step: tensors of
-            shapes without the batch, or None for the cell's output.
+            and returns the first state and, as ``emit``, a template of what each step emits:
+            tensors of shapes without the batch, or None for the cell's output.
         parallel_iterations: accepted, as ``swap_memory``; they mean something only in a graph.
         swap_memory: likewise.
         scope: another name than ``rnn``, or a scope.
 
     Returns:
-        A TensorArray of what was emitted (zeros by sequences that were finished), or a structure of
+        A TensorArray of what was emitted (zeros for finished sequences), or a structure of
         them; the last state, and the last loop state.
 
     Raises:
-        TypeError: ``cell`` is no cell, or ``loop_fn`` cannot be called.
+        TypeError: ``cell`` is not a cell, or ``loop_fn`` cannot be called.
     """
     assert_like_rnncell("raw_rnn(): cell", cell)
     if not callable(loop_fn):

@@ -1,4 +1,4 @@
-"""Cells over sequences: dynamic_rnn and kin; they know a cell by what it can do only."""
+"""Cells over sequences: dynamic_rnn and the like; accept anything that is called like a cell."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -26,7 +26,7 @@ def dynamic_rnn(
     time_major: bool = False,
     scope: Any = None,
 ) -> tuple[Any, Any]:
-    """Go over a sequence with a cell, in the scope ``rnn``.
+    """Run a cell over a sequence, in the scope ``rnn``.
 
     >>> import torch, torchscope as ts, torchscope.tf1 as tf
     >>> def model(x):
@@ -36,7 +36,7 @@ def dynamic_rnn(
     >>> list(net)
     ['rnn/basic_lstm_cell/kernel', 'rnn/basic_lstm_cell/bias']
 
-    Torch: ``nn.LSTM``; which is what runs for LSTM cells, others loop.
+    Torch: ``nn.LSTM``, which is used for LSTM cells; others run in a loop.
 
     Args:
         cell: an RNNCell.
@@ -53,7 +53,7 @@ def dynamic_rnn(
         The outputs, ``[batch, time, cell.output_size]``, and the last state.
 
     Raises:
-        TypeError: ``cell`` is no cell.
+        TypeError: ``cell`` is not a cell.
         ValueError: neither ``initial_state`` nor ``dtype``, or shapes that do not fit.
     """
     assert_like_rnncell("dynamic_rnn(): cell", cell)
@@ -76,14 +76,14 @@ def bidirectional_dynamic_rnn(
     time_major: bool = False,
     scope: Any = None,
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """Go over a sequence in both directions, in the scopes ``bidirectional_rnn/fw`` and ``bw``.
+    """Run cells over a sequence both ways, in the scopes ``bidirectional_rnn/fw`` and ``bw``.
 
-    Torch: ``bidirectional=True``, which gives one tensor of both.
+    Torch: ``bidirectional=True``, which concatenates the two outputs.
 
     Args:
         cell_fw: the cell that goes forward.
         cell_bw: the one that goes backward, through each sequence from its own end.
-        inputs: as for ``dynamic_rnn``, and so all that follow.
+        inputs: this and what follows as for ``dynamic_rnn``.
         sequence_length: lengths.
         initial_state_fw: of ``cell_fw``.
         initial_state_bw: of ``cell_bw``.
@@ -130,14 +130,14 @@ def stack_bidirectional_dynamic_rnn(
     scope: Any = None,
     swap_memory: bool = False,
 ) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
-    """Layers of ``bidirectional_dynamic_rnn``, each on both outputs of the one below.
+    """Layers of ``bidirectional_dynamic_rnn``, each over both outputs of the one below.
 
     Torch: ``num_layers=`` with ``bidirectional=True``.
 
     Args:
         cells_fw: the cells that go forward, from the bottom up.
         cells_bw: as many that go backward.
-        inputs: as for ``dynamic_rnn``, and so all that follow.
+        inputs: this and what follows as for ``dynamic_rnn``.
         initial_states_fw: one for each of ``cells_fw``.
         initial_states_bw: one for each of ``cells_bw``.
         dtype: of zeros as states.
@@ -158,8 +158,8 @@ def stack_bidirectional_dynamic_rnn(
     states_bw = [None] * layers if initial_states_bw is None else initial_states_bw
     if not layers == len(cells_bw) == len(states_fw) == len(states_bw):
         raise ValueError(
-            "stack_bidirectional_dynamic_rnn(): give as many cells, and states, for one direction"
-            f" as for the other, not {layers} and {len(cells_bw)}."
+            "stack_bidirectional_dynamic_rnn(): give the same number of cells, and of states, for"
+            f" both directions, not {layers} and {len(cells_bw)}."
         )
     ends: list[tuple[Any, Any]] = []
     with ts.variable_scope(scope or "stack_bidirectional_rnn"):
@@ -184,14 +184,14 @@ def static_rnn(
     sequence_length: Any = None,
     scope: Any = None,
 ) -> tuple[list[Any], Any]:
-    """Go over a list of steps with a cell, in the scope ``rnn``.
+    """Run a cell over a list of steps, in the scope ``rnn``.
 
     Torch: a loop over ``nn.LSTMCell``.
 
     Args:
         cell: an RNNCell.
         inputs: a list of ``[batch, depth]``, one for each step.
-        initial_state: as for ``dynamic_rnn``, and so all that follow.
+        initial_state: this and what follows as for ``dynamic_rnn``.
         dtype: of zeros as state.
         sequence_length: lengths.
         scope: another name, or a scope.
@@ -200,7 +200,7 @@ def static_rnn(
         The list of outputs, ``[batch, cell.output_size]``, and the last state.
 
     Raises:
-        TypeError: ``inputs`` is not a list, or ``cell`` no cell.
+        TypeError: ``inputs`` is not a list, or ``cell`` is not a cell.
         ValueError: an empty list; as for ``dynamic_rnn``.
     """
     assert_like_rnncell("static_rnn(): cell", cell)
@@ -220,14 +220,14 @@ def static_bidirectional_rnn(
     sequence_length: Any = None,
     scope: Any = None,
 ) -> tuple[list[Any], Any, Any]:
-    """Go over a list of steps in both directions, in the scope ``bidirectional_rnn``.
+    """Run cells over a list of steps in both directions, in the scope ``bidirectional_rnn``.
 
     Torch: as for ``bidirectional_dynamic_rnn``.
 
     Args:
         cell_fw: the cell that goes forward.
         cell_bw: the one that goes backward, through each sequence from its own end.
-        inputs: as for ``static_rnn``, and so all that follow.
+        inputs: this and what follows as for ``static_rnn``.
         initial_state_fw: of ``cell_fw``.
         initial_state_bw: of ``cell_bw``.
         dtype: of zeros as states.
@@ -235,7 +235,7 @@ def static_bidirectional_rnn(
         scope: another name, or a scope.
 
     Returns:
-        A list of both outputs side by side, the last state forward, and backward.
+        A list of both outputs, concatenated; the last state forward, and backward.
 
     Raises:
         TypeError: as for ``static_rnn``.
@@ -256,12 +256,12 @@ def static_bidirectional_rnn(
 def _run(
     function: str, cell: Any, inputs: Any, sequence_length: Any, state: Any, dtype: Any
 ) -> tuple[Any, Any]:
-    """Go over inputs that are time major, in the scope that is open."""
+    """Run a cell over time-major inputs, in the current scope."""
     first = nest.flatten(inputs)[0]
     if any(x.ndim < 2 or x.shape[:2] != first.shape[:2] for x in nest.flatten(inputs)):
         shapes = [list(x.shape) for x in nest.flatten(inputs)]
         raise ValueError(
-            f"{function}(): inputs have to be [batch, time, depth], alike in batch and time; they"
+            f"{function}(): inputs have to be [batch, time, depth], equal in batch and time; they"
             f" are, time first, {shapes}."
         )
     if first.shape[0] == 0:
@@ -279,7 +279,7 @@ def _run(
         if dtype is None:
             raise ValueError(f"{function}(): give dtype=, or an initial_state.")
         state = cell.zero_state(batch, as_dtype(dtype))
-    # In a net converted to halves the program says float32 still.
+    # In a net converted by .half() the program still asks for float32.
     halves = first.dtype in (torch.float16, torch.bfloat16)
 
     def fitting(x: Tensor) -> Tensor:

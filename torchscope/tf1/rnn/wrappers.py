@@ -18,17 +18,17 @@ from ._steps import Step, Wrapper, all_steps, one_step
 class MultiRNNCell(RNNCell):
     """Cells on top of each other, in scopes ``cell_0``, ``cell_1``, ...; the state has one of each.
 
-    One cell object at two depths shares its variables. A sequence goes through layer by layer.
+    One cell object at two depths shares its variables. A sequence runs through layer by layer.
 
     Torch: ``num_layers=`` of ``nn.LSTM``.
 
     Args:
         cells: from the bottom up.
-        state_is_tuple: False for one tensor that holds all states side by side.
+        state_is_tuple: False for one tensor of all states, concatenated.
 
     Raises:
         TypeError: ``cells`` is not a list of cells.
-        ValueError: it is empty, or states that are tuples themselves are to lie side by side.
+        ValueError: it is empty, or states to concatenate are tuples themselves.
     """
 
     def __init__(self, cells: Sequence[RNNCell], state_is_tuple: bool = True) -> None:
@@ -93,7 +93,7 @@ class ResidualWrapper(Wrapper):
 
     Args:
         cell: the cell inside.
-        residual_fn: ``f(inputs, outputs)`` gives the outputs instead; called at each step.
+        residual_fn: ``f(inputs, outputs)`` returns the outputs instead; called at each step.
 
     Raises:
         ValueError: at a call; inputs and outputs have different shapes.
@@ -120,7 +120,7 @@ class ResidualWrapper(Wrapper):
 
 
 class DeviceWrapper(Wrapper):
-    """The cell itself: where variables lie is the store's to say.
+    """The cell itself: the store decides the device of variables.
 
     Torch: none.
 
@@ -202,5 +202,5 @@ class InputProjectionWrapper(RNNCell):
 def _added(inputs: Tensor, outputs: Tensor) -> Tensor:
     if inputs.shape != outputs.shape:
         shapes = f"{list(inputs.shape)} and the outputs {list(outputs.shape)}"
-        raise ValueError(f"ResidualWrapper(): the inputs are {shapes}; they have to be alike.")
+        raise ValueError(f"ResidualWrapper(): the inputs are {shapes}; they have to be equal.")
     return inputs + outputs

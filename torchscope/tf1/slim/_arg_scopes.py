@@ -1,8 +1,8 @@
 """Arg scopes: default arguments for the functions called inside; they know no function.
 
-An arg scope is a dictionary: key of a function -> {argument: default}.  The innermost one holds
-whatever the outer ones say, too, so that it can be kept and entered again elsewhere.  The keys are
-strings, as TensorFlow's, because Dynamo mistakes functions for each other where they are keys.
+An arg scope is a dictionary: key of a function -> {argument: default}.  The innermost one also
+holds the outer ones' defaults, so that it can be stored and entered again elsewhere.  The keys are
+strings, as TensorFlow's, because Dynamo confuses functions that are keys.
 """
 
 import functools
@@ -67,9 +67,9 @@ class arg_scope:  # noqa: N801  # used as a function is
     Torch: none.
 
     Args:
-        list_ops_or_scope: the functions, each decorated with ``add_arg_scope``; or a scope that an
-            earlier ``with arg_scope(...) as scope`` gave, which then replaces all around it.
-        kwargs: the defaults; what a call says itself goes before, and so do inner scopes.
+        list_ops_or_scope: the functions, each decorated with ``add_arg_scope``; or a scope from an
+            earlier ``with arg_scope(...) as scope``, which then replaces all around it.
+        kwargs: the defaults; arguments of a call and of inner scopes override them.
 
     Raises:
         ValueError: a function is not decorated, or defaults are given for a scope.
@@ -88,11 +88,11 @@ class arg_scope:  # noqa: N801  # used as a function is
         given: Any = self._given
         if isinstance(self._given, dict):
             if self._defaults:
-                raise ValueError("arg_scope(): a scope that is entered again takes no defaults.")
+                raise ValueError("arg_scope(): give no defaults for a scope that is entered again.")
             return dict(given)
         if not isinstance(self._given, (list, tuple)):
             raise TypeError(
-                f"arg_scope(): give a list of functions or a kept scope, not {given!r}."
+                f"arg_scope(): give a list of functions or an earlier scope, not {given!r}."
             )
         scope = current_arg_scope()
         for function in given:
@@ -112,7 +112,7 @@ class arg_scope:  # noqa: N801  # used as a function is
 
 
 def current_arg_scope() -> Scope:
-    """Return a copy of the arg scope that holds here: key of a function -> default arguments.
+    """Return a copy of the current arg scope: key of a function -> default arguments.
 
     Torch: none.
     """
@@ -120,7 +120,7 @@ def current_arg_scope() -> Scope:
 
 
 def has_arg_scope(func: Callable[..., Any]) -> bool:
-    """Tell whether a function is decorated with ``add_arg_scope``.
+    """Whether a function is decorated with ``add_arg_scope``.
 
     Torch: none.
     """

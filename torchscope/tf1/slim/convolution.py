@@ -1,4 +1,4 @@
-"""slim's convolutions; they have relu, SAME and Xavier's initializer unless told otherwise."""
+"""slim's convolutions; by default with relu, SAME and Xavier's initializer."""
 
 from typing import Any
 
@@ -45,12 +45,12 @@ _INPUTS = {None: "sequences, images or volumes", 1: "sequences", 2: "images", 3:
 _FORMATS = (None, "NWC", "NCW", "NHWC", "NCHW", "NDHWC", "NCDHW")
 _ARGUMENTS = """
     Args:
-        inputs: channels last by default; floats, whose dtype the variables have.
+        inputs: channels last by default; floats; the variables have their dtype.
         num_outputs: number of channels of the result.
         kernel_size: an int, or one for each spatial axis.
         stride: likewise.
         padding: ``"SAME"`` or ``"VALID"``.
-        data_format: ``"NHWC"``, ``"NCHW"`` and their kin; the weights are the same.
+        data_format: ``"NHWC"``, ``"NCHW"`` or the like for other ranks; the weights are the same.
         ...: the arguments that follow are as for ``fully_connected``.
 
     Raises:
@@ -272,8 +272,8 @@ def separable_convolution2d(
     Torch: two ``nn.Conv2d``, the first with ``groups=in``.
 
     ``num_outputs=None`` is the first convolution alone, which makes ``depth_multiplier`` channels
-    of each; ``kernel_size``, ``stride`` and ``rate`` are its. ``pointwise_initializer`` and
-    ``pointwise_regularizer`` are of the second; by default they are those of the weights. The other
+    of each, by ``kernel_size``, ``stride`` and ``rate``. ``pointwise_initializer`` and
+    ``pointwise_regularizer`` belong to the second, by default those of the weights. The other
     arguments are as for ``conv2d``.
 
     Raises:

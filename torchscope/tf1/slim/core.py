@@ -1,4 +1,4 @@
-"""slim's layers that are no convolution: fully connected, dropout, shapes, repetitions."""
+"""slim's layers without convolutions: fully connected, dropout, shapes, repetitions."""
 
 import functools
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def fully_connected(
     trainable: bool = True,
     scope: Any = None,
 ) -> Tensor:
-    """Multiply by weights [in, num_outputs], add biases, and apply relu unless told otherwise.
+    """Multiply by weights [in, num_outputs], add biases, and by default apply relu.
 
     Torch: ``nn.Linear``; weights are [in, out], and **relu is the default**.
 
@@ -73,19 +73,20 @@ def fully_connected(
         activation_fn: None for none.
         normalizer_fn: applied instead of biases, such as ``slim.batch_norm``.
         normalizer_params: its further arguments.
-        weights_initializer: Xavier's uniform one by default, whatever the scope's is.
-        weights_regularizer: ``f(weights)`` gives a loss, besides that of the scope's regularizer.
+        weights_initializer: Xavier uniform by default, whatever the scope's is.
+        weights_regularizer: ``f(weights)`` is a loss, added to that of the scope's regularizer.
         biases_initializer: zeros by default; None for no biases.
         biases_regularizer: likewise for the biases.
         reuse: as for ``variable_scope``; needs a ``scope``.
-        variables_collections: collections besides the usual ones, or a dict: a list for each of
+        variables_collections: further collections, or a dict with a list for each of
             ``weights``, ``biases``.
         outputs_collections: collections of the result.
         trainable: whether the variables are.
         scope: a name or scope; ``fully_connected``, ``fully_connected_1``, ... by default.
 
     Raises:
-        ValueError: ``num_outputs`` is no int; the rank is below 2; what ``get_variable`` raises.
+        ValueError: ``num_outputs`` is not an int; the rank is below 2; what ``get_variable``
+            raises.
         TypeError: the inputs are integers.
     """
     if isinstance(num_outputs, bool) or not hasattr(num_outputs, "__index__"):
@@ -161,7 +162,7 @@ def dropout(
 
     Args:
         inputs: floats.
-        keep_prob: the share to be kept.
+        keep_prob: the probability to keep an element.
         noise_shape: as for ``tf.nn.dropout``.
         is_training: a bool, or a tensor of one; False changes nothing.
         outputs_collections: collections of the result.
@@ -192,7 +193,7 @@ def one_hot_encoding(
     outputs_collections: Any = None,
     scope: Any = None,
 ) -> Tensor:
-    """Turn integers into rows with a one in their place.
+    """Turn integers into rows with a one at their index.
 
     Torch: ``F.one_hot``; the rows are floats, and labels out of range give zeros.
     """
@@ -238,7 +239,7 @@ def unit_norm(inputs: Operand, dim: int, epsilon: float = 1e-7, scope: Any = Non
     Torch: ``F.normalize(x, dim=dim)``; epsilon is added to the sum of squares.
 
     Raises:
-        ValueError: ``dim`` is out of range; it does not count from the end.
+        ValueError: ``dim`` is out of range; it cannot be negative.
     """
     with ts.variable_scope(scope, "UnitNorm"):
         x = layer_input(inputs, "unit_norm", 1, at_least=True)
@@ -254,7 +255,7 @@ def repeat(inputs: Operand, repetitions: int, layer: Any, *args: Any, **kwargs: 
     Torch: ``nn.Sequential``; each repetition has variables of its own.
 
     Args:
-        inputs: what the first one gets.
+        inputs: of the first layer.
         repetitions: how often.
         layer: a function of slim, called with ``args``, ``kwargs`` and ``scope=``.
         args: its further arguments.
@@ -270,7 +271,7 @@ def stack(inputs: Operand, layer: Any, stack_args: Any, **kwargs: Any) -> Any:
     Torch: ``nn.Sequential``.
 
     Args:
-        inputs: what the first one gets.
+        inputs: of the first layer.
         layer: a function of slim.
         stack_args: for each one, the argument after the inputs, or a list of them.
         kwargs: arguments of all; ``scope`` is the scope around all, ``Stack`` by default.
@@ -306,14 +307,14 @@ def normalized(y: Tensor, normalizer: Any, params: Any) -> Tensor:
 
 
 def finished(y: Tensor, activation: Activation, collections: Any, alias: str) -> Tensor:
-    """The result of a layer, put into collections under the name of its scope."""
+    """The result of a layer, added to collections under the name of its scope."""
     if activation is not None:
         y = activation(y)
     return collect_named_outputs(collections, alias, y)
 
 
 def alias_of(scope: Any, default: str) -> str:
-    """The name under which a layer without variables puts its result into collections."""
+    """The name of the result of a layer without variables in collections."""
     outer = ts.get_variable_scope().name
     return f"{outer}/{scope or default}" if outer else scope or default
 

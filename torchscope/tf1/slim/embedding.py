@@ -27,16 +27,16 @@ def embed_sequence(
 ) -> Tensor:
     """Look ids up in ``embeddings`` [vocab_size, embed_dim], a variable.
 
-    Torch: ``nn.Embedding``; the initializer is the scope's, else Glorot's uniform one.
+    Torch: ``nn.Embedding``; the initializer is the scope's, else Glorot uniform.
 
     Args:
         ids: integers of any shape.
         vocab_size: number of rows; may be left out on reuse.
         embed_dim: size of the rows; likewise.
-        unique: accepted: what it saves is not needed here.
+        unique: accepted; the optimization is not needed here.
         initializer: of the embeddings.
-        regularizer: ``f(embeddings)`` gives a loss.
-        trainable: whether they are.
+        regularizer: ``f(embeddings)`` is a loss.
+        trainable: whether the embeddings are.
         scope: a name or scope; ``EmbedSequence``, ``EmbedSequence_1``, ... by default.
         reuse: as for ``variable_scope``.
 

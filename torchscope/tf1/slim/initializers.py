@@ -17,21 +17,21 @@ __all__ = [
 
 
 class variance_scaling_initializer:  # noqa: N801  # TensorFlow's name
-    """Draw values of variance ``factor / n``, n the inputs (or outputs) that a kernel has.
+    """Draw values of variance ``factor / n``, where n is the number of inputs or outputs.
 
     Torch: ``nn.init.kaiming_normal_``; truncated at two standard deviations and then widened by
     ``sqrt(1.3)``, where ``tf.variance_scaling_initializer`` has ``sqrt(1.2925)``; kernels [.., in,
     out].
 
     Args:
-        factor: over n.
-        mode: what n is: ``"FAN_IN"``, ``"FAN_OUT"`` or their mean, ``"FAN_AVG"``.
+        factor: divided by n.
+        mode: which n: ``"FAN_IN"``, ``"FAN_OUT"`` or their mean, ``"FAN_AVG"``.
         uniform: whether to draw from a uniform distribution.
         seed: of its own random numbers; by default the store's.
-        dtype: where none is asked for.
+        dtype: used where the call names none.
 
     Raises:
-        TypeError: an unknown mode, or a dtype that is no float.
+        TypeError: an unknown mode, or a dtype that is not a float.
     """
 
     def __init__(

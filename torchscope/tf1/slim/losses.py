@@ -1,4 +1,4 @@
-"""slim.losses, which is tf.contrib.losses: tf.losses with predictions or logits first."""
+"""slim.losses, the same as tf.contrib.losses: tf.losses with predictions or logits first."""
 
 from typing import Any
 

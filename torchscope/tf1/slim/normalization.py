@@ -58,17 +58,17 @@ def batch_norm(
     renorm_decay: float = 0.99,
     adjustment: Any = None,
 ) -> Tensor:
-    """Normalize each channel by its mean and variance, those of the batch while training.
+    """Normalize each channel by its mean and variance; by those of the batch while training.
 
     Torch: ``nn.BatchNorm2d(momentum=0.001)``; channels last, **training by default**, no ``gamma``
     unless ``scale``, and the averaged variance is biased for ranks 3 and 5.
 
-    The moving averages are buffers. They move at once, as torch's do; ``tf.collect_updates`` lets
-    them wait in UPDATE_OPS, as in TensorFlow.
+    The moving averages are buffers. They are updated at once, as torch's are; with
+    ``tf.collect_updates`` updates wait in UPDATE_OPS, as in TensorFlow.
 
     Args:
-        inputs: floats of rank 2 or more; halves have variables of float32.
-        decay: share that the averages keep at each step, 1 - torch's momentum.
+        inputs: floats of rank 2 or more; with float16 or bfloat16 the variables are float32.
+        decay: weight of the old averages at each step, 1 - torch's momentum.
         center: whether ``beta`` is added.
         scale: whether it is multiplied by ``gamma``.
         epsilon: added to the variance.
@@ -76,9 +76,9 @@ def batch_norm(
         param_initializers: initializers by ``beta``, ``gamma``, ``moving_mean``,
             ``moving_variance``.
         param_regularizers: regularizers by ``beta``, ``gamma``.
-        updates_collections: where the updates wait if they are collected; None: nowhere.
-        is_training: a bool, or a tensor of one. (``ts.is_training()`` for what ``net.train()`` and
-            ``net.eval()`` say.)
+        updates_collections: where updates wait if they are collected; None to apply them at once.
+        is_training: a bool, or a tensor of one. (``ts.is_training()`` follows ``net.train()`` and
+            ``net.eval()``.)
         reuse: as for ``variable_scope``; needs a ``scope``.
         variables_collections: a list of collections, or a dict of lists by variable.
         outputs_collections: collections of the result.
@@ -86,19 +86,19 @@ def batch_norm(
         batch_weights: [N], how often each example counts.
         fused: False for the biased variance everywhere.
         data_format: ``"NHWC"`` or ``"NCHW"``, whatever the rank.
-        zero_debias_moving_mean: whether the average mean is not drawn to its first value.
+        zero_debias_moving_mean: whether to correct the average mean for its first value.
         scope: a name or scope; ``BatchNorm``, ``BatchNorm_1``, ... by default.
-        renorm: batch renormalization, not here: True is refused, as is ``adjustment``.
+        renorm: batch renormalization, not supported: True is refused, as is ``adjustment``.
         renorm_clipping: as ``renorm``.
         renorm_decay: as ``renorm``.
         adjustment: as ``renorm``.
 
     Raises:
-        ValueError: an unknown ``data_format``, a rank below 2, an argument about what is not here.
+        ValueError: an unknown ``data_format``, a rank below 2, an argument that is not supported.
         TypeError: the inputs are integers.
     """
     if renorm or adjustment is not None:
-        raise ValueError("batch_norm(): renorm and adjustment are not here; leave them out.")
+        raise ValueError("batch_norm(): renorm and adjustment are not supported; leave them out.")
     last = is_last(data_format, "batch_norm")
     with ts.variable_scope(scope, "BatchNorm", reuse=reuse) as opened:
         x = layer_input(inputs, "batch_norm", 2, at_least=True)
@@ -140,7 +140,7 @@ def batch_norm(
 
 
 def _move_debiased(mean: Tensor, value: Tensor, share: float, collections: Any) -> None:
-    """Let an average, which began anywhere, take its share of a value as if it began with that."""
+    """Move an average towards a value, corrected as if it had begun with the first value."""
     value = value.detach().reshape(mean.shape)
     with ts.variable_scope(ts.name_of(mean)):  # Inside the current scope, as in TensorFlow.
         zeros = ts.zeros_initializer()
@@ -219,7 +219,7 @@ def instance_norm(
     data_format: str = "NHWC",
     scope: Any = None,
 ) -> Tensor:
-    """Normalize each channel of each example over its space.
+    """Normalize each channel of each example over its spatial axes.
 
     Torch: ``nn.InstanceNorm2d(affine=True, eps=1e-6)``; channels last.
 
@@ -264,17 +264,17 @@ def group_norm(
     scope: Any = None,
     mean_close_to_zero: bool = False,
 ) -> Tensor:
-    """Normalize each group of neighbouring channels of each example over its space.
+    """Normalize each group of neighbouring channels of each example over its spatial axes.
 
     Torch: ``nn.GroupNorm(32, C, eps=1e-6)``; channels last.
 
-    ``channels_axis`` is that of the channels, whose number ``groups`` divides; ``reduction_axes``
-    are those of space. ``epsilon`` is added to the variance, which with ``mean_close_to_zero`` is
-    the mean square less the squared mean; ``param_initializers`` has initializers by ``beta``,
-    ``gamma``. The other arguments are as for ``layer_norm``.
+    ``channels_axis`` is the axis of the channels, whose number ``groups`` divides;
+    ``reduction_axes`` are the spatial ones. ``epsilon`` is added to the variance, which with
+    ``mean_close_to_zero`` is the mean square minus the squared mean; ``param_initializers`` has
+    initializers by ``beta``, ``gamma``. The other arguments are as for ``layer_norm``.
 
     Raises:
-        ValueError: the groups do not divide the channels; an axis out of range, or in both places.
+        ValueError: the groups do not divide the channels; an axis out of range, or given as both.
         TypeError: the inputs are integers.
     """
     function = "group_norm"
@@ -313,7 +313,7 @@ def _affine(
     trainable: bool,
     collections: Any,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Beta and gamma, in the order of TensorFlow's making."""
+    """Beta and gamma, in TensorFlow's order of creation."""
     first: dict[str, Any] = {**_FIRST, **(initializers or {})}
     beta, gamma = (
         layer_variable(

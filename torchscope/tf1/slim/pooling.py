@@ -1,4 +1,4 @@
-"""slim's pools: stride 2 and VALID by default; they open no scope and count nothing."""
+"""slim's pools: stride 2 and VALID by default; they open no scope and are not numbered."""
 
 from typing import Any
 
@@ -84,7 +84,7 @@ def pool(
 ) -> Tensor:
     """Pool sequences, images or volumes, by their rank: ``pooling_type`` is "MAX" or "AVG".
 
-    Torch: ``nn.MaxPool2d``, ``nn.AvgPool2d`` and their kin; see ``tf.nn.pool``.
+    Torch: ``nn.MaxPool2d``, ``nn.AvgPool2d`` and the like; see ``tf.nn.pool``.
     """
     y = nn.pool(
         *(inputs, kernel_size, pooling_type, padding, dilation_rate, stride),

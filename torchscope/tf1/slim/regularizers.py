@@ -26,7 +26,7 @@ Regularizer = Callable[[Tensor], Any]
 def sum_regularizer(
     regularizer_list: Sequence[Regularizer | None], scope: Any = None
 ) -> Regularizer | None:
-    """Make a regularizer that gives the sum of what others give; None in the list is left out.
+    """Make a regularizer that returns the sum of others' losses; None in the list is left out.
 
     Torch: none.
     """
@@ -45,16 +45,16 @@ class _Sum:
 
 
 def apply_regularization(regularizer: Regularizer, weights_list: Any = None) -> Tensor:
-    """Sum what a regularizer gives for some weights, and put it into REGULARIZATION_LOSSES.
+    """Sum a regularizer's losses for some weights, and add the sum to REGULARIZATION_LOSSES.
 
-    Torch: ``sum(p.square().sum() for p in parameters)``, say.
+    Torch: for example ``sum(p.square().sum() for p in parameters)``.
 
     Args:
-        regularizer: ``f(weights)`` gives a scalar.
+        regularizer: ``f(weights)`` returns a scalar.
         weights_list: tensors; the collection WEIGHTS by default.
 
     Raises:
-        ValueError: there are no weights, or the regularizer gives no scalar.
+        ValueError: there are no weights, or the regularizer does not return a scalar.
     """
     weights: list[Any] = list(weights_list or ts.get_collection(ts.GraphKeys.WEIGHTS))
     if not weights:
@@ -64,7 +64,8 @@ def apply_regularization(regularizer: Regularizer, weights_list: Any = None) -> 
     for penalty in penalties:
         if penalty.ndim:
             raise ValueError(
-                f"apply_regularization(): {regularizer} gives {list(penalty.shape)}, not a scalar."
+                f"apply_regularization(): {regularizer} returned shape {list(penalty.shape)}, not a"
+                " scalar."
             )
     total = functools.reduce(torch.add, penalties)
     ts.add_to_collection(ts.GraphKeys.REGULARIZATION_LOSSES, total)

@@ -1,4 +1,4 @@
-"""slim's summaries: accepted, and nothing is written; log what you want to see where you train."""
+"""slim's summaries: accepted, and nothing is written; log in your training loop instead."""
 
 from typing import Any
 

@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 
 def collect_named_outputs(collections: Any, alias: str, outputs: Tensor) -> Tensor:
-    """Put a layer's output into collections, under a name; returns it.
+    """Add a layer's output to collections, under a name; returns it.
 
     Torch: hooks on modules; ``convert_collection_to_dict`` gives name -> output.
     """
@@ -49,12 +49,12 @@ def convert_collection_to_dict(
 
 
 def _aliases(collection: str) -> str:
-    """The collection of a collection's outputs with their names."""
+    """The collection that has the names of another collection's outputs."""
     return f"{collection}: aliases"
 
 
 def get_variable_collections(variables_collections: Any, name: str) -> Any:
-    """Return the collections for one kind of variable: what a dict says for it, or the list.
+    """Return the collections for one kind of variable: its list in a dict, or the list.
 
     Torch: none.
     """
@@ -128,7 +128,7 @@ def two_element_tuple(int_or_tuple: Any) -> tuple[int, ...]:
 
 
 def constant_value(value_or_tensor_or_var: Any, dtype: Any = None) -> Any:
-    """Return a Python value as it is; None for a tensor, whose value is not known beforehand.
+    """Return a Python value as it is, and None for a tensor, whose value is not a constant.
 
     Torch: none.
 
@@ -136,7 +136,7 @@ def constant_value(value_or_tensor_or_var: Any, dtype: Any = None) -> Any:
         ValueError: it is None.
     """
     if value_or_tensor_or_var is None:
-        raise ValueError("constant_value(): there is no value.")
+        raise ValueError("constant_value(): the value is None.")
     return None if isinstance(value_or_tensor_or_var, Tensor) else value_or_tensor_or_var
 
 

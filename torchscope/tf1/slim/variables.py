@@ -52,8 +52,8 @@ def variable(
 ) -> Any:
     """Get a variable of the current scope; ``collections`` replace the usual one.
 
-    Torch: ``nn.Parameter``; as ``get_variable``, with float32 by default. Devices are torch's to
-    choose: ``device`` is accepted and ignored, as are the arguments that mean graphs.
+    Torch: ``nn.Parameter``; as ``get_variable``, with float32 by default. ``device`` is accepted
+    and ignored, as are the arguments that mean something only in a graph.
     """
     return ts.get_variable(
         *(name, shape, as_dtype(dtype or torch.float32), initializer, regularizer, trainable),
@@ -79,7 +79,7 @@ def model_variable(
     synchronization: Any = None,
     aggregation: Any = None,
 ) -> Any:
-    """Get a variable that is in MODEL_VARIABLES, too, and in ``collections``.
+    """Get a variable that is also in MODEL_VARIABLES and in ``collections``.
 
     Torch: ``nn.Parameter``; otherwise as ``variable``.
     """
@@ -91,7 +91,7 @@ def model_variable(
 
 
 def add_model_variable(var: Tensor) -> None:
-    """Put a variable into MODEL_VARIABLES.
+    """Add a variable to MODEL_VARIABLES.
 
     Torch: none.
     """
@@ -103,8 +103,8 @@ def get_variables(
 ) -> list[Any]:
     """List the variables of a collection by the beginning and the end of their names.
 
-    Torch: ``net.named_parameters()``; ``scope`` is a regular expression or a scope, ``suffix`` one
-    for the end of the name.
+    Torch: ``net.named_parameters()``; ``scope`` is a regular expression or a scope, ``suffix`` a
+    regular expression for the end of the name.
     """
     if isinstance(scope, ts.VariableScope):
         scope = scope.name
@@ -138,7 +138,7 @@ def get_local_variables(scope: Any = None, suffix: str | None = None) -> list[An
 
 
 def get_variables_by_suffix(suffix: str, scope: Any = None) -> list[Any]:
-    """List the variables whose names end so.
+    """List the variables whose names end with a suffix.
 
     Torch: ``net.named_parameters()``.
     """
@@ -170,15 +170,15 @@ def get_unique_variable(var_op_name: str) -> Tensor:
 def get_variable_full_name(var: Tensor) -> str:
     """Return the full name of a variable.
 
-    Torch: none; a tensor knows no name.
+    Torch: none; a tensor does not know its name.
     """
     return ts.name_of(var)
 
 
 def get_variables_to_restore(include: Any = None, exclude: Any = None) -> list[Any]:
-    """List the variables in the scopes ``include``, all by default, but for those in ``exclude``.
+    """List the variables in the scopes ``include``, by default all, except those in ``exclude``.
 
-    Torch: ``net.named_parameters()``; both are lists of the beginnings of names.
+    Torch: ``net.named_parameters()``; both are lists of prefixes of names.
 
     Raises:
         TypeError: ``include`` or ``exclude`` is not a list.
@@ -197,7 +197,7 @@ def filter_variables(
     exclude_patterns: Any = None,
     reg_search: bool = True,
 ) -> list[Tensor]:
-    """List those of some variables whose names match one pattern to include and none to exclude.
+    """List the variables whose names match a pattern to include and none to exclude.
 
     Torch: ``[p for n, p in net.named_parameters() if re.search(pattern, n)]``.
 
@@ -235,8 +235,8 @@ def layer_variable(
 ) -> Tensor:
     """A model variable of a layer.
 
-    ``collections`` is a list of further ones, or has a list for ``key``. The regularizer comes on
-    top of the scope's; ``alone`` takes its place, as in layers that TensorFlow built from nothing.
+    ``collections`` is a list of further ones, or has a list for ``key``. The regularizer is added
+    to the scope's; with ``alone`` it replaces that, as in layers not built on others in TensorFlow.
     """
     members = model_collections(collections, key)
     settings = initializer, regularizer, None, trainable, members
@@ -254,7 +254,7 @@ def layer_biases(
     *,
     alone: bool = False,
 ) -> Tensor | None:
-    """The biases of a layer, unless something normalizes it or there is no initializer for them."""
+    """The biases of a layer; None if it has a normalizer, or no initializer for them."""
     if normalizer is not None or initializer is None:
         return None
     settings = initializer, regularizer, trainable, collections

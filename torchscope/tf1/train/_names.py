@@ -1,8 +1,8 @@
 """Names of slots and averages, and the variables they belong to; knows no optimizer.
 
 TensorFlow names them in its graph, after the scope they are made in, and makes each name unique
-there. Here the store that is entered stands for the graph: optimizers and averages made while it is
-entered count on from each other. Made outside of it, one begins without a number.
+there. Here the store that is entered is in the graph's place: optimizers and averages made while it
+is entered share one count. Made outside of it, one begins without a number.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _taken: WeakKeyDictionary[ts.VariableStore, set[str]] = WeakKeyDictionary()
 
 
 class Names:
-    """Gives names in the scope that is current now, each once."""
+    """Makes unique names in the scope that is current now."""
 
     def __init__(self, variables: Iterable[Tensor]) -> None:
         store = ts.entered_store() or _default_store_of(variables)
@@ -28,11 +28,11 @@ class Names:
         self._name_scope = _name_scopes.current()[1]
 
     def beside(self, key: str, name: str) -> str:
-        """The name of something kept for a variable: it goes by the variable scope."""
+        """The name of a slot of a variable: it follows the variable scope."""
         return self._unique(f"{self._scope}{in_tensorflow(key)}/{name}")
 
     def alone(self, name: str) -> str:
-        """The name of something kept for all variables: it goes by the name scope."""
+        """The name of a slot shared by all variables: it follows the name scope."""
         return self._unique(self._name_scope + name)
 
     def _unique(self, name: str) -> str:
@@ -59,14 +59,14 @@ def named(variables: Any, function: str) -> list[tuple[str, Tensor]]:
         variables = variables.named_parameters()
     if isinstance(variables, (str, Tensor)) or not isinstance(variables, Iterable):
         raise TypeError(
-            f"{function}() takes the variables first, and stands outside of the model's function:"
-            f" {function}(net.named_parameters(), ...)."
+            f"{function}() takes the variables first, and is called outside of the model's"
+            f" function: {function}(net.named_parameters(), ...)."
         )
     return [_pair(item, function) for item in cast("Iterable[Any]", variables)]
 
 
 def in_tensorflow(key: str) -> str:
-    """The name in TensorFlow of a key: a dot lies between modules, ``%2E`` is one in a name."""
+    """A key's name in TensorFlow: a dot separates modules, ``%2E`` is a dot in a name."""
     return key.removeprefix("/").replace(".", "/").replace("%2E", ".")
 
 
@@ -84,7 +84,7 @@ def _pair(item: Any, function: str) -> tuple[str, Tensor]:
 
 
 def _default_store_of(variables: Iterable[Tensor]) -> ts.VariableStore | None:
-    """The default store if it holds them: its graph is the program's."""
+    """The default store if it holds the variables: it is in the graph's place then."""
     store = ts.default_store()
     for variable in variables:
         try:

@@ -1,9 +1,9 @@
-"""RuleOptimizer: a rule of TensorFlow's as a torch optimizer; everything but the rules themselves.
+"""RuleOptimizer: an update rule of TensorFlow's as a torch optimizer; all but the rules themselves.
 
 A rule is a subclass with the first values of its slots and ``_update``, which changes lists of
-variables and slots in place by lists of gradients. A gradient that is sparse, as those of looked-up
-rows are, goes through the same rule with its rows only; other rows and their slots stay as they
-are. (For Adam that would be wrong: there all rows move. Its gradients are made dense.)
+variables and slots in place by lists of gradients. A sparse gradient, as from looked-up rows,
+is applied by the same rule to its rows only; other rows and their slots stay as they
+are. (For Adam that would be wrong: there all rows change. Its gradients are made dense.)
 """
 
 import struct
@@ -35,14 +35,14 @@ class RuleOptimizer(Optimizer, torch.optim.Optimizer):
         params: ``net.named_parameters()`` or other ``(name, variable)`` pairs, a module, variables
             of the store that is entered, or dicts with such under ``"params"``, each a group with
             settings of its own.
-        learning_rate: a number, a tensor of one, or a function without arguments that gives one,
-            called once a step.
-        name: what the slots are named by.
+        learning_rate: a number, a tensor of one, or a function without arguments that returns one,
+            called once per step.
+        name: the slots are named after it.
         settings: the rule's.
     """
 
     _rows_alone = True  # whether a sparse gradient leaves other rows as they are
-    # Powers kept for all variables of a group, and the setting that they are powers of.
+    # Powers stored for all variables of a group, and the setting that they are powers of.
     _powers: Mapping[str, str] = {}
 
     def __init__(self, params: Any, learning_rate: Any, name: str, settings: Group) -> None:
@@ -55,7 +55,7 @@ class RuleOptimizer(Optimizer, torch.optim.Optimizer):
             raise TypeError(f"{type(self).__name__}() needs a learning_rate.")
         variables = [variable for group in groups for _, variable in group["params"]]
         if not variables:
-            raise ValueError(f"{type(self).__name__}() is given no variables at all.")
+            raise ValueError(f"{type(self).__name__}() was given no variables.")
         self._names = Names(variables)
         self._power_names = {power: self._names.alone(power) for power in self._powers}
         torch.optim.Optimizer.__init__(self, groups, {"lr": learning_rate, **settings})
@@ -89,7 +89,7 @@ class RuleOptimizer(Optimizer, torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore
-        """Take a step by the variables' ``grad``; those without one stay, and get no slots.
+        """Take a step by the variables' ``grad``; variables without one stay, and get no slots.
 
         Args:
             closure: computes the loss and its gradients, and returns the loss.
@@ -113,13 +113,13 @@ class RuleOptimizer(Optimizer, torch.optim.Optimizer):
         Torch: ``optimizer.step()``, which takes the gradients from ``variable.grad``.
 
         Args:
-            grads_and_vars: pairs, as ``compute_gradients`` gives them; a gradient may be None.
-            global_step: a variable that grows by one.
+            grads_and_vars: pairs, as ``compute_gradients`` returns them; a gradient may be None.
+            global_step: a variable that is increased by one.
             name: accepted, as TensorFlow's.
 
         Raises:
             ScopeError: inside the pass of a net: it would train at every forward.
-            ValueError: no gradient at all, or a variable that the optimizer does not hold.
+            ValueError: no gradients, or a variable that the optimizer does not hold.
         """
         self._refuse_in_pass("apply_gradients")
         pairs = list(grads_and_vars)
@@ -144,8 +144,8 @@ class RuleOptimizer(Optimizer, torch.optim.Optimizer):
             for variable, gradient in pairs:
                 if gradient.is_sparse and variable in self._constraints:
                     raise RuntimeError(
-                        f"{type(self).__name__}: a variable with a constraint has a gradient of"
-                        " some rows only. TensorFlow refuses that; look it up by tf.gather."
+                        f"{type(self).__name__}: a variable with a constraint has a sparse"
+                        " gradient, which TensorFlow refuses. Look its rows up by tf.gather."
                     )
             if not self._rows_alone:
                 pairs = [(p, g.to_dense() if g.is_sparse else g) for p, g in pairs]
@@ -184,11 +184,11 @@ class RuleOptimizer(Optimizer, torch.optim.Optimizer):
     # ---- for the rules ---------------------------------------------------------------------
 
     def _first_values(self, group: Group) -> dict[str, float]:
-        """The slots in TensorFlow's order, by its keys, and what they are filled with at first."""
+        """The slots in TensorFlow's order, by its keys, and their first values."""
         return {}
 
     def _label(self, slot: str, group: Group) -> str:
-        """What a slot is called behind its variable's name, but for a number."""
+        """A slot's name after its variable's name, without a number."""
         return self._name
 
     def _update(self, w: Tensors, g: Tensors, slots: Slots, group: Group) -> None:
@@ -206,11 +206,11 @@ class RuleOptimizer(Optimizer, torch.optim.Optimizer):
         return self.state[var].get(name) if var in self.state else None
 
     def variables(self) -> list[Tensor]:
-        """What the optimizer keeps: the tensors of ``slot_variables()``."""
+        """The optimizer's state: the tensors of ``slot_variables()``."""
         return list(self.slot_variables().values())
 
     def slot_variables(self) -> dict[str, Tensor]:
-        """What the optimizer keeps, by TensorFlow's names; a slot is there from the first step on.
+        """The optimizer's state, by TensorFlow's names; a slot exists from the first step on.
 
         >>> import torch, torchscope as ts, torchscope.tf1 as tf
         >>> net = ts.ScopedModule(lambda: (ts.get_variable("w", [2]) ** 2).sum()).build()
@@ -231,16 +231,16 @@ class RuleOptimizer(Optimizer, torch.optim.Optimizer):
     def load_slots(
         self, source: str | PathLike[str] | Mapping[str, Any], strict: bool = True
     ) -> list[str]:
-        """Take the slots from a TensorFlow checkpoint, so that its run goes on here.
+        """Load the slots from a TensorFlow checkpoint, to resume its run.
 
         Everything is checked first: if something does not fit, nothing is changed.
 
-        Torch: ``load_state_dict``, for what ``state_dict`` gave.
+        Torch: ``load_state_dict``, for the result of ``state_dict``.
 
         Args:
             source: the path of a checkpoint, or a mapping from names to tensors or arrays.
-            strict: whether a variable without slots in the checkpoint, for it had no gradient in
-                TensorFlow, is an error; otherwise it begins without.
+            strict: whether it is an error if the checkpoint has no slots for a variable (because it
+                had no gradient in TensorFlow); otherwise such a variable begins without.
 
         Returns:
             The names that were read.
@@ -272,7 +272,7 @@ class RuleOptimizer(Optimizer, torch.optim.Optimizer):
         if ts.entered_store() is not None:
             raise ts.ScopeError(
                 None,
-                f"{function}() would train at every forward: it stands inside the pass of a net."
+                f"{function}() would train at every forward: it is called inside the pass of a net."
                 " Return the loss from the function, make the optimizer once outside,"
                 f" {type(self).__name__}(net.named_parameters(), ...), and there call"
                 f" optimizer.{function}(...) for each step.",
@@ -284,7 +284,7 @@ _OWN = ("_name", "_rates", "_slot_names", "_constraints", "_names", "_power_name
 
 
 def _pieces(pairs: list[Pair]) -> Iterator[list[Pair]]:
-    """The pairs in lists short enough for a processor's cache, which a rule goes through often."""
+    """The pairs in lists short enough for a processor's cache, which a rule reads several times."""
     piece: list[Pair] = []
     size = 0
     for variable, gradient in pairs:

@@ -1,4 +1,4 @@
-"""Slots read from where TensorFlow left them, checked before any is used; knows no optimizer."""
+"""Slots read from a TensorFlow checkpoint, checked before any is used; knows no optimizer."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +22,7 @@ def read(
     Args:
         source: the path of a checkpoint, or a mapping from names to tensors or arrays.
         shapes: what is wanted, name by name.
-        optional: groups of names of which all may be missing.
+        optional: groups of names, each of which may be missing as a whole.
 
     Raises:
         CheckpointError: names are missing, or have another shape.

@@ -1,4 +1,4 @@
-"""Rules that go by sums of squares: Adagrad, also with a step towards zero, and Ftrl.
+"""Rules that use sums of squares: Adagrad, also with a step towards zero, and Ftrl.
 
 In formulas ``w`` are variables, ``g`` their gradients, and ``rate`` is the learning rate.
 """
@@ -28,7 +28,7 @@ class AdagradOptimizer(RuleOptimizer):
     Args:
         params: ``net.named_parameters()``, or groups.
         learning_rate: a number, or a function without arguments, called once a step.
-        initial_accumulator_value: what ``a`` begins at.
+        initial_accumulator_value: the first value of ``a``.
         use_locking: accepted, as TensorFlow's.
         name: of the slot.
 
@@ -58,16 +58,16 @@ class AdagradOptimizer(RuleOptimizer):
 
 
 class ProximalAdagradOptimizer(RuleOptimizer):
-    """Adagrad, and after it a step towards zero, as large as its rate for each weight.
+    """Adagrad, followed by a step towards zero by each weight's own rate.
 
     Torch: none.
 
     Args:
         params: ``net.named_parameters()``, or groups.
         learning_rate: a number, or a function without arguments, called once a step.
-        initial_accumulator_value: what the sum of squares begins at.
-        l1_regularization_strength: what a weight is moved by.
-        l2_regularization_strength: what it is divided by.
+        initial_accumulator_value: the first value of the sum of squares.
+        l1_regularization_strength: a weight moves towards zero by ``rate * l1``.
+        l2_regularization_strength: a weight is divided by ``1 + rate * l2``.
         use_locking: accepted, as TensorFlow's.
         name: of the slot.
 
@@ -116,7 +116,7 @@ class ProximalAdagradOptimizer(RuleOptimizer):
 class FtrlOptimizer(RuleOptimizer):
     """Follow the regularized leader (McMahan et al.): small weights become exactly zero.
 
-    The first step of a dense gradient forgets the value that a variable had: what is followed is
+    The first step by a dense gradient ignores a variable's value: variables are computed from
     ``z``, which begins at 0.
 
     Torch: none.
@@ -125,14 +125,14 @@ class FtrlOptimizer(RuleOptimizer):
         params: ``net.named_parameters()``, or groups.
         learning_rate: a number, or a function without arguments, called once a step.
         learning_rate_power: of the accumulated squares; zero or negative.
-        initial_accumulator_value: what these begin at.
+        initial_accumulator_value: their first value.
         l1_regularization_strength: zero or positive.
         l2_regularization_strength: zero or positive.
         use_locking: accepted, as TensorFlow's.
         name: of the slots.
         accum_name: of the accumulated squares; ``name`` by default.
         linear_name: of ``z``; ``name`` by default.
-        l2_shrinkage_regularization_strength: of a penalty that ``z`` alone sees.
+        l2_shrinkage_regularization_strength: of a penalty that enters only ``z``.
 
     Raises:
         ValueError: a setting has the wrong sign.
@@ -175,7 +175,7 @@ class FtrlOptimizer(RuleOptimizer):
     def _update(self, w: Tensors, g: Tensors, slots: Slots, group: Group) -> None:
         n, z = slots
         if isinstance(group["lr"], float) and not group["lr"]:
-            return  # torch.distributed.checkpoint takes such a step so that there are slots.
+            return  # torch.distributed.checkpoint takes such a step to create the slots.
         l1, l2 = group["l1_regularization_strength"], group["l2_regularization_strength"]
         shrinkage = group["l2_shrinkage_regularization_strength"]
         power = -group["learning_rate_power"]

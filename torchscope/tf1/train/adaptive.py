@@ -1,4 +1,4 @@
-"""Rules that go by means of gradients and squares: Adam, RMSProp, Adadelta.
+"""Rules that use averages of gradients and squares: Adam, RMSProp, Adadelta.
 
 In formulas ``w`` are variables, ``g`` their gradients, and ``rate`` is the learning rate.
 """
@@ -26,13 +26,13 @@ class AdamOptimizer(RuleOptimizer):
     """Adam, with epsilon outside of the bias correction ("epsilon hat").
 
     Torch: ``torch.optim.Adam`` divides by ``sqrt(v / (1 - beta2**t)) + epsilon``; here epsilon is
-    added to ``sqrt(v)``, which in the first steps counts for up to 30 times as much.
+    added to ``sqrt(v)``, where in the first steps its effect is up to 30 times as large.
 
     Args:
         params: ``net.named_parameters()``, or groups.
         learning_rate: a number, or a function without arguments, called once a step.
-        beta1: share of the mean of gradients that is kept.
-        beta2: share of the mean of squares that is kept.
+        beta1: decay of the average of gradients.
+        beta2: decay of the average of squares.
         epsilon: added to the root of the mean of squares.
         use_locking: accepted, as TensorFlow's.
         name: of the slots.
@@ -60,7 +60,7 @@ class AdamOptimizer(RuleOptimizer):
     def _update(self, w: Tensors, g: Tensors, slots: Slots, group: Group) -> None:
         m, v = slots
         power1, power2 = group["beta1_power"], group["beta2_power"]
-        if not is_compiling():  # Numbers are faster; compiled, they would be constants.
+        if not is_compiling():  # Numbers are faster, but constants to compiled code.
             power1, power2 = float(power1), float(power2)
         torch._foreach_lerp_(m, g, 1 - group["beta1"])
         torch._foreach_mul_(v, group["beta2"])
@@ -79,8 +79,8 @@ class RMSPropOptimizer(RuleOptimizer):
     Args:
         params: ``net.named_parameters()``, or groups.
         learning_rate: a number, or a function without arguments, called once a step.
-        decay: share of the mean of squares that is kept.
-        momentum: share of the last step that is kept.
+        decay: decay of the average of squares.
+        momentum: weight of the last step.
         epsilon: added to the mean of squares.
         use_locking: accepted, as TensorFlow's.
         centered: whether to subtract the square of the mean gradient.
@@ -127,14 +127,14 @@ class RMSPropOptimizer(RuleOptimizer):
 
 
 class AdadeltaOptimizer(RuleOptimizer):
-    """Steps as large as the mean of the last ones, by the mean of gradients.
+    """Steps scaled by the ratio of the average squared steps to the average squared gradients.
 
-    Torch: ``torch.optim.Adadelta``, the same, but for its defaults (there 1.0, 0.9, 1e-6).
+    Torch: ``torch.optim.Adadelta``, the same with other defaults (1.0, 0.9, 1e-6).
 
     Args:
         params: ``net.named_parameters()``, or groups.
         learning_rate: a number, or a function without arguments, called once a step.
-        rho: share of both means that is kept.
+        rho: decay of both averages.
         epsilon: added to both.
         use_locking: accepted, as TensorFlow's.
         name: of the slots.

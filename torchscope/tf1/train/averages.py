@@ -32,18 +32,18 @@ class ExponentialMovingAverage:
     >>> list(averages.state_dict())
     ['w/ExponentialMovingAverage']
 
-    An average begins at the value that its variable has when it is applied first. To evaluate with
-    the averages, let them be found in place of the variables: ``with tf.variable_scope(
+    An average begins at its variable's value at the first ``apply``. To evaluate with the averages
+    in place of the variables: ``with tf.variable_scope(
     tf.get_variable_scope(), custom_getter=averages.getter):`` inside the model's function.
 
     Torch: ``torch.optim.swa_utils.AveragedModel(net, get_ema_multi_avg_fn(decay))``, a whole model.
 
     Args:
         decay: near 1.
-        num_updates: a number of steps ``n``, or a function that gives it: then the decay is
+        num_updates: a number of steps ``n``, or a function that returns it: then the decay is
             ``(1 + n) / (10 + n)`` at most, so that averages move faster at first.
         zero_debias: accepted; without effect on variables, as in TensorFlow.
-        name: what averages are named by.
+        name: averages are named after it.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ExponentialMovingAverage:
 
     @property
     def name(self) -> str:
-        """What averages are named by."""
+        """The name that averages are named after."""
         return self._name
 
     @torch.no_grad()
@@ -75,12 +75,12 @@ class ExponentialMovingAverage:
 
         Raises:
             TypeError: something that is not a variable, or has no name.
-            ScopeError: the averages were made in this pass, and will be lost with it.
+            ScopeError: the averages were made in this pass, and would be lost with it.
         """
         if self._pass is not None and self._pass is _this_pass():
             raise ts.ScopeError(
                 None,
-                "The averages are made in the pass that applies them: they would begin anew with"
+                "The averages are made in the pass that applies them, and would begin anew in"
                 " each. Make the ExponentialMovingAverage once, outside of the model's function.",
             )
         if isinstance(var_list, torch.nn.Module):
@@ -103,7 +103,7 @@ class ExponentialMovingAverage:
         return None if found is None else found.value
 
     def average_name(self, var: Tensor) -> str:
-        """TensorFlow's name of a variable's average, also of one that has none yet."""
+        """TensorFlow's name of a variable's average, whether or not there is one yet."""
         found = self._found(var)
         return f"{ts.name_of(var)}/{self._name}" if found is None else found.name
 
@@ -113,8 +113,8 @@ class ExponentialMovingAverage:
         """What to read from a checkpoint to evaluate with averages: name there -> variable.
 
         Args:
-            moving_avg_variables: those to read the averages of; by default all trainable variables
-                of the store that is entered, also if they were never averaged.
+            moving_avg_variables: variables to read the averages of; by default all trainable ones
+                of the store that is entered, even if they were never averaged.
 
         Torch: ``checkpoint.load(net, path, {...})`` takes such a mapping of names.
         """
@@ -141,9 +141,9 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Take averages by their names, from ``state_dict`` or a checkpoint.
+        """Load averages by their names, from ``state_dict`` or a checkpoint.
 
-        Those of variables that were not averaged yet wait for the first ``apply``.
+        Averages of variables that were not averaged yet wait for the first ``apply``.
 
         Raises:
             KeyError: one is missing; nothing was changed.
@@ -182,8 +182,8 @@ def assign_moving_average(
         variable: the average.
         value: of its shape.
         decay: near 1.
-        zero_debias: whether the average is to be as if it had begun at ``value``: two variables
-            more, ``biased`` and ``local_step``, below its name.
+        zero_debias: whether to correct for the average's start, as if it had begun at ``value``:
+            this makes two variables, ``biased`` and ``local_step``, below its name.
         name: accepted, as TensorFlow's.
 
     Returns:
@@ -210,5 +210,5 @@ def assign_moving_average(
 
 
 def _this_pass() -> object | None:
-    """Something that each pass has its own of; None outside of any."""
+    """An object that is different in each pass; None outside of any."""
     return None if ts.entered_store() is None else ts.in_this_pass(__name__, object)

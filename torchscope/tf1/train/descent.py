@@ -26,10 +26,10 @@ class GradientDescentOptimizer(RuleOptimizer):
     Torch: ``torch.optim.SGD``, the same.
 
     Args:
-        params: ``net.named_parameters()``, or groups; as for all that follow.
+        params: ``net.named_parameters()``, or groups.
         learning_rate: a number, or a function without arguments, called once a step.
         use_locking: accepted, as TensorFlow's.
-        name: accepted; there are no slots to be named.
+        name: accepted; there are no slots to name.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class GradientDescentOptimizer(RuleOptimizer):
 class MomentumOptimizer(RuleOptimizer):
     """``a = momentum * a + g; w -= rate * a``, or ``rate * (g + momentum * a)`` by Nesterov.
 
-    Torch: ``torch.optim.SGD(momentum=)``, the same; but rows without a gradient keep their ``a``.
+    Torch: ``torch.optim.SGD(momentum=)``, the same; here rows without a gradient keep their ``a``.
 
     Args:
         params: ``net.named_parameters()``, or groups.
         learning_rate: a number, or a function without arguments, called once a step.
-        momentum: share of the accumulated gradient that is kept.
+        momentum: weight of the accumulated gradient.
         use_locking: accepted, as TensorFlow's.
         name: of the slot.
         use_nesterov: whether to look ahead.
@@ -85,17 +85,17 @@ class MomentumOptimizer(RuleOptimizer):
 
 
 class ProximalGradientDescentOptimizer(RuleOptimizer):
-    """Gradient descent, and after it a step towards zero (FOBOS, Duchi et al.).
+    """Gradient descent, followed by a step towards zero (FOBOS, Duchi et al.).
 
     Torch: none.
 
     Args:
         params: ``net.named_parameters()``, or groups.
         learning_rate: a number, or a function without arguments, called once a step.
-        l1_regularization_strength: what a weight is moved by.
-        l2_regularization_strength: what it is divided by.
+        l1_regularization_strength: a weight moves towards zero by ``rate * l1``.
+        l2_regularization_strength: a weight is divided by ``1 + rate * l2``.
         use_locking: accepted, as TensorFlow's.
-        name: accepted; there are no slots to be named.
+        name: accepted; there are no slots to name.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The global step: a variable that counts, and its kin; they know no optimizer."""
+"""The global step, a variable that counts steps; knows no optimizer."""
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ def get_global_step(graph: object = None) -> Tensor | None:
     Torch: a number that you count yourself.
 
     Args:
-        graph: accepted, as TensorFlow's; the store that is entered is asked.
+        graph: accepted, as TensorFlow's; the store that is entered is searched.
     """
     try:
         found = ts.get_collection(_GLOBAL_STEP) or [
@@ -42,7 +42,7 @@ def create_global_step(graph: object = None) -> Tensor:
         ValueError: there is one already.
     """
     if get_global_step() is not None:
-        raise ValueError("create_global_step(): there is one; tf.train.get_global_step() gives it.")
+        raise ValueError("create_global_step(): there is one: tf.train.get_global_step().")
     return get_or_create_global_step()
 
 
@@ -80,7 +80,7 @@ def assert_global_step(global_step_tensor: Tensor) -> None:
 
 
 def global_step(sess: object, global_step_tensor: Tensor) -> int:
-    """The number that the global step stands at; ``sess`` is not used.
+    """The current number of the global step; ``sess`` is not used.
 
     Torch: an int in the loop of training.
     """

@@ -1,4 +1,4 @@
-"""Optimizer: what TensorFlow's and ours have in common, to derive from; knows no rule."""
+"""Optimizer: the base class of all optimizers, also of users'; knows no rule."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,13 +12,13 @@ GradientsAndVariables = Iterable[tuple[Tensor | None, Tensor]]
 
 
 class Optimizer:
-    """Derive from this an optimizer that applies gradients in its own way.
+    """Derive an optimizer from this, with its own ``apply_gradients``.
 
-    Torch: ``torch.optim.Optimizer``, which those of this module are as well.
+    Torch: ``torch.optim.Optimizer``, from which those of this module also derive.
 
     Args:
         use_locking: accepted, as TensorFlow's.
-        name: what ``get_name`` gives.
+        name: the result of ``get_name``.
     """
 
     GATE_NONE, GATE_OP, GATE_GRAPH = 0, 1, 2
@@ -27,7 +27,7 @@ class Optimizer:
         self._name = name or type(self).__name__
 
     def get_name(self) -> str:
-        """The name given on making, of the rule by default."""
+        """The name given to the constructor, by default the rule's."""
         return self._name
 
     def minimize(
@@ -46,14 +46,14 @@ class Optimizer:
         Torch: ``loss.backward()`` and ``optimizer.step()``.
 
         Args:
-            loss: a scalar, or a tensor, of which the sum counts.
-            global_step: a variable that grows by one.
+            loss: a scalar, or a tensor, whose sum is used.
+            global_step: a variable that is increased by one.
             var_list: the variables to train; all of the optimizer's by default.
-            gate_gradients: accepted, as those that follow; they mean something only in a graph.
+            gate_gradients: accepted; it means something only in a graph.
             aggregation_method: likewise.
             colocate_gradients_with_ops: likewise.
             name: likewise.
-            grad_loss: the gradient that comes into ``loss``, ones by default.
+            grad_loss: the gradient with respect to ``loss``, ones by default.
 
         Raises:
             ScopeError: inside the pass of a net: it would train at every forward.
@@ -72,9 +72,9 @@ class Optimizer:
         colocate_gradients_with_ops: bool = False,
         grad_loss: Tensor | None = None,
     ) -> list[tuple[Tensor | None, Tensor]]:
-        """The gradients of a loss, with the variables that they belong to; arguments as before.
+        """The gradients of a loss with their variables; arguments as for ``minimize``.
 
-        The graph is kept: gradients of other losses of the same forward can be asked for, too.
+        The graph is retained, so that gradients of other losses of the same forward can follow.
 
         Torch: ``torch.autograd.grad``.
         """
@@ -94,14 +94,14 @@ class Optimizer:
         return list(ts.trainable_variables() if var_list is None else var_list)
 
     def _refuse_in_pass(self, function: str) -> None:
-        """Overridden where there is something to refuse."""
+        """Overridden by optimizers that must not run inside a pass."""
 
 
 def _gradients(
     loss: Tensor, variables: list[Tensor], grad_loss: Tensor | None, *, retain_graph: bool = False
 ) -> list[tuple[Tensor | None, Tensor]]:
     if not isinstance(loss, Tensor) or not loss.requires_grad:
-        raise ValueError(f"No gradients: {loss!r} depends on no variable that is trained.")
+        raise ValueError(f"No gradients: {loss!r} does not depend on a trainable variable.")
     incoming = torch.ones_like(loss) if grad_loss is None else grad_loss
     trained = [variable for variable in variables if variable.requires_grad]
     found = torch.autograd.grad(

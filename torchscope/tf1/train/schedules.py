@@ -1,7 +1,7 @@
 """Learning rates as functions of the step; they know no optimizer.
 
-A rate is computed when it is asked for: give an optimizer ``learning_rate=lambda: ...`` to have it
-asked for at each step. A step that is a number gives a number, a tensor a float32 tensor.
+A rate is computed once: give an optimizer ``learning_rate=lambda: ...`` to have it computed at
+each step. A step that is a number gives a number, a tensor a float32 tensor.
 """
 
 import math
@@ -47,8 +47,8 @@ def exponential_decay(
         learning_rate: the rate at step 0.
         global_step: an int, or an integer tensor.
         decay_steps: how many steps one decay takes.
-        decay_rate: what a decay multiplies by.
-        staircase: whether to decay at the end of these steps only.
+        decay_rate: the factor of one decay.
+        staircase: whether to decay only after every ``decay_steps``.
         name: accepted, as TensorFlow's.
 
     Raises:
@@ -94,17 +94,17 @@ def inverse_time_decay(
 def piecewise_constant(
     x: Number, boundaries: Sequence[Number], values: Sequence[Number], name: str | None = None
 ) -> Any:
-    """One of ``values``: the first up to and with the first boundary, and so on.
+    """One of ``values``: the first up to and including the first boundary, and so on.
 
     >>> from torchscope.tf1 import train
     >>> [train.piecewise_constant(step, [5, 10], [0.3, 0.2, 0.1]) for step in (0, 5, 6, 11)]
     [0.3, 0.3, 0.2, 0.1]
 
-    Torch: ``lr_scheduler.MultiStepLR``, where a boundary belongs to the piece behind it.
+    Torch: ``lr_scheduler.MultiStepLR``, where a boundary belongs to the piece after it.
 
     Args:
         x: the step.
-        boundaries: in rising order.
+        boundaries: in ascending order.
         values: one more than boundaries.
         name: accepted, as TensorFlow's.
 
@@ -142,9 +142,9 @@ def polynomial_decay(
         learning_rate: the rate at step 0.
         global_step: an int, or an integer tensor.
         decay_steps: how many steps it takes.
-        end_learning_rate: where it stays.
+        end_learning_rate: the final rate.
         power: of the polynomial.
-        cycle: whether to begin again, each time over more steps, instead of staying.
+        cycle: whether to begin again, each time over more steps, instead of staying there.
         name: accepted, as TensorFlow's.
 
     Raises:
@@ -171,7 +171,7 @@ def cosine_decay(
         learning_rate: the rate at step 0.
         global_step: an int, or an integer tensor.
         decay_steps: how many steps it takes.
-        alpha: the share of the rate where it stays.
+        alpha: the final rate, as a fraction of the first.
         name: accepted, as TensorFlow's.
 
     Raises:
@@ -190,7 +190,7 @@ def cosine_decay_restarts(
     alpha: Number = 0.0,
     name: str | None = None,
 ) -> Any:
-    """``cosine_decay`` again and again, each time over ``t_mul`` times as many steps.
+    """``cosine_decay`` repeatedly, each time over ``t_mul`` times as many steps.
 
     Torch: ``lr_scheduler.CosineAnnealingWarmRestarts``.
 
@@ -200,7 +200,7 @@ def cosine_decay_restarts(
         first_decay_steps: how many steps the first decay takes.
         t_mul: what the number of steps is multiplied by at each restart.
         m_mul: what the rate is multiplied by at each restart.
-        alpha: the share of the rate where a decay ends.
+        alpha: the rate where a decay ends, as a fraction of its first.
         name: accepted, as TensorFlow's.
 
     Raises:
@@ -258,7 +258,7 @@ def noisy_linear_cosine_decay(
     beta: Number = 0.001,
     name: str | None = None,
 ) -> Any:
-    """``linear_cosine_decay`` with noise that dies out.
+    """``linear_cosine_decay`` with noise that decreases.
 
     Torch: none by itself.
     """
@@ -270,7 +270,7 @@ def noisy_linear_cosine_decay(
 
 
 def _periods(global_step: Number, steps: Number, whole: bool = False) -> Number:
-    """How many periods of so many steps have passed."""
+    """How many periods have passed."""
     if global_step is None:
         raise ValueError("A learning rate that decays needs a global_step.")
     if isinstance(global_step, Tensor):
