@@ -1,6 +1,7 @@
 """What every test starts from: a clean thread, an empty default store, the same random numbers."""
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -74,3 +75,16 @@ def ranks(
     return two_ranks.run(
         request.module, [*filter(None, dict.fromkeys(names))], request.param, folder
     )
+
+
+@pytest.fixture(scope="module")  # while it runs, this thread has an event loop
+def browser() -> Iterator[Any]:
+    """This machine's chromium, without a window, driven by playwright (extra test-browser)."""
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("there is no chromium on this machine")
+    with driver.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()

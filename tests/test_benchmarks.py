@@ -19,7 +19,7 @@ MEASURES = {
     *("threads", "making", "memory", "making once", "fetching", "state_dict", "load_state_dict"),
     "deepcopy",
     *("named_variables", "get_collection", "name_of", "import"),
-    *("graphs 10", "guards 10", "compile 10", "dispatch 10", "tf1 plain"),
+    *("graphs 10", "guards 10", "compile 10", "dispatch 10", "tf1 import", "tf1 plain"),
     *("tf1 dense 4 x 8 -> 8", "tf1 dense 1024 -> 1024", "tf1 conv2d 2 x 8 x 8 x 3 -> 8"),
     *("tf1 conv2d 32 x 224 x 224 x 3 -> 64", "tf1 slim.conv2d 32 x 224 x 224 x 3 -> 64"),
     *("tf1 BasicLSTMCell", "tf1 GRUCell", "tf1 peepholes"),

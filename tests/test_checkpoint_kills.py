@@ -19,7 +19,7 @@ import torch
 
 import torchscope as ts
 from torchscope import checkpoint
-from torchscope.checkpoint import _state_file
+from torchscope.checkpoint import _state
 from torchscope.checkpoint._bundle_writer import BundleWriter
 from torchscope.checkpoint._mark import Mark
 
@@ -46,7 +46,7 @@ def latest(folder: Path) -> int | None:
     """The number of the latest checkpoint, None if there is none yet."""
     if checkpoint.latest_checkpoint(folder) is None:
         return None
-    for name in _state_file.read(folder / "checkpoint").all:
+    for name in _state.read(folder / "checkpoint").all:
         # One that is to be removed next may be gone already, but is not noted any more.
         assert checkpoint.list_variables(folder / name)
     return number_in(folder)
@@ -57,7 +57,7 @@ def assert_tidy(folder: Path) -> None:
 
     Where a save was killed as it replaced a checkpoint, that may be the first of two.
     """
-    noted = _state_file.read(folder / "checkpoint").all
+    noted = _state.read(folder / "checkpoint").all
     expected = [f"{name}{end}" for name in noted for end in (".index", ".data-00000-of-00001")]
     there = [path.name.replace("-of-00002", "-of-00001") for path in folder.iterdir()]
     assert sorted(there) == sorted(["checkpoint", *expected])

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 import torchscope as ts
 import torchscope.tf1 as tf
 from torchscope import checkpoint
-from torchscope.checkpoint import _state_file
+from torchscope.checkpoint import _state
 from torchscope.checkpoint._bundle_writer import BundleWriter
 from torchscope.checkpoint._file import File
 from torchscope.checkpoint._sstable import Table
@@ -95,10 +95,10 @@ def test_an_index_of_two_blocks_and_data_in_the_order_of_a_program_are_written_t
     assert [index, data] == files(prefix)
 
 
-def test_the_state_file_is_tensorflows():
+def test_the_state_is_tensorflows():
     for path in DATA.glob("*/checkpoint*"):
-        state = _state_file.read(path)
-        assert _state_file.text(state.all) == path.read_bytes()
+        state = _state.read(path)
+        assert _state.text(state.all) == path.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -110,13 +110,11 @@ def test_the_state_file_is_tensorflows():
         (os.fsdecode(b"\xff"), rb"\377"),
     ],
 )
-def test_paths_in_the_state_file_are_escaped_as_protobuf_does(
-    tmp_path: Path, name: str, written: bytes
-):
-    text = _state_file.text([name])
+def test_paths_in_the_state_are_escaped_as_protobuf_does(tmp_path: Path, name: str, written: bytes):
+    text = _state.text([name])
     assert text.splitlines()[0] == b'model_checkpoint_path: "%b"' % written
     (tmp_path / "checkpoint").write_bytes(text)
-    assert _state_file.read(tmp_path / "checkpoint") == (name, [name])
+    assert _state.read(tmp_path / "checkpoint") == (name, [name])
 
 
 @pytest.mark.parametrize(
@@ -614,9 +612,9 @@ def test_one_of_three_shards_is_replaced_whole(tmp_path: Path):
         assert all(saved[name].equal(value) for name, value in before.items())
 
 
-def test_a_file_called_checkpoint_that_is_not_a_state_file_is_left_alone(tmp_path: Path):
+def test_a_file_called_checkpoint_that_is_not_a_state_is_left_alone(tmp_path: Path):
     (tmp_path / "checkpoint").write_bytes(b"weights of mine")
-    with pytest.raises(ts.CheckpointError, match="no state file"):
+    with pytest.raises(ts.CheckpointError, match="not a state file"):
         checkpoint.save({"w": torch.ones(1)}, tmp_path / "m")
     assert names_in(tmp_path) == ["checkpoint"]
 
@@ -630,7 +628,7 @@ def save_steps(folder: Path, steps: range, prefix: str = "m", **arguments: Any) 
 
 
 def noted(folder: Path) -> list[str]:
-    state = _state_file.read(folder / "checkpoint")
+    state = _state.read(folder / "checkpoint")
     assert state.latest == state.all[-1]
     return state.all
 
@@ -692,7 +690,7 @@ def test_nothing_outside_of_the_directory_is_removed(tmp_path: Path):
     logs.mkdir()
     checkpoint.save({"w": torch.ones(1)}, outside)
     (logs / "checkpoint").write_bytes(
-        _state_file.text(["../m-0", str(outside), "/etc/m-1", "..", "", "gone-1", "m-0/"])
+        _state.text(["../m-0", str(outside), "/etc/m-1", "..", "", "gone-1", "m-0/"])
     )
     save_steps(logs, range(1, 4), keep=1)
     assert noted(logs) == ["m-3"]
@@ -702,12 +700,12 @@ def test_nothing_outside_of_the_directory_is_removed(tmp_path: Path):
 def test_absolute_paths_become_relative_ones(tmp_path: Path):
     save_steps(tmp_path, range(2))
     paths = [str(tmp_path / "m-0"), "C:\\logs\\m-1"]  # this one has been moved here
-    (tmp_path / "checkpoint").write_bytes(_state_file.text(paths))
+    (tmp_path / "checkpoint").write_bytes(_state.text(paths))
     save_steps(tmp_path, range(2, 3))
     assert noted(tmp_path) == ["m-0", "m-1", "m-2"]
 
 
-def test_an_empty_state_file_notes_nothing(tmp_path: Path):
+def test_an_empty_state_notes_nothing(tmp_path: Path):
     (tmp_path / "checkpoint").touch()
     save_steps(tmp_path, range(1))
     assert noted(tmp_path) == ["m-0"]

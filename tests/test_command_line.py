@@ -115,7 +115,7 @@ def test_list_reads_bfloat16_from_safetensors(run: Run, tmp_path: Path):
 def test_a_tree_has_the_count_and_the_bytes_of_each_scope(run: Run, tmp_path: Path):
     names = ["b", "a/x/w", "a/x/w/Adam", "a/y", "a.z"]
     path = write(tmp_path / "m", {name: torch.zeros(1) for name in names})
-    assert run("list", path, "--tree").out.splitlines()[:-1] == [
+    assert run("list", path, "--tree").out.splitlines()[:-2] == [
         "name        shape        dtype    bytes",
         "a/          3 variables              12",
         "  x/        2 variables               8",
@@ -393,7 +393,7 @@ def test_convert_leaves_out_slots_and_strings_and_says_so(run: Run, tmp_path: Pa
         f"1 variable, 8 bytes, from {path} to {tmp_path / 'm.pt'}\n"
         "  left out, an optimizer's or counting steps: 3 (beta1_power, global_step, net/w/Adam); "
         "--keep-slots writes them\n"
-        "  left out, strings and other things without numbers: words\n"
+        "  left out, not numbers: words (string); only --to tensorflow writes strings\n"
     )
     assert list(torch.load(tmp_path / "m.pt")) == ["net/w"]
 
@@ -668,7 +668,7 @@ def test_no_verify_reads_data_whose_checksum_is_wrong(run: Run, tmp_path: Path):
     ("make", "message"),
     [
         (lambda path: path.mkdir(), "is a directory without a file 'checkpoint'"),
-        (lambda path: path.write_bytes(b"nonsense" * 9), "not a TensorFlow checkpoint"),
+        (lambda path: path.write_bytes(b"nonsense" * 9), "is not a checkpoint: it is text"),
         (lambda path: path.with_suffix(".index").write_bytes(b""), "0 bytes are too few"),
         (lambda path: None, "No checkpoint at"),
     ],
@@ -683,16 +683,6 @@ def test_what_is_not_a_checkpoint_is_one_line(
     assert err.startswith("torchscope: ")
     assert err.count("\n") == 1
     assert message in err
-
-
-def test_a_missing_package_is_one_line_with_the_cure(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    path = write(tmp_path / "m.safetensors", {"w": torch.ones(1)})
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    code, _, err = run("list", path)
-    assert (code, err.count("\n")) == (2, 1)
-    assert "pip install safetensors" in err
 
 
 def test_safetensors_files_are_written_without_the_package(
@@ -968,8 +958,10 @@ PAGE = ROOT / "docs" / "command-line.md"
 def test_the_page_shows_what_happens(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    for folder in ("tests", "examples"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     shown = "".join(re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL))
     happened = ""
     answer = Answer(0, "", "")
@@ -980,3 +972,150 @@ def test_the_page_shows_what_happens(
             answer = run(*shlex.split(line)[2:])
             happened += line + answer.out + answer.err
     assert shown == happened
+
+
+# ---- paths as a shell gives them -----------------------------------------------------------------
+
+
+def test_the_files_of_one_checkpoint_given_together_are_that_checkpoint(run: Run, tmp_path: Path):
+    path = training(tmp_path / "model.ckpt-7")
+    (tmp_path / "model.ckpt-7.meta").write_bytes(b"a graph")
+    files = sorted(tmp_path.glob("model.ckpt*"))
+    assert len(files) == 3
+    assert run("list", *files).out == run("list", path).out
+    assert run("list", *files, "--tree").code == 0
+    assert run("convert", *files, tmp_path / "m.safetensors").code == 0
+    assert run("diff", *files, tmp_path / "m.safetensors", "--select", "w$").code == 0
+    # All of a directory, in which the state file and events lie, too.
+    (tmp_path / "m.safetensors").unlink()
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"')
+    (tmp_path / "events.out.tfevents.1").write_bytes(b"events")
+    assert run("list", *sorted(tmp_path.iterdir())).out == run("list", path).out
+
+
+def test_the_shards_of_a_v1_checkpoint_and_of_safetensors_are_one(run: Run, tmp_path: Path):
+    sharded = DATA / "v1_sharded"
+    files = sorted(sharded.glob("model.ckpt*"))
+    assert len(files) == 3
+    assert run("list", *files).out == run("list", sharded).out
+    names = {"a": "m-00001-of-00002.safetensors", "b": "m-00002-of-00002.safetensors"}
+    for name, file in names.items():
+        write(tmp_path / file, {name: torch.ones(1)})
+    index = tmp_path / "m.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": names}))
+    shards = sorted(tmp_path.glob("m-*"))
+    assert "2 variables" in run("list", *shards).out
+    assert "2 variables" in run("list", *shards, index).out
+
+
+def test_files_of_several_checkpoints_are_refused_where_one_is_meant(run: Run, tmp_path: Path):
+    for name in ("model.ckpt-1", "model.ckpt-10"):
+        write(tmp_path / name, {"w": torch.ones(1)})
+    files = sorted(tmp_path.glob("model.ckpt*"))
+    for words in (("list", *files), ("convert", *files, tmp_path / "m.pt")):
+        code, out, err = run(*words)
+        assert (code, out) == (2, "")
+        assert "these are 2 checkpoints, not one: " in err
+    assert run("diff", *files).code == 0
+    one = [file for file in files if ".ckpt-1." in file.name]
+    assert "two checkpoints are compared, not 1" in run("diff", *one, files[0]).err
+    assert run("diff", files[0], files[0]).code == 0
+
+
+# ---- what is typed here --------------------------------------------------------------------------
+
+
+def test_errors_suggest_what_is_typed_at_a_terminal(run: Run, tmp_path: Path):
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/elsewhere/model.ckpt"')
+    damaged = write(tmp_path / "damaged", {"w": torch.ones(9)})
+    (tmp_path / "damaged.data-00000-of-00001").write_bytes(bytes(36))
+    torch.save({"state_dict": {}, "config": Odd()}, tmp_path / "odd.ckpt")
+    said = {
+        ("list", tmp_path): "To read that one, give its path.",
+        ("diff", damaged, damaged): "--no-verify reads them as they are.",
+        ("list", "~/model.ckpt"): "A shell leaves '~' as it is between quotes.",
+        ("list", tmp_path / "odd.ckpt"): 'python -c "import torch; torch.save(torch.load(',
+    }
+    for words, expected in said.items():
+        err = run(*words).err
+        assert expected in err
+        assert not re.search(r"outside=|verify=|expanduser|names=", err)
+
+
+class Odd:
+    """What torch.load(weights_only=True) does not make."""
+
+
+def test_names_of_variables_are_shown_and_written_and_hinted_at(run: Run, tmp_path: Path):
+    path = DATA / "tf2" / "trained.ckpt"
+    assert "--names variables shows those of the variables\n" in run("list", path).out
+    shown = run("list", path, "--names", "variables").out
+    assert "\ndense/kernel " in shown
+    assert "of these an optimizer's or counting steps: 11 (" in shown
+    target = tmp_path / "m.safetensors"
+    assert run("convert", path, target, "--names", "variables").code == 0
+    assert sorted(load_file(target)) == ["dense/bias", "dense/kernel"]
+    assert run("diff", path, target, "--names", "variables", "--select", "^dense/").code == 0
+
+
+def test_convert_says_what_strings_are_and_what_writes_them(run: Run, tmp_path: Path):
+    writer = BundleWriter()
+    writer.add_strings("words", (2,), [b"a", b"bc"])
+    writer.add_strings("_CHECKPOINTABLE_OBJECT_GRAPH", (), [b""])
+    code, _, err = run("convert", writer.write(tmp_path / "m"), tmp_path / "m.pt")
+    assert code == 2
+    assert "are not numbers (string): only --to tensorflow writes strings" in err
+    assert "--keep-slots" not in err
+    torch.save({"w": torch.ones(1), "words": ["a"], "name": "net"}, tmp_path / "m.pt")
+    out = run("convert", tmp_path / "m.pt", tmp_path / "m.safetensors").out
+    assert "left out, not numbers: words (list), name (str)" in out
+    assert out.endswith("; only --to tensorflow writes strings\n")
+
+
+def test_strings_in_a_file_of_torch_are_written_to_tensorflow(run: Run, tmp_path: Path):
+    values = {"w": torch.ones(1), "name": "net", "raw": b"\0", "words": ["a"], "epoch": 3}
+    torch.save(values, tmp_path / "m.pt")
+    out = run("convert", tmp_path / "m.pt", tmp_path / "m.ckpt").out
+    assert out.endswith("\n  left out, not numbers: words (list)\n")
+    with checkpoint.open(tmp_path / "m.ckpt") as written:
+        assert {name: written[name] for name in ("name", "raw", "epoch", "w")} == {
+            "name": b"net",
+            "raw": b"\0",
+            "epoch": torch.tensor(3),
+            "w": torch.ones(1),
+        }
+
+
+# ---- told to end ---------------------------------------------------------------------------------
+
+SLOW = """
+import sys, time
+from torchscope.command_line import main, _terminal
+calls = []
+def add(self, count):
+    calls.append(count)
+    if len(calls) == 1:
+        print("writing", flush=True)
+        time.sleep(60)
+_terminal.Progress.add = add
+sys.exit(main(["convert", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_conversion_that_is_told_to_end_leaves_nothing_for_long(
+    run: Run, tmp_path: Path, kind: signal.Signals
+):
+    command = [sys.executable, "-c", SLOW, str(GPT2), str(tmp_path / "m.pt")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        # What is being written is nobody else's to remove.
+        assert run("convert", GPT2, tmp_path / "other.pt").code == 0
+        assert len(list(tmp_path.glob(".torchscope-*"))) == 1
+        process.send_signal(kind)
+        code = process.wait()
+    assert code == (-kind if kind == signal.SIGKILL else 128 + kind)
+    assert len(list(tmp_path.glob(".torchscope-*"))) == (kind == signal.SIGKILL)
+    assert run("convert", GPT2, tmp_path / "third.pt").code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.pt", "third.pt"]

@@ -230,6 +230,14 @@ def test_ranks_with_the_same_variables_pass(rank: Rank):
         ts.distributed.check_same_variables(net)
 
 
+@on_two_ranks()
+def test_the_sharing_report_leaves_a_sharded_net_as_it_was(rank: Rank):
+    net = sharded(build(), rank)
+    before = net(IDS.to(rank.device)).detach()
+    assert ts.sharing(net, IDS.to(rank.device)).unused == []
+    assert torch.equal(net(IDS.to(rank.device)), before)
+
+
 @on_two_ranks("both", "one")
 def test_a_net_that_was_not_built_is_an_error_on_each_rank(rank: Rank, case: str):
     net = ts.ScopedModule(product, seed=0)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import torchscope
+import torchscope.tf1 as tf
 
 PACKAGE = Path(torchscope.__file__).parent
 
@@ -31,7 +32,7 @@ FLOORS = [
     ["_built", "_initial", "_lazy"],
     ["_table"],
     ["_loading", "_mapping", "_walk"],
-    ["_make"],
+    ["_make", "_overview"],
     ["_make_module"],
     ["_store"],
     ["_default"],
@@ -41,7 +42,7 @@ FLOORS = [
     ["_opening"],
     ["_variables", "_template", "_bind"],
     ["_module"],
-    ["distributed"],
+    ["distributed", "report"],
     ["__init__"],
     ["checkpoint", "port"],
     ["tf1"],
@@ -50,22 +51,42 @@ FLOORS = [
 ]
 # Within torchscope.checkpoint: the bottom knows bytes, then come files, names and stores.
 CHECKPOINT_FLOORS = [
-    ["_assignment", "_crc32c", "_proto", "_proto_writer"],
-    ["_ranks", "_report", "_stored", "_terms"],
-    ["_dtypes", "_file", "_snappy", "_table_writer"],
-    ["_bundle_writer", "_mapping", "_slices", "_sstable", "_state_file"],
-    ["_bundle", "_v1"],
-    ["_mark", "_open", "_values"],
-    ["_history", "_sources"],
-    ["_publish"],
-    ["_load", "_rows", "_save"],
-    ["_compare", "_to_tensorflow"],
+    [
+        "_assignment",
+        "_crc32c",
+        "_kinds",
+        "_optimizers",
+        "_proto",
+        "_proto_writer",
+        "_ranks",
+        "_replacing",
+        "_report",
+        "_stored",
+        "_terms",
+    ],
+    ["_dtypes", "_file", "_mapping", "_snappy", "_table_writer"],
+    [
+        "_bundle_writer",
+        "_objects",
+        "_paths",
+        "_safetensors",
+        "_slices",
+        "_sstable",
+        "_torch_file",
+        "_varints",
+    ],
+    ["_bundle", "_mark", "_state", "_v1", "_values"],
+    ["_history", "_open"],
+    ["_publish", "_sources"],
+    ["_plan", "_rows", "_save"],
+    ["_compare", "_load", "_to_tensorflow"],
     ["_convert"],
     ["__init__"],
 ]
+OVERVIEW_FLOORS = [["_rows", "_text"], ["_summary"], ["__init__"]]
 COMMAND_LINE_FLOORS = [
-    ["_terminal"],
-    ["_listing", "_port"],
+    ["_terminal", "_wording"],
+    ["_given", "_listing", "_modules", "_port"],
     ["_checkpoints"],
     ["_main"],
     ["__init__"],
@@ -77,6 +98,19 @@ PORT_FLOORS = [
     ["_imports"],
     ["_leftovers", "_rewrite"],
     ["_port"],
+    ["__init__"],
+]
+# Within torchscope.report: what a pass did and what was found in it; then what is drawn of it, and
+# each way to draw it; then the report, and what makes and judges one.
+REPORT_FLOORS = [
+    ["_boxes", "_data", "_lineage", "_ties", "_undisturbed", "_words"],
+    ["_lines", "_picture", "_recording"],
+    ["_graph_text", "_near_misses", "_page", "_svg"],
+    ["_save"],
+    ["_report"],
+    ["_reading"],
+    ["_sharing"],
+    ["_assertions"],
     ["__init__"],
 ]
 # Within torchscope.tf1: how arguments are read, then TensorFlow's namespaces.
@@ -121,7 +155,7 @@ TF1_RNN_FLOORS = [
 ]
 TF1_TRAIN_FLOORS = [
     ["_lists", "_names", "_slots", "global_step", "optimizer", "schedules"],
-    ["_rule", "averages"],
+    ["_rule", "averages", "rows"],
     ["adagrad", "adaptive", "descent"],
     ["__init__"],
 ]
@@ -150,6 +184,8 @@ FLOOR = {
         ("checkpoint", CHECKPOINT_FLOORS),
         ("command_line", COMMAND_LINE_FLOORS),
         ("port", PORT_FLOORS),
+        ("_overview", OVERVIEW_FLOORS),
+        ("report", REPORT_FLOORS),
         ("tf1", TF1_FLOORS),
         ("tf1/keras", [["initializers"], ["__init__"]]),
         ("tf1/contrib", TF1_CONTRIB_FLOORS),
@@ -230,6 +266,39 @@ def test_importing_torchscope_brings_in_nothing_but_itself():
     )
     brought = [name for name in ast.literal_eval(shown.stdout) if name != "typing_extensions"]
     assert brought == []
+
+
+def test_importing_tf1_leaves_its_namespaces_until_they_are_asked_for():
+    program = (
+        "import sys, torchscope; assert 'torchscope.tf1' not in sys.modules\n"
+        "import torchscope.tf1 as tf\n"
+        "spaces = {'nn', 'layers', 'rnn', 'slim', 'losses', 'image', 'train', 'contrib'}\n"
+        "assert not any(f'torchscope.tf1.{name}' in sys.modules for name in spaces)\n"
+        "assert spaces < set(dir(tf)) and callable(tf.layers.dense)\n"
+        "from torchscope.tf1 import losses, extract_image_patches\n"
+        "import torchscope.tf1.slim\n"
+        "assert tf.slim is tf.contrib.slim and tf.losses is losses\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_type_checkers_know_the_namespaces_that_are_imported_when_asked_for():
+    source = (PACKAGE / "tf1" / "__init__.py").read_text()
+    (block,) = (node for node in ast.parse(source).body if isinstance(node, ast.If))
+    names = [alias.name for node in block.body for alias in node.names]
+    assert sorted(names) == sorted([*tf._NAMESPACES, "extract_image_patches"])
+
+
+def test_a_namespace_is_imported_in_compiled_code_as_well():
+    program = (
+        "import sys, torch, torchscope.tf1 as tf\n"
+        "relu = torch.compile(lambda x: tf.nn.relu(x), fullgraph=True, backend='eager')\n"
+        "assert 'torchscope.tf1.nn' not in sys.modules\n"
+        "assert relu(torch.tensor([-1.0, 2.0])).tolist() == [0, 2]\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_public_names_are_all_there_and_sorted():

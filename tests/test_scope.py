@@ -674,7 +674,7 @@ def test_scopes_left_out_of_order_are_a_runtime_error(store, refused):
         manager = ts.variable_scope("bb")
         manager.__enter__()
         with ts.variable_scope("cc"):
-            out_of_order = "reverse order of entering; 'aa/bb/cc' is open"
+            out_of_order = "reverse order of entering; 'aa/bb/cc' is still open"
             with refused(store, RuntimeError, match=out_of_order):
                 manager.__exit__(None, None, None)
         assert ts.get_variable_scope().name == "aa/bb"

@@ -139,7 +139,7 @@ REFUSED: list[tuple[Callable[[Tensor], Any], type[Exception], str]] = [
     (lambda x: tf.map_fn(lambda a: a > 0, x), TypeError, "what fn gives is bool and has to be fl"),
     (lambda x: tf.map_fn(lambda a: (a, a), x), ValueError, "nested differently"),
     (lambda x: tf.scan(lambda a, b: (a, b), x), ValueError, "nested differently"),
-    (lambda x: tf.scan(lambda a, b: tf.concat([a, b], 0), x), ValueError, "has to keep its shape"),
+    (lambda x: tf.scan(lambda a, b: tf.concat([a, b], 0), x), ValueError, "must keep their shape"),
     (lambda x: tf.foldl(lambda a, b: a, x[:0]), ValueError, "have no rows, and there is no init"),
     (lambda x: tf.TensorArray(tf.float32, 1).write(1, x), ValueError, "dynamic_size=True it grows"),
     (lambda x: tf.TensorArray(tf.int32, 1).write(0, x), TypeError, "value is float32 and has to"),

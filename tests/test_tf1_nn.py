@@ -20,7 +20,6 @@ from torch import Tensor
 
 import torchscope as ts
 import torchscope.tf1 as tf
-from torchscope.tf1._rows import as_rows
 
 MODULES = {
     "nn": (
@@ -524,15 +523,72 @@ def test_an_id_out_of_range_is_named(ids: Any):
 
 
 @pytest.mark.parametrize("lookup", [tf.nn.embedding_lookup, tf.gather])
-def test_gradients_come_as_rows_where_an_optimizer_asks(lookup: Callable[..., Tensor]):
+def test_gradients_come_as_rows_where_it_is_asked_for(lookup: Callable[..., Tensor]):
     table = torch.nn.Parameter(torch.randn(5, 2))
     ids = [1, 3, 3]
     (dense,) = torch.autograd.grad(lookup(table, ids).sum(), table)
-    as_rows([table])
+    tf.train.sparse_gradients([("table", table)])
     (rows,) = torch.autograd.grad(lookup(table, ids).sum(), table)
     assert (dense.is_sparse, rows.is_sparse) == (False, True)
     assert rows._indices().tolist() == [[1, 3, 3]]
     torch.testing.assert_close(rows.to_dense(), dense)
+    tf.train.sparse_gradients([("table", table)], enabled=False)
+    assert not torch.autograd.grad(lookup(table, ids).sum(), table)[0].is_sparse
+
+
+LOOKUPS = {
+    "embedding_lookup_sparse": lambda table: tf.nn.embedding_lookup_sparse(
+        table, tf.SparseTensor([[0, 0], [0, 1]], [2, 3], [1, 2]), None
+    ),
+    "sampled_softmax_loss": lambda table: tf.nn.sampled_softmax_loss(
+        table, torch.zeros(6), torch.tensor([[2], [3]]), torch.ones(2, 2), 2, 6
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOOKUPS)
+def test_whatever_looks_rows_up_gives_them_where_it_is_asked_for(name: str):
+    table = torch.nn.Parameter(torch.randn(6, 2))
+    for wanted in (False, True):
+        tf.train.sparse_gradients([("table", table)], enabled=wanted)
+        (gradient,) = torch.autograd.grad(LOOKUPS[name](table).sum(), table)
+        assert gradient.is_sparse == wanted
+
+
+def test_an_optimizer_of_torchs_takes_dense_gradients_after_one_of_tensorflows():
+    net = ts.ScopedModule(lambda ids: tf.nn.embedding_lookup(tf.get_variable("w", [4, 2]), ids))
+    net.build(torch.tensor([0]))
+    tf.train.GradientDescentOptimizer(net.named_parameters(), 0.1)
+    tf.train.sparse_gradients(net, enabled=False)
+    net(torch.tensor([1, 1])).sum().backward()
+    torch.optim.Adam(net.parameters()).step()
+
+
+def test_what_is_no_variable_has_no_sparse_gradients():
+    with pytest.raises(TypeError, match=r"sparse_gradients\(\): 3 is not a variable"):
+        tf.train.sparse_gradients([3])
+
+
+def test_an_optimizer_of_ones_own_computes_with_rows_as_with_dense_gradients():
+    """As BERT's does: what is no clipping makes them dense, as in TensorFlow."""
+    parts = [torch.tensor([[0, 2, 2]]), torch.tensor([[1.0], [3.0], [-5.0]]), (4, 1)]
+    rows = torch.sparse_coo_tensor(*parts, check_invariants=True)
+    dense, m = rows.to_dense(), torch.ones(4, 1)
+    for compute in (
+        lambda g: tf.multiply(0.9, m) + tf.multiply(0.1, g),
+        lambda g: tf.multiply(0.9, m) + tf.multiply(0.1, tf.square(g)),
+        lambda g: tf.where(m > 0, tf.check_numerics(g, "g"), m),
+        lambda g: tf.reduce_mean(tf.stack([g, g]), 0),
+        lambda g: tf.sign(g) / tf.sqrt(m),
+    ):
+        torch.testing.assert_close(compute(rows), compute(dense))
+
+
+def test_clipped_by_value_rows_stay_rows():
+    parts = [torch.tensor([[0, 2, 2]]), torch.tensor([[1.0], [3.0], [-5.0]]), (4, 1)]
+    clipped = tf.clip_by_value(torch.sparse_coo_tensor(*parts, check_invariants=True), -2.0, 2.0)
+    assert clipped._indices().tolist() == [[0, 2, 2]]
+    assert clipped._values().tolist() == [[1], [2], [-2]]
 
 
 def test_a_norm_takes_rows_as_they_come():

@@ -492,3 +492,45 @@ def test_a_shape_put_together_as_a_tensor_is_known_to_compiled_code(dynamic: boo
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True, backend="eager", dynamic=dynamic)
     torch.testing.assert_close(compiled(x), model(x))
+
+
+# ---- sparse tensors by dense ones --------------------------------------------------------------
+
+SPARSE = tf.SparseTensor([[0, 1], [1, 0], [1, 2]], [1.0, 2.0, 4.0], [2, 3])
+
+
+@pytest.mark.parametrize(
+    ("y", "product"),
+    [
+        (2.0, [2, 4, 8]),
+        (2, [2, 4, 8]),
+        (torch.tensor(2.0), [2, 4, 8]),
+        (np.array([1, 2, 3], "float32"), [2, 2, 12]),
+        (np.array([[5], [7]], "float32"), [5, 14, 28]),
+    ],
+)
+def test_a_sparse_tensor_is_multiplied_and_divided_by_a_dense_one(y: Any, product: list[float]):
+    found = SPARSE * y
+    assert found.values.tolist() == product
+    assert (found.indices.tolist(), found.shape) == (SPARSE.indices.tolist(), SPARSE.shape)
+    torch.testing.assert_close((found / y).values, SPARSE.values)
+
+
+def test_ints_of_a_sparse_tensor_divide_as_floats_and_gradients_flow():
+    assert (tf.SparseTensor([[0, 1]], [3], [2, 3]) / 2).values.tolist() == [1.5]
+    y = torch.ones(2, 3, requires_grad=True)
+    (SPARSE * y).values.sum().backward()
+    assert y.grad.tolist() == [[0, 1, 0], [2, 0, 4]]
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        (torch.ones(4), ValueError, r"of \[4\] does not broadcast to \[2, 3\]"),
+        (torch.ones(4, 2, 3), ValueError, r"\[4, 2, 3\] does not broadcast"),
+        (SPARSE, TypeError, "one has to be dense; tf.sparse_tensor_to_dense"),
+    ],
+)
+def test_what_does_not_fit_a_sparse_tensor_is_named(y: Any, error: type[Exception], message: str):
+    with pytest.raises(error, match=message):
+        SPARSE * y

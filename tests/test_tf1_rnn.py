@@ -17,7 +17,8 @@ from torchscope.tf1.rnn import _fused
 
 BATCH, STEPS, DEPTH, UNITS = 4, 5, 3, 3
 LENGTHS = [STEPS, 0, 3, 1]
-CASES = np.load(Path(__file__).parent / "data" / "cases.npz")
+DATA = Path(__file__).parent / "data" / "checkpoints" / "tf_facts"
+RECORDED = np.load(DATA / "golden.npz")
 cells = tf.nn.rnn_cell
 
 
@@ -125,7 +126,7 @@ def test_three_sequences_have_tensorflows_values():
             peep = cells.LSTMCell(4, use_peepholes=True, num_proj=3)
             return lm, gru, tf.nn.dynamic_rnn(peep, x, dtype=tf.float32)
 
-    recorded = {name.partition("/")[2]: torch.tensor(value) for name, value in CASES.items()}
+    recorded = {name: torch.tensor(value) for name, value in RECORDED.items()}
     x = recorded["rnn/x"]
     net = ts.ScopedModule(model).build(x)
     net.load_state_dict({name: recorded[f"var/{name}"] for name in net})

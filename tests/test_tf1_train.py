@@ -16,7 +16,8 @@ import torchscope.tf1 as tf
 from torchscope import checkpoint
 
 DATA = Path(__file__).parent / "data"
-CASES = np.load(DATA / "cases.npz")
+RECORDED = np.load(DATA / "checkpoints" / "tf_facts" / "golden.npz")
+DCGAN = np.load(DATA / "checkpoints" / "dcgan_tiny" / "golden.npz")
 STEPS = 4
 train = tf.train
 
@@ -336,7 +337,7 @@ def test_a_constraint_on_rows_is_refused_and_nothing_moves():
     net = ts.ScopedModule(model).build()
     optimizer = train.GradientDescentOptimizer(net.named_parameters(), 0.1)
     before = values(net.items())
-    with pytest.raises(RuntimeError, match="a variable with a constraint has a gradient of some"):
+    with pytest.raises(RuntimeError, match="a variable with a constraint has a sparse"):
         optimizer.minimize(net())
     assert_alike(values(net.items()), before, rtol=0, atol=0)
 
@@ -527,7 +528,7 @@ FACTS = {
 
 
 def test_twelve_optimizers_of_one_graph_have_tensorflows_values_under_its_names():
-    gradients, start = (torch.tensor(CASES[f"facts/opt/{name}"]) for name in ("grads", "start"))
+    gradients, start = (torch.tensor(RECORDED[f"opt/{name}"]) for name in ("grads", "start"))
     with ts.VariableStore() as store:
         made = {
             name: make([ts.get_variable(name, initializer=start)]) for name, make in FACTS.items()
@@ -599,7 +600,7 @@ def dcgan(images, z):
 
 
 def dcgan_trainer():
-    images, z = (torch.tensor(CASES[f"dcgan/{name}"]) for name in ("images", "z"))
+    images, z = (torch.tensor(DCGAN[name]) for name in ("images", "z"))
     net = ts.ScopedModule(dcgan).build(images, z)
     with net:
         optimizers = [
@@ -622,9 +623,9 @@ def dcgan_trainer():
 def test_training_goes_on_from_slots_as_it_went_in_tensorflow():
     net, optimizers, step = dcgan_trainer()
     for folder in ("before/", "train_start/"):
-        start = {k.removeprefix(f"dcgan/{folder}"): CASES[k] for k in CASES if folder in k}
+        start = {k.removeprefix(folder): DCGAN[k] for k in DCGAN if k.startswith(folder)}
         checkpoint.load(net, start, strict=False)
-    losses = torch.tensor(CASES["dcgan/losses"])
+    losses = torch.tensor(DCGAN["losses"])
     for expected in losses[:2]:
         torch.testing.assert_close(step(), expected, rtol=1e-5, atol=1e-5)
     left = {name: value.detach().clone() for name, value in net.items()}
@@ -648,9 +649,9 @@ def test_training_goes_on_from_slots_as_it_went_in_tensorflow():
 def test_training_that_was_saved_goes_on_as_it_would_have(tmp_path):
     net, optimizers, step = dcgan_trainer()
     for folder in ("before/", "train_start/"):
-        start = {k.removeprefix(f"dcgan/{folder}"): CASES[k] for k in CASES if folder in k}
+        start = {k.removeprefix(folder): DCGAN[k] for k in DCGAN if k.startswith(folder)}
         checkpoint.load(net, start, strict=False)
-    losses = torch.tensor(CASES["dcgan/losses"])
+    losses = torch.tensor(DCGAN["losses"])
     for expected in losses[:2]:
         torch.testing.assert_close(step(), expected, rtol=1e-5, atol=1e-5)
     slots = [optimizer.slot_variables() for optimizer in optimizers]

@@ -49,7 +49,7 @@ def namespaces() -> dict[str, ModuleType]:
 
 
 def _below(prefix: str, module: ModuleType) -> Iterator[tuple[str, ModuleType]]:
-    for name in getattr(module, "__all__", vars(module)):
+    for name in getattr(module, "__all__", dir(module)):
         value = getattr(module, name)
         # A namespace, unlike other modules, explains the names that it lacks.
         if isinstance(value, ModuleType) and _missing.__name__ == _explainer(value):
@@ -63,7 +63,7 @@ def _explainer(module: ModuleType) -> str | None:
 
 def public_names(module: ModuleType) -> dict[str, Any]:
     """A namespace's functions, classes and constants."""
-    names = getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]
+    names = getattr(module, "__all__", None) or [n for n in dir(module) if n[0] != "_"]
     found = {name: getattr(module, name) for name in sorted(names, key=str.lower)}
     return {name: value for name, value in found.items() if not isinstance(value, ModuleType)}
 

@@ -1,5 +1,7 @@
 """torchscope: variables by name for PyTorch. This file holds the public names and nothing else."""
 
+from typing import TYPE_CHECKING, Any
+
 from . import distributed as distributed
 from . import initializers as initializers
 from . import regularizers as regularizers
@@ -65,6 +67,25 @@ from .initializers import (
 )
 from .regularizers import l1_l2_regularizer, l1_regularizer, l2_regularizer, no_regularizer
 
+if TYPE_CHECKING:  # Most programs never ask for these: they are imported by the first who does.
+    from .report import SharingReport, assert_not_shared, assert_shared, sharing, summary
+
+_LATER = {"SharingReport", "assert_not_shared", "assert_shared", "sharing", "summary"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import report
+
+    found = globals()[name] = getattr(report, name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -76,6 +97,7 @@ __all__ = [
     "ScopeOrderError",
     "ScopeWarning",
     "ScopedModule",
+    "SharingReport",
     "StateDictError",
     "VariableExistsError",
     "VariableMismatchError",
@@ -84,6 +106,8 @@ __all__ = [
     "VariableScope",
     "VariableStore",
     "add_to_collection",
+    "assert_not_shared",
+    "assert_shared",
     "assign",
     "assign_add",
     "assign_sub",
@@ -127,6 +151,8 @@ __all__ = [
     "random_uniform_initializer",
     "regularizers",
     "reset_default_store",
+    "sharing",
+    "summary",
     "trainable_variables",
     "truncated_normal_initializer",
     "uniform_unit_scaling_initializer",

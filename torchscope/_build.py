@@ -2,7 +2,9 @@
 
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -88,3 +90,39 @@ def computing_nothing_on_meta(inputs: Any) -> AbstractContextManager[Any]:
     leaves = tree_leaves(inputs)
     on_meta = any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in leaves)
     return _OnMeta() if on_meta else nullcontext()
+
+
+# ---- what a net was built with -------------------------------------------------------------------
+
+
+@dataclass
+class _Like:
+    """A tensor without its values."""
+
+    sizes: torch.Tensor  # on the meta device
+    device: torch.device
+
+
+# They lie beside the nets: no copy and no pickle of one has any.
+_examples: "WeakKeyDictionary[nn.Module, tuple[Any, Any]]" = WeakKeyDictionary()
+_PLAIN = bool | int | float | complex | str | bytes | torch.dtype | torch.device | None
+
+
+def note_example(net: nn.Module, args: Any, kwargs: Any) -> None:
+    """Remember what ``net`` was built with, if that is tensors and plain values."""
+    if all(isinstance(leaf, _PLAIN) or _is_plain(leaf) for leaf in tree_leaves((args, kwargs))):
+        _examples[net] = tree_map_only(
+            torch.Tensor, lambda t: _Like(t.to("meta"), t.device), (args, kwargs)
+        )
+
+
+def example_of(net: nn.Module) -> tuple[Any, Any] | None:
+    """Arguments like those that ``net`` was built with, tensors of zeros; None if unknown."""
+    known = _examples.get(net)
+    return known and tree_map_only(
+        _Like, lambda like: torch.zeros_like(like.sizes, device=like.device), known
+    )
+
+
+def _is_plain(leaf: Any) -> bool:
+    return type(leaf) in (torch.Tensor, nn.Parameter) and leaf.layout is torch.strided

@@ -123,7 +123,6 @@ def _load_into(table: VariableTable, full_name: str, module: nn.Module) -> list[
     """Load into ``module`` what waits for names below its own; returns the keys used."""
     pending = table._pending
     below = pending.below(full_name)
-    is_store = isinstance(module, VariableTable)
     try:
         if below:
             expected = module.state_dict()
@@ -131,7 +130,8 @@ def _load_into(table: VariableTable, full_name: str, module: nn.Module) -> list[
             for key, (name, value) in below.items():
                 if name.startswith("/"):  # From a checkpoint, where it may be an optimizer's.
                     name = key_in(module, _names.unescape(name[1:]))
-                    if not is_store and key in pending.terms.optional and name not in expected:
+                    settled = not isinstance(module, VariableTable) or module._built
+                    if settled and key in pending.terms.optional and name not in expected:
                         continue
                 values[name] = value
             if any(name.startswith("/") for name, _ in below.values()):

@@ -124,6 +124,7 @@ class VariableMapping(VariableTable):
         lines = [
             f"({name}): {type(variable).__name__} {tuple(variable.shape)} "
             f"{str(variable.dtype).removeprefix('torch.')} {variable.device}"
+            f"{'' if name in self._declared else ', waits to be asked for'}"
             for name, variable in ((name, self[name]) for name in names)
         ]
         if hidden > 0:

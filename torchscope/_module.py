@@ -12,6 +12,7 @@ from torch import nn
 from torch.compiler import is_dynamo_compiling
 from typing_extensions import ParamSpec, Self
 
+from ._build import note_example
 from ._built import built_as
 from ._dynamo import only_inlined
 from ._errors import NotBuiltError, ScopeWarning, StateDictError
@@ -165,6 +166,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
             The module itself.
         """
         build(self, self.fn, args, kwargs)
+        note_example(self, args, kwargs)
         return self
 
     def apply(self, fn: Callable[[nn.Module], None]) -> Self:

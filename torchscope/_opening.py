@@ -166,7 +166,7 @@ def _below(run: Pass, outer: VariableScope, target: str) -> VariableScope:
 
 def _unused_name(run: Pass, outer: VariableScope, special: Any, mode: Reuse) -> str:
     default_name = special[0]
-    if mode is not Reuse.NO:
+    if mode is not _NO:
         raise ScopeError(
             None,
             "reuse needs a name: variable_scope(None, default_name) picks a name not used yet. "
@@ -174,7 +174,9 @@ def _unused_name(run: Pass, outer: VariableScope, special: Any, mode: Reuse) -> 
         )
     if not isinstance(default_name, str):
         raise TypeError(f"variable_scope takes a name as default_name, not {default_name!r}.")
-    _check_name(run, default_name)
+    # Checked before it is counted; with its number, `_below` asks again.
+    if not (default_name.isidentifier() and default_name.isascii()) or default_name[0] == "_":
+        _check_name(run, default_name)
     return run.opened.unused(outer.prefix + default_name)[len(outer.prefix) :]
 
 

@@ -10,18 +10,20 @@ from ._errors import ScopeWarning
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A line of the user's code."""
+    """A line of the user's code, and the function that it is in."""
 
     file: str = ""
     line: int = 0
+    function: str = ""
 
     @classmethod
     def here(cls) -> "Origin":
         """The innermost line outside torchscope, torch and Python's ``copy``."""
         frame = sys._getframe(1)
         while frame is not None:
-            if not _is_inside(frame.f_globals.get("__name__")):
-                return _origin(frame.f_code.co_filename, frame.f_lineno)
+            if not is_inside(frame.f_globals.get("__name__")):
+                code = frame.f_code
+                return origin(code.co_filename, frame.f_lineno, code.co_name)
             frame = frame.f_back
         return cls()
 
@@ -30,13 +32,15 @@ class Origin:
 
 
 @functools.cache
-def _is_inside(module: str | None) -> bool:
+def is_inside(module: str | None) -> bool:
+    """Whether a module of this name is torchscope's, torch's or Python's ``copy``."""
     return f"{module}.".startswith(("torchscope.", "torch.", "copy."))
 
 
 @functools.lru_cache(4096)  # A loop makes many variables in one line: they share one object.
-def _origin(file: str, line: int) -> Origin:
-    return Origin(file, line)
+def origin(file: str, line: int, function: str) -> Origin:
+    """The one object for this line."""
+    return Origin(file, line, function)
 
 
 def warn(origin: Origin, message: str) -> None:

@@ -59,6 +59,11 @@ class Pending:
         """Whether nothing was loaded, so nothing can be missing."""
         return self.lacking is None and not self.values
 
+    @property
+    def owed(self) -> bool:
+        """Whether a value waits that somebody has to ask for."""
+        return any(key not in self.terms.optional for key in self.values)
+
     def hold(
         self,
         values: Mapping[str, torch.Tensor],

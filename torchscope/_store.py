@@ -29,6 +29,9 @@ from ._table import VariableTable
 from ._unbuilt import Empty, note_reading
 from ._walk import items, locate, made_at, tables, variables, walk
 
+if TYPE_CHECKING:
+    from ._overview import Summary
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -56,6 +59,18 @@ class VariableStore(VariableMapping):
     the order of creation. ``store[name] = parameter`` redeclares a variable (to resize an
     embedding, say); ``del store[name]`` removes one.
 
+    A value that was loaded for a name nobody has asked for yet *waits*: it is in the mapping and in
+    ``state_dict()``, so that nothing is lost, but not a variable, so it is in no list of those
+    (``named_variables``, ``global_variables``, ``parameters``), and ``built`` is False.
+
+    >>> early = ts.VariableStore()
+    >>> early.load_state_dict({"w": torch.ones(3, 2)})
+    <All keys matched successfully>
+    >>> list(early), early.global_variables(), early.built
+    (['w'], [], False)
+    >>> early(layer, torch.ones(1, 3)).tolist(), len(early.global_variables()), early.built
+    ([[3.0, 3.0]], 1, True)
+
     Args:
         seed: initial values depend on it and on the names only. By default one number
             drawn from torch's CPU generator, so ``torch.manual_seed`` makes a script repeatable.
@@ -73,13 +88,13 @@ class VariableStore(VariableMapping):
 
     @property
     def seed(self) -> int:
-        """The seed: initial values depend on it and on the names only."""
+        """What initial values depend on, with the names and nothing else."""
         return self._seed
 
     @property
     def built(self) -> bool:
-        """Whether a pass has ended without an exception."""
-        return self._built
+        """Whether a pass has ended without an exception, and no value that was loaded waits."""
+        return self._built and not self._pending.owed
 
     # ---- passes ----------------------------------------------------------------------------
 
@@ -255,6 +270,34 @@ class VariableStore(VariableMapping):
             raise TypeError(f"A variable's name is a string, not {name!r}.")
         found = made_at(self, name)
         return self._missing(name) if found is None else found
+
+    def summary(self, depth: int | None = None) -> "Summary":
+        """What this store holds, as a tree of scopes with totals: print it.
+
+        Shape, dtype, device, whether it is trained, numbers and bytes of each variable, those of
+        kept modules and blocks included, and what is not built yet. As the last line of a
+        notebook's cell it is a folded tree. Nothing is run, and nothing changes.
+
+        >>> import torch, torchscope as ts
+        >>> with ts.VariableStore() as store, ts.variable_scope("gen"):
+        ...     w = ts.get_variable("w", [2, 3])
+        >>> print(store.summary())
+        VariableStore: 1 variable, 6 numbers, 6 of them trainable, 24 bytes
+        <BLANKLINE>
+        name  shape       dtype    device  trainable  count  bytes
+        gen/  1 variable                   yes            6     24
+          w   [2, 3]      float32  cpu     yes            6     24
+
+        Args:
+            depth: how many scopes deep to show; 0 for the totals alone. By default as deep as it
+                stays readable.
+
+        Raises:
+            ValueError: ``depth`` is negative, or not an integer.
+        """
+        from ._overview import overview  # Most programs never ask.
+
+        return overview(self, depth)
 
     # ---- all at once -----------------------------------------------------------------------
 

@@ -114,8 +114,8 @@ def get_variable(
             if (
                 (
                     shape is None
-                    or (type(shape) is list and spec.sizes == shape)
-                    or (type(shape) is tuple and spec.shape == shape)
+                    or (isinstance(shape, list) and spec.sizes == shape)
+                    or (isinstance(shape, tuple) and spec.shape == shape)
                 )
                 and (
                     (spec.by_default or spec.dtype is get_default_dtype())

@@ -201,26 +201,33 @@ def lists(settings: Settings) -> list[Measure]:
 
 IMPORT_PROGRAM = """
 import sys, time, torch, typing_extensions
+{first}
 before = set(sys.modules)
 begun = time.process_time()
-import torchscope
+{code}
 took = (time.process_time() - begun) * 1e3
-new = {name.partition(".")[0] for name in set(sys.modules) - before} - {"torchscope"}
+new = {{name.partition(".")[0] for name in set(sys.modules) - before}} - {{"torchscope"}}
 print(took, *sorted(new))
 """
 
 
-def importing(settings: Settings) -> Measure:
-    """In processes of their own, with the bytecode there, as it is in a package installed."""
-    command = [sys.executable, "-c", IMPORT_PROGRAM]
+def imported(code: str, settings: Settings, first: str = "") -> tuple[list[float], str]:
+    """Milliseconds that an import takes after torch's, and the other modules that it brings.
+
+    In processes of their own, with the bytecode there, as it is in a package installed.
+    """
+    command = [sys.executable, "-c", IMPORT_PROGRAM.format(code=code, first=first)]
     with tempfile.TemporaryDirectory() as cache:
         env = {**os.environ, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
         printed = [
             subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
             for _ in range(settings.making_rounds + 1)
         ]
-    printed = [line.split() for line in printed[1:]]  # The first writes the bytecode.
-    others = ", ".join(printed[0][1:]) or "none"
+    lines = [line.split() for line in printed[1:]]  # The first writes the bytecode.
+    return [float(words[0]) for words in lines], ", ".join(lines[0][1:]) or "none"
+
+
+def importing(settings: Settings) -> Measure:
+    took, others = imported("import torchscope", settings)
     title = f"import torchscope after import torch, bar 30 ms; also imports: {others}"
-    samples = {TORCHSCOPE: [float(words[0]) for words in printed]}
-    return Measure("import", title, "ms", samples, TORCHSCOPE)
+    return Measure("import", title, "ms", {TORCHSCOPE: took}, TORCHSCOPE)

@@ -52,6 +52,7 @@ MEASURES: dict[str, Callable[[Settings], Measure | Iterable[Measure]]] = {
     "import": many.importing,
     "compiled": compiled.compiled,
     "compiled training": compiled.compiled_training,
+    "tf1 import": tf1.importing,
     "tf1 plain": tf1.plain_operations,
     "tf1 layers": tf1_layers.layers,
     "tf1 sequences": tf1_training.sequences,

@@ -1,9 +1,10 @@
-"""What torchscope.tf1 costs over the torch functions it calls; knows nothing of tables."""
+"""What torchscope.tf1 costs over the torch functions it calls, and its import; knows no tables."""
 
 import statistics
 from typing import Any
 
 import torch
+from many import imported
 from timing import Measure, Settings, Statement, race
 
 import torchscope.tf1 as tf
@@ -68,3 +69,18 @@ def plain_operations(settings: Settings) -> Measure:
     title = f"{len(PLAIN)} plain operations of torchscope.tf1 on 8 x 8, over torch's own"
     bars = dict.fromkeys(list(samples)[1:], 1.0)
     return Measure("tf1 plain", title, "ns", samples, reference="allowed", bars=bars)
+
+
+IMPORT_ALLOWED = 60.0  # ms
+ALL_NAMESPACES = "import torchscope.tf1 as tf\nfor name in dir(tf): getattr(tf, name)"
+
+
+def importing(settings: Settings) -> Measure:
+    """What ``import torchscope.tf1`` takes, alone and with every namespace that it has."""
+    code = {"import torchscope.tf1": "import torchscope.tf1", "with all namespaces": ALL_NAMESPACES}
+    samples = {"allowed": [IMPORT_ALLOWED] * settings.making_rounds}
+    for name, one in code.items():
+        samples[name], _ = imported(one, settings, first="import torchscope")
+    title = "import torchscope.tf1 after torch and torchscope"
+    bars = {"import torchscope.tf1": 1.0}
+    return Measure("tf1 import", title, "ms", samples, reference="allowed", bars=bars)

@@ -6,11 +6,13 @@ are read: V2 (an index with shards of data, TensorFlow 2's object checkpoints am
 the one that is written, and V1 (one file, before TensorFlow 0.12).
 """
 
-from ._load import CheckpointMismatchError, load
+from ._load import load
 from ._mapping import Checkpoint
-from ._open import latest_checkpoint, list_variables, load_variable, open
+from ._open import list_variables, load_variable, open
+from ._plan import CheckpointMismatchError
 from ._report import Mismatch, Report
 from ._save import save
+from ._state import latest_checkpoint
 
 __all__ = [
     "Checkpoint",

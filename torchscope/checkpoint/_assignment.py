@@ -1,7 +1,7 @@
 """Which names of a source are loaded, and under which names; knows names, but no tensors."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, cast
 
 from torchscope._errors import CheckpointError
@@ -10,38 +10,6 @@ from torchscope._names import unescape
 # TensorFlow's forms, as a mapping or as pairs, and regular expressions.
 AssignmentMap: TypeAlias = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 Pair: TypeAlias = tuple[str, str]
-
-# What optimizers and moving averages store for a variable: NAME/Adam, NAME/Adam_1, for BERT
-# NAME/adam_m; tf1-style moving averages NAME/biased and NAME/local_step. An optimizer may have been
-# given another name, such as D_opt, so the words need only be part of it.
-_SLOT = re.compile(
-    r"adam|adagrad|adadelta|adafactor|rmsprop|momentum|ftrl|lamb|lars|nadam|optim|(^|_)opt(_|$)"
-    r"|ExponentialMovingAverage|^biased$|^local_step$",
-    re.IGNORECASE,
-)
-_BOOKKEEPING = re.compile(r"(global_step|save_counter|beta[12]_power(_\d+)?)$", re.IGNORECASE)
-_OBJECTS = re.compile(r"(^|/)\.OPTIMIZER_SLOT(/|$)|^_CHECKPOINTABLE_OBJECT_GRAPH$|^save_counter/")
-
-
-def is_slot(name: str, names: Collection[str]) -> bool:
-    """Whether ``name`` is an optimizer's slot or a moving average of another of ``names``."""
-    if _OBJECTS.search(name):  # TensorFlow 2's
-        return True
-    return bool(_SLOT.search(name.rpartition("/")[2])) and is_beside(name, names)
-
-
-def is_beside(name: str, names: Collection[str]) -> bool:
-    """Whether ``name`` begins with another of ``names``, as the slots of a variable do."""
-    variable = name.rpartition("/")[0]
-    # Applied inside a scope, an optimizer puts that in front: train/dense/w/Adam.
-    while variable and variable not in names:
-        variable = variable.partition("/")[2]
-    return bool(variable)
-
-
-def is_bookkeeping(name: str) -> bool:
-    """Whether ``name`` is the global step or the like, of which there is one in a checkpoint."""
-    return _BOOKKEEPING.fullmatch(name.rpartition("/")[2]) is not None
 
 
 def split(assignment_map: AssignmentMap | None) -> tuple[list[Pair] | None, list[Any]]:

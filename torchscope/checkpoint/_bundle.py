@@ -25,11 +25,6 @@ _NUMBER = rb"[\x80-\xff]{0,8}[\x00-\x7f]"
 _REST = re.compile(rb"(?:\x18%b)?(?:\x20%b)?(?:\x28%b)?(?:\x35.{4})?" % ((_NUMBER,) * 3), re.DOTALL)
 
 
-def index_of(prefix: Path) -> Path:
-    """The file that makes a prefix a V2 checkpoint."""
-    return prefix.parent / f"{prefix.name}.index"
-
-
 class _Entry(NamedTuple):
     """A BundleEntryProto."""
 
@@ -45,8 +40,10 @@ class _Entry(NamedTuple):
 class Bundle:
     """The reader of ``PREFIX.index`` with ``PREFIX.data-00000-of-00001`` and so on."""
 
-    def __init__(self, prefix: Path, *, verify: bool, mmap: bool) -> None:
-        self._prefix = prefix
+    has_keys = False
+
+    def __init__(self, index: Path, *, verify: bool, mmap: bool) -> None:
+        self._prefix = str(index).removesuffix(".index")
         self._verify = verify
         self._mmap = mmap
         self._shards: dict[int, File] = {}
@@ -56,12 +53,12 @@ class Bundle:
         # waits until the variable is asked for.
         self.names: dict[str, tuple[bytes, int]] = {}
         self._slices: dict[bytes, tuple[bytes, int]] = {}
-        self._index = File(index_of(prefix))
+        self._index = File(index)
         self._read_index()
         self._index.close()
 
-    def describe(self, name: str) -> tuple[int, torch.Size]:
-        """TensorFlow's number for the dtype, and the shape."""
+    def describe(self, name: str) -> tuple[torch.dtype | str, torch.Size]:
+        """The dtype, and the shape."""
         value, block = self.names[name]
         try:
             # Nearly all entries begin with dtype and shape, and have no other fields for them:
@@ -70,9 +67,9 @@ class Bundle:
             if plain is not None:
                 end = 4 + value[3]
                 if end <= len(value) and _REST.fullmatch(value, end):
-                    return value[1], parse_shape(value[4:end])
+                    return _dtypes.describe(value[1]), parse_shape(value[4:end])
             entry = Message(value)
-            return entry.number(1), parse_shape(bytes(entry.data(2)))
+            return _dtypes.describe(entry.number(1)), parse_shape(bytes(entry.data(2)))
         except MalformedError as error:
             raise self._index.error(block, f"{name!r} is damaged: {error}.", name) from error
 
@@ -105,6 +102,14 @@ class Bundle:
             self.read(name)
         elif self._verify:
             self._check(name, entry, shard, shard.checksum(entry.offset, entry.size))
+
+    def content(self, name: str) -> tuple[object, ...] | None:
+        """What two variables of equal values have in common, if it is known without reading."""
+        value, block = self.names[name]
+        entry = self._entry(name, value, block)
+        if entry.slices:
+            return None
+        return entry.dtype, entry.shape, entry.size, entry.crc
 
     def close(self) -> None:
         for shard in self._shards.values():
@@ -168,7 +173,7 @@ class Bundle:
         if shard is None:
             # Only numbers come from the index, so no name in it leads to another directory.
             suffix = f".data-{entry.shard:05d}-of-{self._shard_count:05d}"
-            shard = File(self._prefix.with_name(self._prefix.name + suffix))
+            shard = File(Path(self._prefix + suffix))
             self._shards[entry.shard] = shard
         shard.check(entry.offset, entry.size, f"variable {name!r}", name)
         return shard

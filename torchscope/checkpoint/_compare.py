@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from torchscope._errors import CheckpointError
+
 from ._rows import Row, dtype_name
 from ._sources import Source
 
@@ -78,7 +80,10 @@ def _largest(a: Source, b: Source, row: Row, other: Row) -> int | float | None:
     if isinstance(row.dtype, str) or isinstance(other.dtype, str):
         same = row.dtype == other.dtype and a[row.name] == b[row.name]
         return 0 if same else None
-    return largest_difference(a[row.name], b[row.name])
+    try:
+        return largest_difference(a[row.name], b[row.name])
+    except RuntimeError as error:  # torch has no better one for lack of memory
+        raise CheckpointError(row.name, f"{row.name!r} cannot be compared: {error}") from error
 
 
 def largest_difference(a: Tensor, b: Tensor) -> int | float:

@@ -1,10 +1,7 @@
 """A source written as another kind of file, whole or not at all; prints nothing."""
 
 import json
-import os
-import secrets
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from io import RawIOBase
 from pathlib import Path
@@ -18,11 +15,16 @@ from torchscope._errors import CheckpointError
 
 from . import _assignment, _dtypes, _to_tensorflow
 from ._file import memory_of
+from ._mapping import Checkpoint
+from ._paths import TORCH_ENDINGS
+from ._replacing import replacing
 from ._rows import Row, dtype_name
-from ._sources import SAFETENSORS_DTYPES, TORCH_ENDINGS, Source, Tensors
+from ._safetensors import DTYPES, MOST_HEADER_BYTES
+from ._sources import Source
+from ._torch_file import TorchFile
+from ._values import STRINGS
 
-_SAFETENSORS_NAMES = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
-_MOST_HEADER_BYTES = 100_000_000  # safetensors reads no longer one
+_SAFETENSORS_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 _NO_NUMBERS = ("string", "resource", "variant")
 _CHUNK = 1 << 24  # bytes that are written at once
@@ -55,32 +57,36 @@ class Plan:
     """What is written under which name, and what is not written.
 
     Attributes:
+        kind: what is to be written, one of `KINDS`.
         written: new name -> the row of the source.
         slots: optimizers' slots, the global step and the like.
-        others: what is not a tensor: strings.
+        others: what is not numbers, such as strings.
     """
 
+    kind: str
     written: dict[str, Row] = field(default_factory=dict[str, Row])
     slots: list[str] = field(default_factory=list[str])
-    others: list[str] = field(default_factory=list[str])
+    others: list[Row] = field(default_factory=list[Row])
+
+    @property
+    def hint_at_strings(self) -> str:
+        """What writes the strings that are left out; empty if there are none."""
+        strings = self.kind != TENSORFLOW and any(row.dtype in STRINGS for row in self.others)
+        return "only --to tensorflow writes strings" if strings else ""
 
 
 def plan(
     source: Source, rows: list[Row], kind: str, renames: Sequence[Rename], keep_slots: bool
 ) -> Plan:
     """Decide what goes where, and raise if something could not be written unchanged."""
-    result = Plan()
-    everything = frozenset(source)
+    result = Plan(kind)
     for row in rows:
-        if not keep_slots and (
-            _assignment.is_slot(row.name, everything) or _assignment.is_bookkeeping(row.name)
-        ):
-            result.slots.append(row.name)
+        is_string = kind == TENSORFLOW and row.dtype in STRINGS
+        if not is_string and (row.dtype in _NO_NUMBERS or _is_python_object(source, row)):
+            result.others.append(row)
             continue
-        no_numbers = row.dtype in _NO_NUMBERS
-        no_numbers = no_numbers or (isinstance(row.dtype, str) and isinstance(source, Tensors))
-        if no_numbers and not (kind == TENSORFLOW and row.dtype in _to_tensorflow.STRINGS):
-            result.others.append(row.name)
+        if not keep_slots and row.name in source.not_the_models:
+            result.slots.append(row.name)
             continue
         new = _assignment.renamed([row.name], list(renames))[row.name]
         assert new is not None
@@ -96,7 +102,7 @@ def plan(
     for new, row in result.written.items():
         if kind == TENSORFLOW:
             _to_tensorflow.check_row(new, row)
-        if isinstance(row.dtype, str) and row.dtype not in _to_tensorflow.STRINGS:
+        if isinstance(row.dtype, str) and row.dtype not in STRINGS:
             raise CheckpointError(
                 row.name,
                 f"{row.name!r} is {row.dtype}, which torch lacks: leave it out with --select.",
@@ -106,12 +112,22 @@ def plan(
     return result
 
 
+def _is_python_object(source: Source, row: Row) -> bool:
+    """Whether it is a list or the like, which files of torch.save may have."""
+    is_torch_file = isinstance(source, Checkpoint) and isinstance(source._reader, TorchFile)
+    return is_torch_file and isinstance(row.dtype, str)
+
+
 def _why_nothing(result: Plan) -> str:
     if result.slots:
         return (
             f"all {len(result.slots)} are optimizers' slots or count steps: --keep-slots writes "
             "those, too."
         )
+    if result.others:
+        kinds = ", ".join(sorted({dtype_name(row.dtype) for row in result.others}))
+        hint = result.hint_at_strings
+        return f"these are not numbers ({kinds}){': ' if hint else ''}{hint}."
     return "no tensor has such a name."
 
 
@@ -160,7 +176,7 @@ def write(
     if kind == TENSORFLOW:
         _to_tensorflow.write(source, rows, target, done)
         return
-    with _replacing(target) as file:
+    with replacing(target) as file:
         counted: Any = _Counted(file, done)
         if kind == SAFETENSORS:
             _write_safetensors(source, rows, counted)
@@ -172,22 +188,6 @@ def write(
                 if counted.error is not None:
                     raise counted.error from None
                 raise
-
-
-@contextmanager
-def _replacing(target: Path) -> Generator[Any]:
-    """A new file that becomes ``target`` on success and is removed otherwise."""
-    temporary = target.with_name(f".torchscope-{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("xb", buffering=0) as file:
-            yield file
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        problem = f"{target} cannot be written: {error.strerror or error}."
-        raise CheckpointError(None, problem) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class _Counted(RawIOBase):
@@ -232,7 +232,7 @@ def _write_safetensors(source: Source, rows: dict[str, Row], file: _Counted) -> 
         at += size
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    if len(text) > _MOST_HEADER_BYTES:
+    if len(text) > MOST_HEADER_BYTES:
         raise CheckpointError(
             None, f"A header of {len(text)} bytes is too long for safetensors: write a .pt file."
         )
@@ -252,8 +252,8 @@ def _plain(source: Source, name: str) -> Tensor:
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
         raise CheckpointError(
             name,
-            f"{name!r} is not a plain tensor ({tensor.layout}, {tensor.device}): leave it out "
-            "with --select.",
+            f"{name!r} is not a plain tensor ({tensor.layout}, {tensor.device}): leave it out with "
+            "--select.",
         )
     try:
         tensor = tensor.resolve_conj().resolve_neg().contiguous()

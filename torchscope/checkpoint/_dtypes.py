@@ -10,6 +10,8 @@ from ._proto import MalformedError
 
 STRING = 7
 
+BYTE_ORDER = sys.byteorder.encode()
+
 # TensorFlow cannot slice tensors of more dimensions, and nobody stores strings in so many.
 MOST_DIMENSIONS = 8
 

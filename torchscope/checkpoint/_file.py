@@ -2,6 +2,7 @@
 
 import ctypes
 import mmap
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ class File:
             raise CheckpointError(None, f"{path} is missing, or is not a regular file.")
         try:
             self._raw = path.open("rb", buffering=0)
-            self.size = self._raw.seek(0, 2)
+            self._state = self._stat()
+            self.size = self._state[0]
         except OSError as error:
             raise CheckpointError(None, f"{path} cannot be opened: {error}") from error
 
@@ -36,6 +38,20 @@ class File:
         self._map = None
         if hasattr(self, "_raw"):
             self._raw.close()
+
+    def _stat(self) -> tuple[int, int]:
+        stat = os.fstat(self._raw.fileno())
+        return stat.st_size, stat.st_mtime_ns
+
+    def check_unchanged(self, name: str | None = None) -> None:
+        """Raise if it was written to since it was opened: for formats without checksums."""
+        try:
+            unchanged = self._stat() == self._state
+        except (OSError, ValueError):  # ValueError: it is closed
+            unchanged = False
+        if not unchanged:
+            problem = f"{self.path} has been changed while it was read: read it again."
+            raise CheckpointError(name, problem)
 
     def error(self, offset: int, problem: str, name: str | None = None) -> CheckpointError:
         """The error about the bytes at ``offset``; ``name`` is the variable's, if known."""
@@ -81,6 +97,10 @@ class File:
             self.fill(chunk, position, checksum=False)
             crc = _crc32c.extend(crc, chunk)
         return crc
+
+    def head(self, size: int = 1024) -> bytes:
+        """The first bytes: what tells one kind of file from another."""
+        return bytes(self.read(0, min(size, self.size)))
 
     def map(self) -> memoryview:
         """The whole file as private memory: writing to it changes no file."""

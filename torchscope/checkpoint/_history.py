@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
-from . import _state_file
+from . import _state
 from ._file import is_file
-from ._open import exists, is_inside
+from ._paths import exists
+from ._state import is_inside
 
 
 class Next(NamedTuple):
@@ -38,7 +39,7 @@ def following(
     ours = [path for path in paths if stem is not None and numbered(path)]
     gone = ours[: max(0, len(ours) + 1 - keep)] if keep else ours
     kept = [path for path in paths if path not in gone]
-    return Next(_state_file.text([*kept, name]), gone if keep else [])
+    return Next(_state.text([*kept, name]), gone if keep else [])
 
 
 def there(folder: Path) -> list[str]:
@@ -47,10 +48,10 @@ def there(folder: Path) -> list[str]:
     Raises:
         CheckpointError: it is not a state file.
     """
-    path = folder / _state_file.NAME
+    path = folder / _state.NAME
     if not is_file(path) or not path.stat().st_size:
         return []
-    state = _state_file.read(path)
+    state = _state.read(path)
     found = (_found(folder, noted) for noted in [*state.all, state.latest])
     return [one for one in dict.fromkeys(found) if one is not None]
 

@@ -12,20 +12,29 @@ from torch import Tensor
 
 from torchscope._errors import CheckpointError
 
-from . import _dtypes
+from ._optimizers import NotTheModels
 
 
 class Reader(Protocol):
-    """A format: the names in it, sorted, what they are and how they are read."""
+    """A format: the names in it, sorted, what they are and how they are read.
+
+    ``has_keys`` says whether names are a state dict's keys, rather than full names. ``content`` is
+    the same for two variables of equal values, and None where that is not known without reading.
+    """
+
+    @property
+    def has_keys(self) -> bool: ...
 
     @property
     def names(self) -> Collection[str]: ...
 
-    def describe(self, name: str) -> tuple[int, torch.Size]: ...
+    def describe(self, name: str) -> tuple[torch.dtype | str, torch.Size]: ...
 
     def read(self, name: str, out: Tensor | None = None) -> Tensor | Any: ...
 
     def verify(self, name: str) -> None: ...
+
+    def content(self, name: str) -> tuple[object, ...] | None: ...
 
     def close(self) -> None: ...
 
@@ -51,8 +60,10 @@ class Checkpoint(Mapping[str, "Tensor | Any"]):
         self.path = path
         self._reader = reader
         self._names = reader.names
+        self._not_the_models: NotTheModels | None = None
         self._closed = False
-        self._last: tuple[str | None, tuple[int, torch.Size]] = (None, (0, torch.Size()))
+        self._last: tuple[str | None, tuple[torch.dtype | str, torch.Size]]
+        self._last = None, ("", torch.Size())
 
     def __getitem__(self, name: str) -> Tensor | Any:
         return self._read(self._reader.read, name)
@@ -90,6 +101,19 @@ class Checkpoint(Mapping[str, "Tensor | Any"]):
     ) -> None:
         self.close()
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether names are keys of a state dict, where a dot may stand for a slash."""
+        return self._reader.has_keys
+
+    @property
+    def not_the_models(self) -> NotTheModels:
+        """Which names are an optimizer's, a metric's, or count steps."""
+        if self._not_the_models is None:
+            known = getattr(self._reader, "not_the_models", ())
+            self._not_the_models = NotTheModels(self._names, known)
+        return self._not_the_models
+
     def read_into(self, tensor: Tensor, name: str) -> None:
         """Copy a variable into ``tensor``, without other memory if its bytes need no conversion.
 
@@ -124,12 +148,12 @@ class Checkpoint(Mapping[str, "Tensor | Any"]):
     def dtype(self, name: str) -> torch.dtype | str:
         """The dtype of a variable, from the index.
 
-        For dtypes that torch does not have, TensorFlow's name: ``"string"``, ``"qint8"``,
+        For dtypes that torch does not have, the file's name: ``"string"``, ``"qint8"``,
         ``"resource"``. Such variables are listed; except for strings, reading them raises.
         """
-        return _dtypes.describe(self._describe(name)[0])
+        return self._describe(name)[0]
 
-    def _describe(self, name: str) -> tuple[int, torch.Size]:
+    def _describe(self, name: str) -> tuple[torch.dtype | str, torch.Size]:
         last, description = self._last  # one is asked for its shape, then for its dtype
         if last is not name:
             self._check(name)

@@ -14,8 +14,8 @@ from typing import IO, Any
 
 from torchscope._errors import CheckpointError
 
-from ._bundle import index_of
 from ._file import File, is_file
+from ._paths import index_of
 from ._proto import MalformedError, Message
 from ._sstable import Table
 

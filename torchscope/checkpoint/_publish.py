@@ -15,10 +15,9 @@ import torch
 
 from torchscope._errors import CheckpointError
 
-from . import _history, _state_file
-from ._bundle import index_of
+from . import _history, _state
 from ._mark import Mark, alone_in, beside, data_files, data_of, left_behind, shards_of
-from ._open import exists
+from ._paths import exists, index_of
 
 _BUFFER = 1 << 20
 
@@ -56,7 +55,7 @@ class Publication:
                 self._finish_writing()
                 self._switch()
                 if self._keep is not None:
-                    _replace(beside(self._prefix, "state"), self._folder / _state_file.NAME)
+                    _replace(beside(self._prefix, "state"), self._folder / _state.NAME)
                 noted = _noted(self._folder)
                 for mark in [self._mark, *left]:
                     mark.clear(noted)

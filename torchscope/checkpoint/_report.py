@@ -70,8 +70,10 @@ class Report:
         left_out: names in the source that are an optimizer's, the global step and the like, or
             that ``assignment_map`` did not ask for.
         untouched: variables of the store that ``assignment_map`` did not ask for.
-        sought: for missing ones, the name that ``assignment_map`` gives them there, if another.
-        waiting: loaded ones that wait to be made, because the store is not built yet.
+        sought: of those missing, what ``assignment_map`` has for them there, if not their name.
+        waiting: of those loaded, what waits to be made, the store not being built yet.
+        offered: names in the source that are an optimizer's and the like, and wait in case the
+            first call asks for them; what it does not ask for is dropped.
     """
 
     source: str
@@ -83,6 +85,7 @@ class Report:
     untouched: list[str] = field(default_factory=list[str])
     sought: dict[str, str] = field(default_factory=dict[str, str])
     waiting: list[str] = field(default_factory=list[str])
+    offered: list[str] = field(default_factory=list[str])
 
     def __str__(self) -> str:
         waiting = len(self.waiting)
@@ -104,6 +107,7 @@ class Report:
         lines += self._listed("missing", self.missing, self.unexpected)
         lines += self._listed("unexpected", self.unexpected, self.missing)
         for what, names in (
+            ("an optimizer's and the like, loaded if the first call asks for it", self.offered),
             ("left out, an optimizer's or not asked for", self.left_out),
             ("untouched, not asked for", self.untouched),
         ):

@@ -16,15 +16,15 @@ from torchscope._errors import CheckpointError
 from torchscope._sharded import back_in_parts, gathered
 from torchscope._store import VariableStore
 
-from . import _dtypes, _state_file
+from . import _dtypes, _state
 from ._bundle_writer import BundleWriter, Strings
 from ._mapping import Checkpoint
-from ._open import PathLike, home_hint, is_directory, prefix_of
+from ._paths import TORCH_ENDINGS, PathLike, home_hint, is_directory, prefix_of
 from ._publish import Publication, publishing
 from ._ranks import Ranks
-from ._sources import TORCH_ENDINGS
+from ._sources import Source
 from ._stored import pending, stored
-from ._values import check_name, flat_strings, plain, writable
+from ._values import STRINGS, check_name, flat_strings, plain, writable
 
 Slots = Mapping[str, Any] | Iterable[Mapping[str, Any]]
 
@@ -206,7 +206,7 @@ def _items_of(source: Any, given: Collection[str]) -> Iterator[Item]:
             yield Item(name, partial(_itself, tensor))
     elif isinstance(source, Checkpoint):
         for name in source:
-            yield item_of_checkpoint(source, name, name)
+            yield item_of(source, name, name)
     elif isinstance(source, Mapping):
         yield from _items_of_mapping(cast("Mapping[Any, Any]", source))
     else:
@@ -223,17 +223,17 @@ def _items_of_mapping(mapping: Mapping[Any, Any]) -> Iterator[Item]:
         yield Item(name, partial(mapping.__getitem__, name))
 
 
-def item_of_checkpoint(source: Checkpoint, name: str, new: str) -> Item:
-    """A variable of another checkpoint, to be written under a new name, or the same."""
+def item_of(source: Source, name: str, new: str) -> Item:
+    """A variable of a file, to be written under a new name, or the same."""
     dtype, shape = source.dtype(name), tuple(source.shape(name))
-    if dtype != "string" and dtype not in _dtypes.NUMBERS:
+    if dtype not in STRINGS and dtype not in _dtypes.NUMBERS:
         raise CheckpointError(
             name, f"{name!r} is {dtype}, which torch or TensorFlow does not have: leave it out."
         )
 
     def fetch() -> Any:
         value = source[name]
-        return flat_strings(value, shape) if dtype == "string" else value
+        return flat_strings(value, shape) if dtype in STRINGS else value
 
     return Item(new, fetch, f"{new} {dtype} {shape}")
 
@@ -302,7 +302,7 @@ def _check_place(stem: Path, target: Path) -> None:
             f"{stem}: save writes TensorFlow's files, whose names begin with the prefix, such as "
             f"{str(stem.with_suffix('.ckpt'))!r}. For the other formats: torchscope convert."
         )
-    elif target.name == _state_file.NAME:
+    elif target.name == _state.NAME:
         problem = f"{target} is the state file's name: give another, such as 'model.ckpt'."
     if problem:
         raise CheckpointError(None, problem)

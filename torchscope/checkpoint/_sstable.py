@@ -22,6 +22,12 @@ _TRAILER = 5
 _MOST_KEY_BYTES = 32
 
 
+def ends_as_table(file: File) -> bool:
+    """Whether a file ends as a table does."""
+    size = len(_MAGIC)
+    return file.size >= _FOOTER and bytes(file.read(file.size - size, size)) == _MAGIC
+
+
 class _Handle(NamedTuple):
     last_key: bytes
     offset: int

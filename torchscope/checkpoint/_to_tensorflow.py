@@ -1,9 +1,7 @@
 """A source written as a TensorFlow checkpoint, as `_convert` writes other files; prints nothing."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -11,14 +9,12 @@ from torchscope._errors import CheckpointError
 
 from . import _dtypes
 from ._mark import data_files
-from ._open import exists, prefix_of
+from ._paths import exists, prefix_of
 from ._publish import publishing
 from ._rows import Row, dtype_name
-from ._save import Item, write_items
+from ._save import item_of, write_items
 from ._sources import Source
-from ._values import check_name, flat_strings
-
-STRINGS = ("string", "str", "bytes")  # TensorFlow's, and what a file of torch.save may hold
+from ._values import check_name
 
 
 def check_place(prefix: Path, *, force: bool) -> None:
@@ -47,12 +43,7 @@ def check_row(new: str, row: Row) -> None:
 
 def write(source: Source, rows: dict[str, Row], prefix: Path, done: Callable[[int], None]) -> None:
     """Write the checkpoint; the state file of its directory stays as it is."""
-    items = [Item(new, partial(_value, source, row)) for new, row in sorted(rows.items())]
+    items = [item_of(source, row.name, new) for new, row in sorted(rows.items())]
     with publishing(prefix, None, keep=None, overwrite=True) as publication:
         write_items(items, publication, done=done)
         publication.put()
-
-
-def _value(source: Source, row: Row) -> Any:
-    value = source[row.name]
-    return flat_strings(value, row.shape) if row.dtype in STRINGS else value

@@ -1,18 +1,17 @@
-"""TensorFlow's V1 format, before 0.12: one table with a description and the values as protobufs."""
+"""TensorFlow's V1 format, before 0.12: tables with a description and the values as protobufs."""
 
 import math
-from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from . import _dtypes
+from . import _dtypes, _varints
 from ._file import File
-from ._proto import Buffer, MalformedError, Message, signed, varint
-from ._slices import Shape, parse_shape, parse_slice, regions, slice_key
+from ._proto import Buffer, MalformedError, Message
+from ._slices import Shape, Slice, parse_shape, parse_slice, regions, slice_key
 from ._snappy import MOST_EXPANSION
 from ._sstable import Table
 
@@ -32,50 +31,62 @@ _VARINTS = {
 }
 
 
+class _Shard(NamedTuple):
+    """One of the files."""
+
+    file: File
+    table: Table
+
+
 class _Saved(NamedTuple):
-    """A SavedSliceMeta."""
+    """A variable: what a SavedSliceMeta says of it, in each shard that has slices of it."""
 
     dtype: int
     shape: torch.Size
-    slices: Sequence[Buffer]
+    slices: list[tuple[_Shard, Buffer]]
 
 
-class SingleFile:
-    """The reader of a V1 file. Its values cannot be mapped: all are copied."""
+class SliceFiles:
+    """The reader of a V1 checkpoint: of one file, or of all shards that were saved together.
 
-    def __init__(self, path: Path, *, verify: bool) -> None:
+    Values have no place in it that could be mapped: all are copied.
+    """
+
+    has_keys = False
+
+    def __init__(self, paths: Sequence[Path], *, verify: bool) -> None:
         self._verify = verify
-        self._file = File(path)
-        self._table = Table(self._file)
+        self._shards: list[_Shard] = []
         self.names: dict[str, _Saved] = {}
-        self._read_description()
+        for path in paths:
+            file = File(path)
+            self._shards.append(_Shard(file, Table(file)))
+            self._read_description(self._shards[-1])
+        self.names = dict(sorted(self.names.items()))
 
-    def describe(self, name: str) -> tuple[int, torch.Size]:
-        """TensorFlow's number for the dtype, and the shape."""
+    def describe(self, name: str) -> tuple[torch.dtype | str, torch.Size]:
+        """The dtype, and the shape."""
         saved = self.names[name]
-        return saved.dtype, saved.shape
+        return _dtypes.describe(saved.dtype), saved.shape
 
     def read(self, name: str, out: Tensor | None = None) -> Tensor | Any:
         """The variable's value; a partitioned one is joined."""
         saved = self.names[name]
-        block = 0
+        file, block = (saved.slices[0][0] if saved.slices else self._shards[0]).file, 0
         try:
-            if math.prod(saved.shape) > self._file.size * MOST_EXPANSION:
+            most = sum(shard.file.size for shard in self._shards) * MOST_EXPANSION
+            if math.prod(saved.shape) > most:
                 raise MalformedError(f"the file is too short for its shape {list(saved.shape)}")
-            pieces = [parse_slice(piece) for piece in saved.slices]
+            pieces = [parse_slice(piece) for _, piece in saved.slices]
             places = regions(saved.shape, pieces)
+            if saved.dtype == _dtypes.STRING and len(pieces) > 1:
+                raise MalformedError("it is of strings, and partitioned")
             whole = None
-            for piece, place in zip(pieces, places, strict=True):
-                key = slice_key(name.encode(errors="surrogateescape"), piece)
-                found = self._table.get(key, verify=self._verify)
-                if found is None:
-                    raise MalformedError(f"its slice {list(piece)} is missing")
-                value, block = found
-                values = Message(Message(value).data(2)).data(3)
+            for (shard, _), piece, place in zip(saved.slices, pieces, places, strict=True):
+                file, block = shard.file, 0
+                values, block = self._values(name, shard, piece)
                 shape = tuple(part.stop - part.start for part in place)
                 if saved.dtype == _dtypes.STRING:
-                    if len(pieces) > 1:
-                        raise MalformedError("it is of strings, and partitioned")
                     return _strings(Message(bytes(values)), shape)
                 part = _numbers(Message(values), _dtypes.torch_dtype(saved.dtype), math.prod(shape))
                 if len(pieces) == 1:
@@ -86,34 +97,62 @@ class SingleFile:
             return whole
         except MalformedError as error:
             problem = f"variable {name!r} cannot be read: {error}."
-            raise self._file.error(block, problem, name) from error
+            raise file.error(block, problem, name) from error
 
     def verify(self, name: str) -> None:
         """Raise what reading the variable would raise."""
         self.read(name)
 
-    def close(self) -> None:
-        self._file.close()
+    def content(self, name: str) -> None:
+        """Nothing: the format keeps no checksum of a variable."""
 
-    def _read_description(self) -> None:
-        value, block = self._table.get(b"", verify=True) or (b"", 0)
+    def close(self) -> None:
+        for shard in self._shards:
+            shard.file.close()
+
+    def _values(self, name: str, shard: _Shard, piece: Slice) -> tuple[Buffer, int]:
+        """The TensorProto of a slice, and where its block begins."""
+        key = slice_key(name.encode(errors="surrogateescape"), piece)
+        found = shard.table.get(key, verify=self._verify)
+        if found is None:
+            raise MalformedError(f"its slice {list(piece)} is missing")
+        value, block = found
+        return Message(Message(value).data(2)).data(3), block
+
+    def _read_description(self, shard: _Shard) -> None:
+        value, block = shard.table.get(b"", verify=True) or (b"", 0)
         try:
             description = bytes(Message(value).data(1))
             if not description:
                 raise MalformedError(
                     "there is none (the name of a V2 checkpoint's index should end in .index)"
                 )
-            for data in Message(description).all(1):
-                tensor = Message(data)
-                name = bytes(tensor.data(1)).decode(errors="surrogateescape")
-                if name in self.names:
-                    raise MalformedError(f"two variables {name!r}")
-                shape = parse_shape(bytes(tensor.data(2)))
-                self.names[name] = _Saved(tensor.number(3), shape, tensor.all(4))
+            self._add(list(_described(description, shard)))
         except MalformedError as error:
             problem = f"the description of a V1 checkpoint cannot be read: {error}."
-            raise self._file.error(block, problem) from error
-        self.names = dict(sorted(self.names.items()))
+            raise shard.file.error(block, problem) from error
+
+    def _add(self, found: list[tuple[str, _Saved]]) -> None:
+        """Add what one shard has of variables to what others have of them."""
+        once: set[str] = set()
+        for name, saved in found:
+            if name in once:
+                raise MalformedError(f"two variables {name!r}")
+            once.add(name)
+            known = self.names.setdefault(name, saved)
+            if known[:2] != saved[:2]:
+                raise MalformedError(f"{name!r} is another variable in another shard")
+            if known is not saved:
+                known.slices.extend(saved.slices)
+
+
+def _described(description: bytes, shard: _Shard) -> Iterator[tuple[str, _Saved]]:
+    """The variables of which a shard has slices."""
+    for data in Message(description).all(1):
+        tensor = Message(data)
+        name = bytes(tensor.data(1)).decode(errors="surrogateescape")
+        slices = [(shard, piece) for piece in tensor.all(4)]
+        yield name, _Saved(tensor.number(3), parse_shape(bytes(tensor.data(2))), slices)
 
 
 def _strings(values: Message, shape: Shape) -> bytes | list[Any]:
@@ -137,15 +176,9 @@ def _numbers(values: Message, dtype: torch.dtype, count: int) -> Tensor:
         for part in parts:
             raw += part
         return _dtypes.native(torch.frombuffer(raw, dtype=dtype), "little")
-    numbers = array("q")
-    for part in parts:
-        at = 0
-        while at < len(part):
-            number, at = varint(part, at)
-            numbers.append(signed(number))
-    if len(numbers) != count:
-        raise MalformedError(f"{len(numbers)} numbers instead of {count}")
-    integers = torch.frombuffer(numbers, dtype=torch.int64)
+    integers = torch.cat([_varints.decode(part) for part in parts])
+    if len(integers) != count:
+        raise MalformedError(f"{len(integers)} numbers instead of {count}")
     if dtype in (torch.float16, torch.bfloat16):  # kept as their bits
         return integers.to(torch.int16).view(dtype)
     return integers.to(dtype)

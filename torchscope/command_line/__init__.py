@@ -1,4 +1,4 @@
-"""The command line: checkpoints listed, compared and converted, and TensorFlow 1 code ported."""
+"""The command line: checkpoints, ports of TensorFlow 1 code, and what a net shares."""
 
 from ._main import main
 

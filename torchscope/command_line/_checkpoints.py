@@ -16,8 +16,11 @@ from torchscope.checkpoint._convert import (
     plan,
     write,
 )
-from torchscope.checkpoint._rows import rows_of, source_at, total
+from torchscope.checkpoint._optimizers import VALUE
+from torchscope.checkpoint._rows import rows_of, total
+from torchscope.checkpoint._sources import opened
 
+from ._given import one_checkpoint, two_checkpoints
 from ._listing import table, tree
 from ._terminal import Progress, counted, print_json, safe, some
 
@@ -25,10 +28,11 @@ _SAME, _DIFFERENT = 0, 1
 
 SOURCES = """\
 PATH, A and the A of convert are what torchscope.checkpoint.load takes:
-  logs/model.ckpt-7     TensorFlow's V2 format (model.ckpt-7.index and its data), or V1
-  logs                  a directory whose file "checkpoint" names the latest one
-  model.safetensors     needs a package: pip install safetensors
-  model.pt              written by torch.save; a dict in it is a scope: model/fc.weight
+  logs/model.ckpt-7     TensorFlow's V2 format (model.ckpt-7.index beside its data), or V1
+  logs                  a directory whose file "checkpoint" names the latest one, or a SavedModel
+  model.safetensors     or model.safetensors.index.json, for all of its shards
+  model.pt              of torch.save; a dict in it is a scope: model/fc.weight
+The files of one checkpoint given together, as by model.ckpt*, are that checkpoint.
 """
 
 _EXAMPLES = {
@@ -67,18 +71,18 @@ examples:
 def add_commands(commands: Any) -> None:
     """Add the three to a parser's commands."""
     one = _command(commands, "list", _list, "name, shape, dtype and bytes of each variable")
-    one.add_argument("path", metavar="PATH", type=Path)
+    one.add_argument("paths", metavar="PATH", type=Path, nargs="+")
     one.add_argument("--tree", action="store_true", help="by scope")
 
     one = _command(commands, "diff", _diff, "names, shapes, dtypes and values that differ")
-    one.add_argument("a", metavar="A", type=Path)
+    one.add_argument("a", metavar="A", type=Path, nargs="+")
     one.add_argument("b", metavar="B", type=Path)
     _add_no_verify(one)
 
     one = _command(
         commands, "convert", _convert, "write a TensorFlow, a .safetensors or a .pt file"
     )
-    one.add_argument("a", metavar="A", type=Path)
+    one.add_argument("a", metavar="A", type=Path, nargs="+")
     one.add_argument("b", metavar="B", type=Path, help="what to write; .ckpt is TensorFlow's")
     one.add_argument("--to", choices=KINDS, help="what B is, where its ending does not say it")
     one.add_argument(
@@ -109,6 +113,13 @@ def _command(commands: Any, name: str, run: Any, help: str) -> argparse.Argument
         metavar="REGEX",
         type=_pattern,
         help="only variables whose names contain a match; '^(?!.*bias)' leaves out those with bias",
+    )
+    one.add_argument(
+        "--names",
+        choices=("file", "variables"),
+        default="file",
+        help="'variables': of TensorFlow 2's object checkpoints, dense/kernel and not "
+        "layer-0/kernel/.ATTRIBUTES/VARIABLE_VALUE",
     )
     one.add_argument("--json", action="store_true", help="for a program to read")
     return one
@@ -143,14 +154,16 @@ def _rename(text: str) -> Rename:
 
 
 def _list(options: Any) -> int:
-    with source_at(options.path) as source:
+    with opened(one_checkpoint(options.paths), names=options.names) as source:
         rows = rows_of(source, options.select)
         path = str(source.path)
+        slots = [row.name for row in rows if row.name in source.not_the_models]
     if options.json:
         print_json(
             {
                 "path": path,
                 "variables": [row.as_json() for row in rows],
+                "slots": slots,
                 "total": {"variables": len(rows), "bytes": total(rows)},
             }
         )
@@ -158,12 +171,17 @@ def _list(options: Any) -> int:
     for line in (tree if options.tree else table)(rows):
         print(line.rstrip())
     print(f"{counted(len(rows), 'variable')}, {counted(total(rows), 'byte')}, in {safe(path)}")
+    if slots:
+        print(f"  of these an optimizer's or counting steps: {len(slots):,} ({some(slots)})")
+    if options.names == "file" and any(row.name.endswith(VALUE) for row in rows):
+        print("  names lead through objects: --names variables shows those of the variables")
     return _SAME
 
 
 def _diff(options: Any) -> int:
-    verify = options.verify
-    with source_at(options.a, verify=verify) as a, source_at(options.b, verify=verify) as b:
+    how: dict[str, Any] = {"verify": options.verify, "names": options.names}
+    path_a, path_b = two_checkpoints([*options.a, options.b])
+    with opened(path_a, **how) as a, opened(path_b, **how) as b:
         rows_a, rows_b = rows_of(a, options.select), rows_of(b, options.select)
         with Progress("comparing", total(rows_a)) as progress:
             found = differences(a, b, rows_a, rows_b, progress.add)
@@ -190,20 +208,22 @@ def _diff(options: Any) -> int:
 def _convert(options: Any) -> int:
     kind = kind_of(options.b, options.to)
     check_target(options.b, kind, force=options.force)
-    with source_at(options.a, verify=options.verify) as source:
+    path = one_checkpoint(options.a)
+    with opened(path, verify=options.verify, names=options.names) as source:
         rows = rows_of(source, options.select)
         planned = plan(source, rows, kind, options.map, options.keep_slots)
         size = total(planned.written.values())
         with Progress("writing", size) as progress:
             write(source, planned.written, options.b, kind, progress.add)
         path = str(source.path)
+    others = [row.name for row in planned.others]
     if options.json:
         print_json(
             {
                 "a": path,
                 "b": str(options.b),
                 "written": {new: row.as_json() for new, row in planned.written.items()},
-                "left_out": {"slots": planned.slots, "no_numbers": planned.others},
+                "left_out": {"slots": planned.slots, "no_numbers": others},
                 "total": {"variables": len(planned.written), "bytes": size},
             }
         )
@@ -220,5 +240,6 @@ def _left_out(planned: Plan) -> Iterator[str]:
         what = f"left out, an optimizer's or counting steps: {len(planned.slots):,}"
         yield f"  {what} ({some(planned.slots)}); --keep-slots writes them"
     if planned.others:
-        names = ", ".join(map(safe, planned.others))
-        yield f"  left out, strings and other things without numbers: {names}"
+        names = ", ".join(f"{safe(row.name)} ({row.dtype})" for row in planned.others)
+        hint = planned.hint_at_strings
+        yield f"  left out, not numbers: {names}{'; ' if hint else ''}{hint}"

@@ -5,25 +5,12 @@ import sys
 import time
 from typing import Any
 
+from torchscope._overview._text import counted, safe
+
+__all__ = ["Progress", "complain", "counted", "one_line", "print_json", "safe", "some"]
+
 _EVERY = 0.1  # seconds between two states of the bar; whatever is faster than one shows none
 _BAR = 30  # characters
-
-
-def safe(text: object) -> str:
-    r"""Text without control sequences and characters that a terminal cannot show.
-
-    Bytes that were not UTF-8 are shown as bytes, other unprintable characters by number.
-
-    >>> print(safe("layer/w"), safe("a" + chr(27) + "[2J" + chr(10)), safe("b" + chr(0xDCFF)))
-    layer/w a\x1b[2J\n b\xff
-    """
-    return "".join(one if one.isprintable() else _escaped(one) for one in str(text))
-
-
-def _escaped(letter: str) -> str:
-    if "\udc80" <= letter <= "\udcff":  # what Python makes of such a byte
-        return f"\\x{ord(letter) - 0xDC00:02x}"
-    return ascii(letter)[1:-1]
 
 
 def one_line(text: object) -> str:
@@ -36,15 +23,6 @@ def complain(error: object) -> int:
     sys.stdout.flush()
     print(f"torchscope: {one_line(error)}", file=sys.stderr)
     return 2
-
-
-def counted(number: int, what: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "variable"), counted(1200, "byte")
-    ('1 variable', '1,200 bytes')
-    """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def some(names: list[str], most: int = 3) -> str:

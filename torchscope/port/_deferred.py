@@ -14,7 +14,7 @@ def is_left_to_a_session(
 
     An op that is returned, stored in an attribute or passed to an unknown function waited for a
     session. One that is an input of another op, or of ``tf.control_dependencies``, ran with it, as
-    it does here.
+    it does here. A statement of its own never ran in a graph: it was written for here.
     """
     seen: set[cst.CSTNode] = set()
 
@@ -24,7 +24,7 @@ def is_left_to_a_session(
         seen.add(node)
         parent = parents[node]
         match parent:
-            case cst.Return() | cst.Expr():
+            case cst.Return():
                 return True
             case cst.Assign(targets=[cst.AssignTarget(target=cst.Name() as target)]):
                 return all(map(is_left, names.reads(target)))

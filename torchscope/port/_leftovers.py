@@ -7,7 +7,8 @@ the rest is code that would run but do something else than in TensorFlow.
 
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from functools import cached_property
+from typing import Generic, NamedTuple, TypeVar
 
 import libcst as cst
 from libcst.helpers import get_full_name_for_node
@@ -15,7 +16,7 @@ from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvide
 
 from ._deferred import is_left_to_a_session
 from ._kinds import TENSORS, Kind, Reader
-from ._names import HOME, Import, Names, imported, path_of
+from ._names import HOME, Bound, Import, Names, imported, path_of
 from ._there import advice
 
 _TRAINING = (
@@ -31,6 +32,10 @@ _COUNTER = (
     "It continues from call to call, so a layer named by it is a new one each time: make the"
     " layers once, or begin at the same number in each call."
 )
+_SO_FAR = (
+    "It lists what is made so far in the first pass alone, and all variables in later ones: name"
+    " the scope, tf.trainable_variables(scope)."
+)
 _PYTHON_2 = "It is Python 2: run 2to3 -w on the file first (it comes with Python up to 3.12)."
 _ATTRIBUTES = {
     "consumers": "There is no graph here.",
@@ -45,6 +50,7 @@ _SHAPE_METHODS = re.compile(
 )
 _ON_TENSORFLOW = re.compile(r"(tensorflow_\w+|sonnet|tensorlayer|tensorpack|tflearn)(?=\.|$)")
 _OF_A_GRAPH = re.compile(r"\.graph\.get_(operations|(operation|tensor)_by_name)$")
+_LISTS = re.compile(r"\b(trainable|global|local|all|model)_variables$")
 _UPDATES = re.compile(r"assign(_\w+)?|scatter_(add|sub|update)|group")
 _OPERATORS: Mapping[type[cst.BaseBinaryOp], str] = {
     cst.Add: "add",
@@ -58,7 +64,7 @@ _OPERATORS: Mapping[type[cst.BaseBinaryOp], str] = {
 _PYTHON_2_NAMES = ("basestring", "raw_input", "reduce", "unichr", "unicode", "xrange")
 _PYTHON_2_METHODS = ("has_key", "iteritems", "iterkeys", "itervalues")
 
-
+_Node = TypeVar("_Node", bound=cst.CSTNode)
 _WIDEST = 60  # characters of code that are shown
 
 
@@ -165,7 +171,8 @@ class _Finder(cst.CSTVisitor):
         path = self._names.path(node.func)
         last = (path or "").rpartition(".")[2]
         if last.endswith("Optimizer"):
-            self._tell(node, node.func, _TRAINING)
+            if not _has_variables(node):
+                self._tell(node, node.func, _TRAINING)
         elif _UPDATES.fullmatch(last) and self._is_left_to_a_session(node):
             self._tell(node, node.func, _DEFERRED)
         elif any(arg.keyword and arg.keyword.value == "feed_dict" for arg in node.args):
@@ -179,12 +186,23 @@ class _Finder(cst.CSTVisitor):
         name, receiver = method.attr.value, method.value
         if name in ("minimize", "apply_gradients", "compute_gradients"):
             made_here = isinstance(receiver, cst.Call) and self._names.path(receiver.func)
-            if not made_here:  # else the optimizer is reported
+            if not made_here and not self._is_rewritten:  # else the optimizer is reported
                 self._tell(node, method, _TRAINING)
         elif self._runs_a_session(method):
             self._tell(node, method, _SESSION)
         elif name == "apply" and self._is_average(receiver) and self._is_left_to_a_session(node):
             self._tell(node, method, _DEFERRED)
+
+    @cached_property
+    def _is_rewritten(self) -> bool:
+        """Whether the module makes an optimizer for here: then steps of one are meant."""
+        search = _Search(cst.Call, self._makes_an_optimizer_of_here)
+        self._module.visit(search)
+        return search.found
+
+    def _makes_an_optimizer_of_here(self, node: cst.Call) -> bool:
+        made = (self._names.path(node.func) or "").endswith("Optimizer")
+        return made and _has_variables(node)
 
     def _runs_a_session(self, method: cst.Attribute) -> bool:
         if method.attr.value != "run":
@@ -284,6 +302,10 @@ class _Finder(cst.CSTVisitor):
             self._tell(node, node, "== compares values here: write a is b.")
 
     def visit_Subscript(self, node: cst.Subscript) -> None:
+        if any(isinstance(one.slice, cst.Slice) for one in node.slice) and self._lists_variables(
+            node.value
+        ):
+            self._tell(node, node, _SO_FAR)
         steps = [one.slice.step for one in node.slice if isinstance(one.slice, cst.Slice)]
         if not any(isinstance(step, cst.UnaryOperation) for step in steps):
             return
@@ -291,6 +313,15 @@ class _Finder(cst.CSTVisitor):
             len(node.slice) > 1 and self._may_be_tensor(node.value)
         ):
             self._tell(node, node, "torch has no negative steps: write tf.reverse(x, [axis]).")
+
+    def _lists_variables(self, node: cst.BaseExpression) -> bool:
+        """Whether an expression is ``tf.trainable_variables()`` of no scope, or bound to it."""
+        made = [node] if isinstance(node, cst.Call) else [one.value for one in self._bound(node)]
+        calls = [one for one in made if isinstance(one, cst.Call) and not one.args]
+        return any(_LISTS.search(self._names.path(one.func) or "") for one in calls)
+
+    def _bound(self, node: cst.BaseExpression) -> list[Bound]:
+        return [one for one in self._names.bound(node) if not list(one.steps)]
 
     def _may_be_tensor(self, node: cst.BaseExpression) -> bool:
         """Whether it may be a tensor, or is unknown in a function that calls TensorFlow."""
@@ -302,20 +333,34 @@ class _Finder(cst.CSTVisitor):
         """Whether the enclosing function calls TensorFlow at all: others prepare data in numpy."""
         around = self._functions[0] if self._functions else self._module
         if around not in self._in_tensorflow:
-            search = _Search(lambda one: self._names.path(one) is not None)
+            search = _Search(cst.Attribute, lambda one: self._names.path(one) is not None)
             around.visit(search)
             self._in_tensorflow[around] = search.found
         return self._in_tensorflow[around]
 
 
-class _Search(cst.CSTVisitor):
-    """Whether there is an attribute for which a condition holds."""
+def _has_variables(optimizer: cst.Call) -> bool:
+    """Whether an optimizer is given what TensorFlow's were not: the variables, before the rate."""
+    if not optimizer.args or optimizer.args[0].keyword is not None:
+        return False
+    match optimizer.args[0].value:
+        case cst.Call(func=cst.Attribute(attr=cst.Name("named_parameters" | "named_variables"))):
+            return True
+        case _:
+            pass
+    return any(arg.keyword and arg.keyword.value == "learning_rate" for arg in optimizer.args)
 
-    def __init__(self, wanted: Callable[[cst.Attribute], bool]) -> None:
+
+class _Search(Generic[_Node], cst.CSTVisitor):
+    """Whether a node of a kind is there for which something holds."""
+
+    def __init__(self, kind: type[_Node], wanted: Callable[[_Node], bool]) -> None:
         super().__init__()
         self.found = False
+        self._kind = kind
         self._wanted = wanted
 
-    def visit_Attribute(self, node: cst.Attribute) -> bool:
-        self.found = self.found or self._wanted(node)
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        if isinstance(node, self._kind):
+            self.found = self.found or self._wanted(node)
         return not self.found

@@ -77,6 +77,12 @@ def shape(value: Any, function: str, argument: str = "shape") -> tuple[int, ...]
     """
     if type(value) is torch.Size:
         return value
+    if type(value) is list:  # nearly always
+        sizes: list[Any] = value
+        for size in sizes:
+            if type(size) is not int:
+                return ints(sizes, function, argument)
+        return tuple(sizes)
     if getattr(value, "ndim", None) == 0 or not hasattr(value, "__iter__"):
         raise ValueError(f"{function}(): {argument}={value!r} has to be a list: [{value}].")
     return ints(value, function, argument)

@@ -1,6 +1,7 @@
 """The rule for operands and dtypes: what a number, list or array becomes; knows no operation.
 
 - A tensor stays as it is: nothing is promoted, and two dtypes in one operation are a TypeError.
+  (A sparse gradient of looked-up rows becomes dense, as in TensorFlow; clipping keeps it sparse.)
 - A Python int becomes int32 (int64 if it is too large), a float float32, a bool bool; lists too.
 - A numpy array or scalar keeps its dtype (``np.float64`` stays float64), but not scalars in a list.
 - A list that holds tensors is stacked, with gradients, and its numbers take the tensors' dtype.
@@ -64,7 +65,7 @@ def tensor(
             f"{function}(): {argument} is {name_of(value.dtype)} and has to be {name_of(wanted)};"
             f" cast it: tf.cast({argument}, tf.{name_of(wanted)})."
         )
-    return value
+    return value.to_dense() if value.is_sparse else value  # sparse: a gradient of looked-up rows
 
 
 def floating(value: Operand, function: str, argument: str = "x") -> Tensor:

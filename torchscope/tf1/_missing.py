@@ -85,6 +85,9 @@ ADVICE: dict[str, str] = {
         train.shuffle_batch train.shuffle_batch_join train.slice_input_producer
         train.start_queue_runners train.string_input_producer write_file
     """,
+    "torchvision.datasets has such data; pass it to the function as arrays.": """
+        contrib.learn.datasets examples
+    """,
     "PIL or torchvision reads and writes images; pass arrays to the function.": """
         contrib.ffmpeg image.decode_and_crop_jpeg image.decode_bmp image.decode_gif
         image.decode_image image.decode_jpeg image.decode_png image.draw_bounding_boxes
@@ -223,7 +226,7 @@ def _advice(namespace: str, name: str) -> str:
 
 
 def _names_of(namespace: str) -> list[str]:
-    found: dict[str, Any] = vars(sys.modules["torchscope.tf1"])
+    found: Any = sys.modules["torchscope.tf1"]
     for part in namespace.split(".")[1:]:
-        found = getattr(found.get(part), "__dict__", {})
-    return list(found)
+        found = getattr(found, part, None)
+    return dir(found)

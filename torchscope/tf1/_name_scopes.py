@@ -93,7 +93,7 @@ def original_name_scope(scope: ts.VariableScope) -> str:
 
 
 class name_scope:  # noqa: N801  # TensorFlow's name
-    """A prefix for the names of ``tf.Variable``s made inside; other variables ignore it.
+    """A prefix for the names of each ``tf.Variable`` made inside; other variables ignore it.
 
     Torch: nothing; operations have no names.  ``get_variable`` ignores it in TensorFlow, too.
 

@@ -4,16 +4,19 @@ TensorFlow's gradient of a lookup holds one row for each index, also of equal in
 optimizers and ``clip_by_global_norm`` treat it differently from a dense one: a row that was not
 looked up keeps its momentum, and the norm is taken before equal rows are added up.  torch has such
 gradients, too (sparse and not coalesced), but most of its optimizers refuse them.  So they are
-dense unless asked for: ``as_rows(parameters)``, which TensorFlow's optimizers call for theirs.
+dense unless asked for: by ``as_rows(parameters)``, which TensorFlow's optimizers call, and users as
+``tf.train.sparse_gradients``.
 """
 
 from collections.abc import Iterable
+from typing import Any, TypeGuard
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # as torch's documentation writes it
 
 
-def as_rows(parameters: Iterable[Tensor]) -> None:
+def as_rows(parameters: Iterable[Tensor], enabled: bool = True) -> None:
     """From the next forward on, give these parameters sparse gradients from lookups of rows.
 
     A parameter that is also used in another way in the same step gets a dense gradient all the
@@ -21,7 +24,18 @@ def as_rows(parameters: Iterable[Tensor]) -> None:
     """
     for parameter in parameters:
         # On the parameter itself: a table of parameters would go stale when one is replaced.
-        parameter._tf1_rows = True  # pyright: ignore[reportAttributeAccessIssue]
+        parameter._tf1_rows = enabled  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def is_rows(t: Any) -> TypeGuard[Tensor]:
+    """Whether it is a gradient as rows."""
+    return isinstance(t, Tensor) and t.is_sparse
+
+
+def with_values(rows: Tensor, values: Tensor) -> Tensor:
+    """A gradient as rows with other values, of the same rows."""
+    parts = rows._indices(), values, rows.shape
+    return torch.sparse_coo_tensor(*parts, check_invariants=False)  # they are those of `rows`
 
 
 def take(table: Tensor, ids: Tensor, function: str) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ._arguments import axes as axes_of
 from ._convert import Operand, floating
+from ._rows import is_rows, with_values
 from .ops._gradients import sqrt
 from .ops.arithmetic import maximum, minimum
 
@@ -31,8 +32,8 @@ def clip_by_norm(
         ValueError: an axis out of range.
         TypeError: integers.
     """
-    if _is_rows(t):
-        return _with_values(t, clip_by_norm(t._values(), clip_norm))
+    if is_rows(t):
+        return with_values(t, clip_by_norm(t._values(), clip_norm))
     t = floating(t, "clip_by_norm", "t")
     dims = axes_of(axes, t.ndim, "clip_by_norm", "axes")
     squares = t.square()
@@ -94,7 +95,7 @@ def global_norm(t_list: Iterable[Operand], name: str | None = None) -> Tensor:
     Raises:
         TypeError: not a list, or integers in it.
     """
-    tensors = [t._values() if _is_rows(t) else t for t in _listed(t_list, "global_norm")]
+    tensors = [t._values() if is_rows(t) else t for t in _listed(t_list, "global_norm")]
     squares = [t.square().sum() for t in tensors if t is not None]
     return sqrt(torch.stack(squares).sum()) if squares else torch.tensor(0.0)
 
@@ -103,7 +104,7 @@ def _listed(t_list: Iterable[Operand], function: str) -> list[Any]:
     if isinstance(t_list, (str, Tensor)) or not isinstance(t_list, Iterable):
         raise TypeError(f"{function}(): t_list has to be a list of tensors, not {type(t_list)}.")
     return [
-        t if t is None or _is_rows(t) else floating(t, function, "an element of t_list")
+        t if t is None or is_rows(t) else floating(t, function, "an element of t_list")
         for t in t_list
     ]
 
@@ -111,13 +112,4 @@ def _listed(t_list: Iterable[Operand], function: str) -> list[Any]:
 def _scaled(t: Any, scale: Tensor) -> Any:
     if t is None:
         return None
-    return _with_values(t, t._values() * scale) if t.is_sparse else t * scale.to(t.dtype)
-
-
-def _is_rows(t: Any) -> bool:
-    return isinstance(t, Tensor) and t.is_sparse
-
-
-def _with_values(t: Tensor, values: Tensor) -> Tensor:
-    parts = t._indices(), values, t.shape
-    return torch.sparse_coo_tensor(*parts, check_invariants=False)  # they are those of `t`
+    return with_values(t, t._values() * scale) if t.is_sparse else t * scale.to(t.dtype)

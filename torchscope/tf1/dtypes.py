@@ -48,6 +48,7 @@ __all__ = [
 _BY_NAME: dict[str, torch.dtype] = {
     name: value for name, value in globals().items() if isinstance(value, torch.dtype)
 }
+_BY_NAME["float"] = float32  # which is not in the namespace, as double and half are
 _PYTHON: dict[Any, torch.dtype] = {float: float32, int: int32, builtins.bool: bool}
 
 
@@ -56,8 +57,8 @@ def as_dtype(type_value: Any) -> torch.dtype:
 
     Torch: ``getattr(torch, name)``.
 
-    >>> as_dtype("float32"), as_dtype(float)
-    (torch.float32, torch.float32)
+    >>> as_dtype("float32"), as_dtype(float), as_dtype("float")
+    (torch.float32, torch.float32, torch.float32)
 
     Raises:
         TypeError: it does not stand for a dtype.

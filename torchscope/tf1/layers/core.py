@@ -88,7 +88,10 @@ def dense(
                 bias_constraint,
                 trainable,
             )
-        return activated(affine(x, kernel, bias), activation, activity_regularizer)
+        y = affine(x, kernel, bias)
+        if activation is activity_regularizer is None:
+            return y
+        return activated(y, activation, activity_regularizer)
 
 
 def flatten(

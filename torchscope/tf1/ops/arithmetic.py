@@ -14,6 +14,7 @@ from torchscope.tf1._convert import (
     same_dtype,
     tensor_operands,
 )
+from torchscope.tf1._rows import is_rows, with_values
 
 from . import _gradients
 
@@ -210,8 +211,11 @@ def clip_by_value(
 ) -> Tensor:
     """``t`` inside the two bounds, with the whole gradient at both of them.
 
-    Torch: ``t.clamp(low, high)``; where ``low`` is larger than ``high``, ``low`` wins.
+    Torch: ``t.clamp(low, high)``; where ``low`` is larger than ``high``, ``low`` wins.  A sparse
+    gradient stays one: its rows are clipped as they came.
     """
+    if is_rows(t):
+        return with_values(t, clip_by_value(t._values(), clip_value_min, clip_value_max))
     t, high = operands(t, clip_value_max, "clip_by_value", ("t", "clip_value_max"))
     t, low = operands(t, clip_value_min, "clip_by_value", ("t", "clip_value_min"))
     if not isinstance(low, Tensor) and not isinstance(high, Tensor) and low <= high:

@@ -41,23 +41,24 @@ def slice(input_: Operand, begin: Any, size: Any, name: str | None = None) -> Te
         ValueError: the block is not inside the tensor.
     """
     x: Any = input_
-    if not isinstance(x, Sizes):
+    if type(x) is not Tensor and not isinstance(x, Sizes):
         x = tensor(input_, function="slice", argument="input_")
     shape = (len(x),) if isinstance(x, Sizes) else x.shape
     starts, sizes = sizes_of(begin, "slice", "begin"), sizes_of(size, "slice", "size")
     if not len(starts) == len(sizes) == len(shape):
         raise ValueError(f"slice(): begin and size need one number for each of {list(shape)}.")
-    for dim, (start, length, whole) in enumerate(zip(starts, sizes, shape, strict=True)):
+    index: list[builtins.slice] = []
+    used = 0  # Axes behind the last one that is cut take no time.
+    for start, length, whole in zip(starts, sizes, shape, strict=True):
         stop = whole if length == -1 else start + length
-        if not 0 <= start <= stop <= whole:
-            raise ValueError(
-                f"slice(): begin {list(starts)}, size {list(sizes)} exceed {list(shape)}."
-            )
-        if isinstance(x, Sizes):
-            x = x[start:stop]
-        elif stop - start != whole:
-            x = x.narrow(dim, start, stop - start)
-    return x  # pyright: ignore[reportReturnType]  # ints stay ints
+        index.append(builtins.slice(start, stop))
+        if stop != whole or start:
+            used = len(index)
+            if not 0 <= start <= stop <= whole:
+                raise ValueError(
+                    f"slice(): begin {list(starts)}, size {list(sizes)} exceed {list(shape)}."
+                )
+    return x[index[0]] if used == 1 else x[tuple(index[:used])] if used else x
 
 
 def strided_slice(

@@ -15,7 +15,7 @@ from torchscope.tf1._arguments import axes, renamed
 from torchscope.tf1._arguments import shape as sizes_of
 from torchscope.tf1._convert import Operand, integers, pair, tensor
 
-from .arithmetic import add
+from .arithmetic import add, multiply, truediv
 
 __all__ = [
     "SparseTensor",
@@ -91,6 +91,32 @@ class SparseTensor:
     def get_shape(self) -> torch.Size:
         """The sizes of the whole as ints."""
         return self.shape
+
+    def __mul__(self, y: Operand) -> "SparseTensor":
+        """What is kept, by the elements of a dense tensor there; it broadcasts to this shape."""
+        values = multiply(self.values, self._there(y, "*"))
+        return SparseTensor(self.indices, values, self._sizes)
+
+    def __truediv__(self, y: Operand) -> "SparseTensor":
+        """As ``*``, divided; ints give float64."""
+        values = truediv(self.values, self._there(y, "/"))
+        return SparseTensor(self.indices, values, self._sizes)
+
+    def _there(self, y: Operand, operator: str) -> Tensor:
+        if isinstance(y, SparseTensor):
+            raise TypeError(
+                f"SparseTensor {operator} SparseTensor: one has to be dense;"
+                " tf.sparse_tensor_to_dense(x) makes it so."
+            )
+        _, dense = pair(self.values, y, f"SparseTensor {operator}")
+        try:
+            whole = dense.expand(self._sizes)
+        except RuntimeError:
+            raise ValueError(
+                f"SparseTensor {operator}: a dense tensor of {list(dense.shape)} does not broadcast"
+                f" to {list(self._sizes)}."
+            ) from None
+        return whole[self.indices.unbind(1)]
 
 
 def sparse_tensor_dense_matmul(
@@ -239,7 +265,7 @@ def sparse_retain(sp_input: SparseTensor, to_retain: Operand) -> SparseTensor:
 def sparse_add(a: Any, b: Any, thresh: Any = 0, threshold: Any = None) -> Any:
     """The sum: of two sparse tensors a sparse one, of a sparse and a dense one a dense one.
 
-    Torch: ``x + y`` of ``torch.sparse_coo_tensor``s.
+    Torch: ``x + y`` of sparse tensors of torch, ``torch.sparse_coo_tensor``.
     """
     if not (_is_sparse(a) and _is_sparse(b)):
         a, b = (_total(_sparse(x, "sparse_add")) if _is_sparse(x) else x for x in (a, b))
@@ -263,7 +289,7 @@ def sparse_concat(
 ) -> SparseTensor:
     """Sparse tensors joined along an axis; the indices in row-major order.
 
-    Torch: ``torch.cat`` of ``torch.sparse_coo_tensor``s.
+    Torch: ``torch.cat`` of sparse tensors of torch, ``torch.sparse_coo_tensor``.
     """
     parts = [_sparse(x, "sparse_concat") for x in sp_inputs]
     (dim,) = axes(axis, len(parts[0].shape), "sparse_concat")

@@ -8,6 +8,7 @@ from .averages import *
 from .descent import *
 from .global_step import *
 from .optimizer import Optimizer as Optimizer
+from .rows import *
 from .schedules import *
 
 __getattr__ = _missing.of("tf.train")

@@ -1,4 +1,4 @@
-"""The text file ``checkpoint`` of a directory: which checkpoints there are; looks at no other file.
+"""The state file ``checkpoint`` of a directory: which checkpoints there are; reads no value.
 
 It is a CheckpointState in protobuf's text format: the latest checkpoint, then all that are kept,
 from the oldest to the newest, as paths from the directory or absolute ones.
@@ -7,10 +7,13 @@ from the oldest to the newest, as paths from the directory or absolute ones.
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
-from ._file import File
+from torchscope._errors import CheckpointError
+
+from ._file import File, is_file
+from ._paths import exists, others
 
 NAME = "checkpoint"
 
@@ -26,11 +29,70 @@ _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|(.))")
 _CONTROL = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
 
 
+def latest_checkpoint(
+    directory: str | os.PathLike[str],
+    latest_filename: str | None = None,
+    *,
+    outside: bool = False,
+) -> str | None:
+    """Return the path of the latest checkpoint in a directory, as its state file notes it.
+
+    The note is data, perhaps from a stranger or from another machine: a path is looked up below
+    the directory, then its last part in the directory itself, as after a move.
+
+    Args:
+        directory: where the state file is.
+        latest_filename: its name, ``"checkpoint"`` by default.
+        outside: whether a noted path may lead out of the directory.
+
+    Returns:
+        The prefix to give to `open`, or None where there is no state file or it notes nothing.
+
+    Raises:
+        CheckpointError: the state file is damaged, or what it notes is not there. (TensorFlow
+            returns None then, and a program that was to go on begins anew.)
+    """
+    folder = Path(os.fsdecode(directory))
+    path = folder / (latest_filename or NAME)
+    if not is_file(path):
+        return None
+    noted = read(path).latest
+    if not noted:
+        return None
+    inside = is_inside(folder, Path(noted))
+    candidates = [folder / noted] if inside or outside else []
+    last = PureWindowsPath(noted).name  # of both kinds of paths
+    if last not in ("", ".."):
+        candidates.append(folder / last)
+    for candidate in candidates:
+        if exists(candidate):
+            return str(candidate)
+    hint = "" if inside or outside else " Paths out of it are followed with outside=True."
+    raise CheckpointError(
+        None, f"{path} names {noted!r}, which is not in {folder}.{hint} {others(folder, last)}"
+    )
+
+
+def is_inside(folder: Path, noted: Path) -> bool:
+    """Whether a path, read as text, leads to something below the folder."""
+    folder = folder.absolute()
+    path = folder / noted
+    return ".." not in noted.parts and path.is_relative_to(folder) and path != folder
+
+
+# ---- the file ------------------------------------------------------------------------------------
+
+
 class State(NamedTuple):
     """What the file notes."""
 
     latest: str
     all: list[str]
+
+
+def is_state(head: bytes) -> bool:
+    """Whether a file that begins so is a state file, whatever its name is."""
+    return re.match(rb"\s*(all_)?model_checkpoint_paths?\s*:", head) is not None
 
 
 def read(path: Path) -> State:
@@ -47,7 +109,8 @@ def read(path: Path) -> State:
     paths = [(bool(several), os.fsdecode(_unescaped(text))) for several, _, text in found]
     latest = [path for several, path in paths if not several]
     if not latest:
-        raise file.error(0, 'no state file: it has no line model_checkpoint_path: "...".')
+        problem = 'not a state file: it has no line model_checkpoint_path: "...".'
+        raise file.error(0, problem)
     return State(latest[-1], [path for several, path in paths if several])
 
 
