@@ -18,6 +18,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "messages",
+    "notebook",
     "public_names",
 ]
 exclude_patterns = ["_*"]

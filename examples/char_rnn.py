@@ -187,8 +187,7 @@ def main() -> None:
     store = ts.VariableStore(args.seed)
     store(model.predict, text.training[:1].view(1, 1))
     store.finalize()  # From here on, a misspelt name is an error and not a new variable.
-    for name, variable in store.named_variables():
-        print(f"    {name:<56}{list(variable.shape)}")
+    print(store.summary())
 
     print(f"\ncounting pairs: {bits_of_counting(text):.2f} bits a character")
     print(f"before training: {bits_of(store, model, text.held_out):.2f} bits a character")

@@ -11,14 +11,14 @@ it with one of
     python examples/dcgan.py
     python examples/dcgan.py --steps=2000 --seed=1
 
-The images are those of ``examples/gan.py``, which trains longer and judges more strictly.
+``examples/gan.py`` trains longer on the same images and judges more strictly.
 """
 
 import argparse
 import time
+from typing import NamedTuple
 
 import torch
-from gan import load_images, picture, shares_of_digits
 from torch import Tensor
 
 import torchscope as ts
@@ -222,6 +222,53 @@ def train(store: ts.VariableStore, model: DCGAN, images: Tensor, steps: int, see
             print(f"step {step:4} of {steps}   d_loss {d_loss:.3f}   g_loss {g_loss:.3f}")
 
 
+# ---- the images --------------------------------------------------------------------------------
+
+
+class Digits(NamedTuple):
+    """Images ``[n, 64]`` with values from 0 to 1, and the digit that each shows."""
+
+    images: Tensor
+    labels: Tensor
+
+
+def load_images(held_out: int, seed: int) -> tuple[Digits, Digits]:
+    """The images to train with, and those that no step sees."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise SystemExit(
+            "This example takes its images from scikit-learn, which is not installed:\n"
+            "    python -m pip install scikit-learn"
+        ) from None
+    digits = load_digits()
+    order = torch.randperm(len(digits.target), generator=torch.Generator().manual_seed(seed))
+    images = torch.as_tensor(digits.data, dtype=torch.float32)[order] / 16
+    labels = torch.as_tensor(digits.target)[order]
+    return (
+        Digits(images[held_out:], labels[held_out:]),
+        Digits(images[:held_out], labels[:held_out]),
+    )
+
+
+def shares_of_digits(images: Tensor, like: Digits) -> list[float]:
+    """How many of the images show 0, 1, ... 9, by the real image that is nearest to each."""
+    shown = like.labels[torch.cdist(images, like.images).argmin(1)]
+    return (torch.bincount(shown, minlength=10) / len(images)).tolist()
+
+
+def picture(images: Tensor) -> str:
+    """Images side by side, as text: the more ink, the darker the letter."""
+    shades = " .:-=+*#%@"
+    rows = images.view(-1, 8, 8).transpose(0, 1)  # All their first rows, all their second rows.
+    return "\n".join(
+        "   ".join(
+            "".join(2 * shades[min(9, int(10 * ink))] for ink in line) for line in row.tolist()
+        ).rstrip()
+        for row in rows
+    )
+
+
 # ---- the command -------------------------------------------------------------------------------
 
 
@@ -248,7 +295,7 @@ def main() -> None:
     torch.set_num_threads(1)  # Faster for so little work, and repeatable.
     began = time.perf_counter()
 
-    training, held_out = load_images(400, "cpu", args.seed)
+    training, held_out = load_images(400, args.seed)
     images = 2 * training.images.view(-1, 8, 8, 1) - 1
     print(f"{len(images):,} images {list(images.shape[1:])}, {len(held_out.images)} others\n")
 
@@ -256,8 +303,7 @@ def main() -> None:
     store = ts.VariableStore(args.seed)
     store(model.build_model, images[:2], torch.zeros(2, model.z_dim))
     store.finalize()  # From here on, a misspelt name is an error and not a new variable.
-    for name, variable in store.named_variables():
-        print(f"    {name:<42}{list(variable.shape)}")
+    print(store.summary(depth=3))
     of_others = distance(held_out.images, training.images)
     print(f"\ndistance of other real images to the nearest: {of_others:.2f}")
 

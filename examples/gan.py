@@ -186,15 +186,6 @@ def picture(images: Tensor) -> str:
 # ---- the command -------------------------------------------------------------------------------
 
 
-def print_variables(store: ts.VariableStore) -> None:
-    """A line for each scope that has an optimizer of its own."""
-    for scope in ("generator", "discriminator"):
-        variables = [variable for _, variable in store.named_variables(scope)]
-        total = sum(variable.numel() for variable in variables)
-        print(f"    {scope:<16}{len(variables)} variables, {total:>6,} numbers")
-    print(f"    {'the store':<16}{len(store)} variables\n")
-
-
 @torch.no_grad()
 def print_quality(when: str, store: ts.VariableStore, real: Digits, seed: int) -> None:
     """Draw as many images as there are real ones held out, and judge them."""
@@ -216,7 +207,7 @@ def run(steps: int, seed: int, device: str) -> None:
         f"{len(training.images):,} images to train with, {len(held_out.images)} others to compare"
     )
     store = make_store(seed, device)
-    print_variables(store)
+    print(f"\n{store.summary(depth=1)}\n")
 
     chance = told_apart(training.images[: len(held_out.images)], held_out.images)
     print(f"real and other real images told apart: {chance:.3f}, as good as it can get")

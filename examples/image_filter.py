@@ -187,15 +187,6 @@ def balanced_accuracy(net: ts.ScopedModule[..., Tensor], pairs: Pairs) -> float:
     return (right[pairs.same].float().mean() + right[~pairs.same].float().mean()).item() / 2
 
 
-def print_variables(net: ts.ScopedModule[..., Tensor]) -> None:
-    """A line for each variable: name, shape, count; and the total."""
-    print(f"\n{'name':<24}{'shape':<18}{'count':>7}")
-    for name, variable in net.named_variables():
-        print(f"{name:<24}{list(variable.shape)!s:<18}{variable.numel():>7,}")
-    total = sum(variable.numel() for _, variable in net.named_variables())
-    print(f"{'total':<42}{total:>7,}\n")
-
-
 # ---- saving and resuming -----------------------------------------------------------------------
 
 
@@ -276,7 +267,7 @@ def run(share: str, steps: int, seed: int, device: str, path: Path) -> Result:
     net = make_net(share, seed).to(device)
     net.build(test_pairs.image1[:1], test_pairs.image2[:1])
     optimizer = torch.optim.Adam(net.named_parameters())
-    print_variables(net)
+    print(f"\n{net.summary()}\n")
 
     before = balanced_accuracy(net, test_pairs)
     print(f"balanced accuracy before training: {before:.3f}")

@@ -19,11 +19,13 @@ def clean_thread() -> Iterator[None]:
     torch.manual_seed(0)
     ts.reset_default_store()
     yield
+    left_in = ts.get_variable_scope().name
     left_open = [run.store for run in here.passes]
     here.passes.clear()
     here.endless = None
     ts.reset_default_store()
     assert not left_open, "the test entered a store and did not leave it"
+    assert not left_in, "the test entered a scope and did not leave it"
 
 
 @pytest.fixture

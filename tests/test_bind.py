@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  - PyTorch's custom
+from models import X, dense
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import torchscope as ts
 
-X = torch.arange(6.0).reshape(2, 3) / 10
 PLAIN = functools.partial(checkpoint, use_reentrant=False)
 REENTRANT = functools.partial(checkpoint, use_reentrant=True)
 
@@ -40,43 +40,37 @@ UNBOUND = {"not reentrant": PLAIN, "reentrant": REENTRANT}
 each_unbound = pytest.mark.parametrize("run", UNBOUND.values(), ids=UNBOUND)
 
 
-def layer(x: torch.Tensor) -> torch.Tensor:
-    w = ts.get_variable("w", [3, 3])
-    b = ts.get_variable("b", [3], initializer=ts.zeros_initializer())
-    return torch.tanh(x @ w + b)
-
-
 def dropped(x: torch.Tensor) -> torch.Tensor:
-    return F.dropout(layer(x), 0.5)
+    return F.dropout(dense(x), 0.5)
 
 
 def default_names(x: torch.Tensor) -> torch.Tensor:
     for _ in range(2):
         with ts.variable_scope(None, "default"):
-            x = layer(x)
+            x = dense(x)
     return x
 
 
 def templates(x: torch.Tensor) -> torch.Tensor:
-    template = ts.make_template("template", layer)
+    template = ts.make_template("template", dense)
     return template(template(x))
 
 
 def with_a_module(x: torch.Tensor) -> torch.Tensor:
     x = ts.get_module("dense", functools.partial(nn.Linear, 3, 3))(x)
-    return ts.get_module("block", functools.partial(ts.ScopedModule, layer))(x)
+    return ts.get_module("block", functools.partial(ts.ScopedModule, dense))(x)
 
 
 def reusing(x: torch.Tensor) -> torch.Tensor:
     with ts.variable_scope("shared") as scope:
-        x = layer(x)
+        x = dense(x)
         scope.reuse_variables()
-        x = layer(x)
+        x = dense(x)
     with ts.variable_scope(scope, reuse=True):
-        return layer(x)
+        return dense(x)
 
 
-BODIES = [layer, dropped, default_names, templates, with_a_module, reusing]
+BODIES = [dense, dropped, default_names, templates, with_a_module, reusing]
 each_body = pytest.mark.parametrize("body", BODIES, ids=lambda body: body.__name__)
 
 
@@ -91,7 +85,7 @@ def trained(run: Callable[..., Any], body: Callable[..., Any]) -> tuple[Any, dic
             with ts.variable_scope(name):
                 y = run(body, y)
         with ts.variable_scope("last"):
-            y = layer(y)
+            y = dense(y)
     y.sum().backward()
     gradients = {name: variable.grad for name, variable in store.named_variables()}
     return y, {**gradients, "x": x.grad}
@@ -114,7 +108,7 @@ def test_it_works_in_a_scoped_module_at_every_step(run: Any):
     def model(x: torch.Tensor) -> torch.Tensor:
         with ts.variable_scope("block"):
             x = run(dropped, x)
-        return layer(x)
+        return dense(x)
 
     net = ts.ScopedModule(model, seed=0)
     x = X.clone().requires_grad_()
@@ -131,9 +125,9 @@ def test_it_works_in_a_scoped_module_at_every_step(run: Any):
 @each_run
 def test_what_the_bound_function_met_is_met_in_the_pass(store: ts.VariableStore, run: Any):
     x = X.clone().requires_grad_()
-    run(layer, x)
+    run(dense, x)
     with pytest.raises(ts.VariableExistsError, match="'w'"):
-        layer(x)
+        dense(x)
     assert list(store) == ["w", "b"]
 
 
@@ -180,7 +174,7 @@ def test_backward_inside_another_store_and_scope_touches_nothing_there(
     store, other = ts.VariableStore(0), ts.VariableStore(1)
     x = X.clone().requires_grad_()
     with store, ts.variable_scope("a"):
-        y = run(layer, x)
+        y = run(dense, x)
 
     def backward() -> None:
         with other, ts.variable_scope("b", reuse=reuse):
@@ -201,9 +195,9 @@ def test_backward_inside_another_scope_of_the_same_store_finds_the_right_variabl
     x = X.clone().requires_grad_()
     with store:
         with ts.variable_scope("b"):
-            layer(X)
+            dense(X)
         with ts.variable_scope("a"):
-            y = run(layer, x)
+            y = run(dense, x)
 
     def backward() -> None:
         with store, ts.variable_scope("b", reuse=ts.AUTO_REUSE):
@@ -218,7 +212,7 @@ def test_backward_inside_another_scope_of_the_same_store_finds_the_right_variabl
 @each_run
 def test_backward_within_the_pass_is_fine(store: ts.VariableStore, run: Any):
     with ts.variable_scope("a") as scope:
-        run(layer, X.clone().requires_grad_()).sum().backward()
+        run(dense, X.clone().requires_grad_()).sum().backward()
         assert ts.get_variable_scope() is scope
     assert store["a/w"].grad is not None
     with ts.variable_scope("a"), pytest.raises(ts.VariableExistsError, match="'a/w'"):
@@ -228,7 +222,7 @@ def test_backward_within_the_pass_is_fine(store: ts.VariableStore, run: Any):
 @each_run
 def test_it_works_on_the_default_store(run: Any):
     with ts.variable_scope("a"):
-        y = run(layer, X.clone().requires_grad_())
+        y = run(dense, X.clone().requires_grad_())
     y.sum().backward()
     assert list(ts.default_store()) == ["a/w", "a/b"]
     assert ts.default_store()["a/w"].grad is not None
@@ -240,8 +234,8 @@ def test_it_works_on_the_default_store(run: Any):
 def test_bound_functions_may_lie_in_one_another(store: ts.VariableStore, run: Any):
     def outer(x: torch.Tensor) -> torch.Tensor:
         with ts.variable_scope("inner"):
-            x = run(layer, x)
-        return layer(x)
+            x = run(dense, x)
+        return dense(x)
 
     with ts.variable_scope("outer"):
         y = run(outer, X.clone().requires_grad_())
@@ -261,7 +255,7 @@ def test_a_bound_function_called_twice_starts_from_the_same_place(store: ts.Vari
 def test_a_bound_function_called_after_its_pass_finds_the_same_variables():
     store = ts.VariableStore()
     with store, ts.variable_scope("a"):
-        again = ts.bind(layer)
+        again = ts.bind(dense)
         expected = again(X)
     assert torch.equal(again(X), expected)
     with ts.VariableStore() as other, ts.variable_scope("b"):
@@ -285,7 +279,7 @@ def test_a_bound_function_keeps_name_arguments_and_result():
 
 def test_scopes_changed_after_binding_do_not_matter(store: ts.VariableStore):
     with ts.variable_scope("a") as scope:
-        again = ts.bind(layer)
+        again = ts.bind(dense)
         again(X)
         scope.reuse_variables()
         scope.set_dtype(torch.float64)
@@ -315,7 +309,7 @@ def test_an_error_inside_leaves_the_scopes_as_they_were(store: ts.VariableStore)
 @each_run
 def test_values_collected_inside_are_kept_once(store: ts.VariableStore, run: Any):
     def body(x: torch.Tensor) -> torch.Tensor:
-        y = layer(x)
+        y = dense(x)
         ts.add_to_collection("losses", y.sum())
         return y
 
@@ -327,8 +321,8 @@ def test_values_collected_inside_are_kept_once(store: ts.VariableStore, run: Any
 def test_a_bound_function_in_a_compiled_module_gives_the_same_gradients():
     def model(x: torch.Tensor) -> torch.Tensor:
         with ts.variable_scope("block"):
-            x = PLAIN(ts.bind(layer), x)
-        return layer(x)
+            x = PLAIN(ts.bind(dense), x)
+        return dense(x)
 
     net = ts.ScopedModule(model, seed=0).build(X)
     x = X.clone().requires_grad_()
@@ -344,14 +338,14 @@ def test_a_bound_function_in_a_compiled_module_gives_the_same_gradients():
 
 class Layer:
     def __call__(self, x: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
-        return layer(x) * scale
+        return dense(x) * scale
 
     def method(self, x: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
-        return layer(x) * scale
+        return dense(x) * scale
 
 
 def scaled(scale: float, x: torch.Tensor, shift: float = 0.0) -> torch.Tensor:
-    return layer(x) * scale + shift
+    return dense(x) * scale + shift
 
 
 CALLABLES: dict[str, Callable[[], Callable[..., Any]]] = {
@@ -360,7 +354,7 @@ CALLABLES: dict[str, Callable[[], Callable[..., Any]]] = {
     "partial of a partial": lambda: functools.partial(functools.partial(scaled, 2.0), shift=1.0),
     "partial of a method": lambda: functools.partial(Layer().method),
     "partial of an object": lambda: functools.partial(Layer(), scale=2.0),
-    "partial of a lambda": lambda: functools.partial(lambda scale, x: layer(x) * scale, 2.0),
+    "partial of a lambda": lambda: functools.partial(lambda scale, x: dense(x) * scale, 2.0),
     "method": lambda: Layer().method,
     "object": Layer,
 }
@@ -374,7 +368,7 @@ def test_any_callable_can_be_bound_in_compiled_code(kind: Any, made: str):
     def model(x: torch.Tensor) -> torch.Tensor:
         with ts.variable_scope("block"):
             x = ts.bind(fn if made == "before" else kind())(x)
-        return layer(x)
+        return dense(x)
 
     torch._dynamo.reset()
     net = ts.ScopedModule(model, seed=0).build(X)
@@ -403,7 +397,7 @@ def scaled_in(store: ts.VariableStore, scale: float) -> torch.Tensor:
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 @pytest.mark.parametrize("ask", ["get_variable", "get_module"])
 def test_unbound_recomputing_is_an_error_that_names_bind(run: Any, place: Any, ask: str):
-    body = layer if ask == "get_variable" else with_a_module
+    body = dense if ask == "get_variable" else with_a_module
     store = ts.VariableStore()
     x = X.clone().requires_grad_()
     with store, ts.variable_scope("a"):
@@ -425,10 +419,10 @@ def test_unbound_recomputing_inside_another_scope_makes_nothing_and_fetches_noth
     store = ts.VariableStore()
     other = store if same_store else ts.VariableStore()
     with other, ts.variable_scope("b"):
-        layer(X)
+        dense(X)
     x = X.clone().requires_grad_()
     with store, ts.variable_scope("a"):
-        y = run(layer, x)
+        y = run(dense, x)
     names = list(store)
 
     def backward() -> None:
@@ -455,7 +449,7 @@ def test_a_scoped_module_under_checkpoint_needs_no_bind(run: Any):
 
 
 def test_a_hook_in_the_backward_pass_cannot_ask_for_a_variable(store: ts.VariableStore):
-    y = layer(X)
+    y = dense(X)
     y.register_hook(lambda gradient: gradient * ts.get_variable("scale", [3]))
     with pytest.raises(ts.NotBuiltError, match=r"'scale' was asked for while gradients"):
         y.sum().backward()
@@ -471,4 +465,4 @@ def test_a_pass_that_begins_in_a_backward_pass_is_fine():
 
 
 def layer_on(store: ts.VariableStore) -> torch.Tensor:
-    return store(layer, X)
+    return store(dense, X)

@@ -15,11 +15,10 @@ from typing import Any
 import cloudpickle
 import pytest
 import torch
+from models import X
 from torch import nn
 
 import torchscope as ts
-
-X = torch.arange(6.0).reshape(2, 3) / 5
 
 
 def layer(x: torch.Tensor) -> torch.Tensor:

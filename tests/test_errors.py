@@ -278,6 +278,49 @@ MISTAKES: dict[str, Mistake] = {
         """,
     ),
     # ---- mismatch ----
+    "a model that has changed since, as in a notebook": Mistake(
+        """
+        units = 2
+        def model():
+            return get_variable("w", [units])
+        net = VariableStore()
+        net(model)
+        units = 3
+        net(model)
+        """,
+        ts.VariableMismatchError,
+        "w",
+        4,
+        r"If the model has changed since.* forget the variable: (del net\['w'\])",
+        """
+        units = 2
+        def model():
+            return get_variable("w", [units])
+        net = VariableStore()
+        net(model)
+        units = 3
+        CURE
+        net(model)
+        assert net["w"].shape == (3,)
+        """,
+    ),
+    "a variable of the default store that has changed since": Mistake(
+        """
+        get_variable("w", [2])
+        with variable_scope("", reuse=AUTO_REUSE):
+            get_variable("w", [3])
+        """,
+        ts.VariableMismatchError,
+        "w",
+        2,
+        r"If the model has changed since: (ts\.reset_default_store\(\))",
+        """
+        get_variable("w", [2])
+        CURE
+        with variable_scope("", reuse=AUTO_REUSE):
+            get_variable("w", [3])
+        """,
+    ),
     "another shape": Mistake(
         """
         with VariableStore(), variable_scope("enc", reuse=AUTO_REUSE):

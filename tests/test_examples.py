@@ -1,5 +1,6 @@
-"""The examples, run as a user would run them."""
+"""The examples, each in one file; and the image filter, run as a user would run it."""
 
+import ast
 import os
 import re
 import subprocess
@@ -27,9 +28,21 @@ def image_filter(*arguments: str) -> str:
     return done.stdout
 
 
-def table(printed: str) -> dict[str, int]:
-    rows = re.findall(r"^(\S+/\S+) +\[[\d, ]*\] +([\d,]+)$", printed, re.MULTILINE)
-    return {name: int(count.replace(",", "")) for name, count in rows}
+def summary(printed: str) -> tuple[int, list[str]]:
+    """How many variables the summary counts, and the names in it, without their indents."""
+    (count,) = re.findall(r"^ScopedModule\(same_digit\): (\d+) variables", printed, re.MULTILINE)
+    rows = re.findall(r"^ *(\w+/?) +(?:\[|\d+ variables)", printed, re.MULTILINE)
+    return int(count), rows
+
+
+def tree(names: list[str]) -> list[str]:
+    """The names, each below its scopes; a scope stands before the first name in it."""
+    rows = dict.fromkeys(
+        name[: end + 1]
+        for name in names
+        for end in [*(place for place, letter in enumerate(name) if letter == "/"), len(name)]
+    )
+    return [re.findall(r"\w+/?$", row)[0] for row in rows]
 
 
 def test_a_full_run_tells_digits_apart_that_it_was_not_trained_with() -> None:
@@ -54,9 +67,9 @@ def test_the_table_shows_one_filter_where_it_is_shared_and_two_where_not(
     share: str, names: list[str]
 ) -> None:
     printed = image_filter("--steps=2", f"--share={share}")
-    counts = table(printed)
-    assert list(counts) == names
-    assert re.search(rf"^total +{sum(counts.values()):,}$", printed, re.MULTILINE)
+    count, rows = summary(printed)
+    assert count == len(names)
+    assert rows == tree(names)
     assert "resumed from the file: outputs equal bit for bit" in printed
     assert "after 5 more steps of both: outputs equal bit for bit" in printed
 
@@ -94,3 +107,12 @@ def test_without_scikit_learn_the_error_says_how_to_install_it() -> None:
     assert done.returncode == 1
     assert "python -m pip install scikit-learn" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
+def test_an_example_is_read_without_opening_another(path: Path) -> None:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    imports = [node for node in nodes if isinstance(node, ast.Import)]
+    imported = {alias.name for node in imports for alias in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert not imported & {other.stem for other in path.parent.glob("*.py")}

@@ -31,6 +31,7 @@ FLOORS = [
     ["_build", "_declaration", "_unbuilt"],
     ["_built", "_initial", "_lazy"],
     ["_table"],
+    ["_saved"],
     ["_loading", "_mapping", "_walk"],
     ["_make", "_overview"],
     ["_make_module"],

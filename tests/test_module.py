@@ -17,18 +17,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  - PyTorch's custom
+from models import X, layer
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
 import torchscope as ts
-
-X = torch.arange(6.0).reshape(2, 3)
-
-
-def layer(x: torch.Tensor) -> torch.Tensor:
-    """A module-level function, so that a module of it can be pickled."""
-    with ts.variable_scope("layer"):
-        return x @ ts.get_variable("w", [3, 3]) + ts.get_variable("b", [3])
 
 
 def moving(x: torch.Tensor, fail: bool = False) -> torch.Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  - PyTorch's custom
+from models import dense
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.checkpoint import (
@@ -26,16 +27,11 @@ import torchscope as ts
 X = torch.arange(12.0).reshape(4, 3) / 10
 
 
-def layer(x: torch.Tensor) -> torch.Tensor:
-    w = ts.get_variable("w", [x.shape[-1], 3])
-    return torch.tanh(x @ w + ts.get_variable("b", [3], initializer=ts.zeros_initializer()))
-
-
 def block(x: torch.Tensor) -> torch.Tensor:
     """Two layers and a dropout, which draws from the ambient random stream."""
     for name in ("in", "out"):
         with ts.variable_scope(name):
-            x = F.dropout(layer(x), 0.2)
+            x = F.dropout(dense(x), 0.2)
     return x
 
 
@@ -233,7 +229,7 @@ def test_a_variable_fetched_before_needs_no_bind(store: ts.VariableStore):
 
 
 def test_two_bound_functions_that_make_one_name_are_reported(store: ts.VariableStore):
-    first, second = ts.bind(layer), ts.bind(layer)  # Both before either has run.
+    first, second = ts.bind(dense), ts.bind(dense)  # Both before either has run.
     y = first(X)
     with pytest.raises(ts.VariableExistsError, match="'w' already exists"):
         second(y)
@@ -242,7 +238,7 @@ def test_two_bound_functions_that_make_one_name_are_reported(store: ts.VariableS
 def test_two_bound_functions_count_default_names_on(store: ts.VariableStore):
     def default(x: torch.Tensor) -> torch.Tensor:
         with ts.variable_scope(None, "layer"):
-            return layer(x)
+            return dense(x)
 
     first, second = ts.bind(default), ts.bind(default)
     second(first(X))
@@ -257,7 +253,7 @@ def test_nothing_of_a_step_is_alive_after_it(run: Any, backward: bool):
     alive: list[weakref.ref[torch.Tensor]] = []
 
     def collecting(x: torch.Tensor) -> torch.Tensor:
-        y = run(layer, x)
+        y = run(dense, x)
         loss = y.square().sum()
         ts.add_to_collection("losses", loss)
         alive.extend([weakref.ref(y), weakref.ref(loss)])
@@ -292,7 +288,7 @@ def unbound(fn: Callable[..., Any], x: torch.Tensor) -> Any:
 def without_dropout(x: torch.Tensor) -> torch.Tensor:
     for name in ("in", "out"):
         with ts.variable_scope(name):
-            x = layer(x)
+            x = dense(x)
     return x
 
 
@@ -393,7 +389,7 @@ def test_where_no_gradient_is_kept_nothing_is_recomputed(run: Any, manager: Any)
 
     def body(x: torch.Tensor) -> torch.Tensor:
         next(calls)
-        return layer(x)
+        return dense(x)
 
     with manager():
         ts.VariableStore(0)(run, body, X)

@@ -11,19 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from models import X, layer
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 from torch.nn.utils import parametrizations, prune
 
 import torchscope as ts
-
-X = torch.arange(6.0).reshape(2, 3) / 5
-
-
-def layer(x: torch.Tensor) -> torch.Tensor:
-    with ts.variable_scope("layer"):
-        w = ts.get_variable("w", [x.shape[-1], 3])
-        return torch.tanh(x @ w + ts.get_variable("b", [3]))
 
 
 def with_late(x: torch.Tensor, late: bool = False) -> torch.Tensor:

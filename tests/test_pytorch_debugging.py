@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from models import X
 from torch import nn
 from torch.nn.utils import parametrizations
 
 import torchscope as ts
 
-X = torch.arange(6.0).reshape(2, 3) / 10
 ROOT = Path(__file__).parents[1]
 
 

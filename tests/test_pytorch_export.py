@@ -8,24 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+from models import X, layer
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils import parametrizations
 
 import torchscope as ts
 
-X = torch.arange(6.0).reshape(2, 3) / 5
 BATCH = {0: torch.export.Dim("batch")}
 SIDE_EFFECT = (
     r"While compiling, we found certain side effects happened in the model\.forward.*"
     r"_(module|store)'\]\.here\.passes"
 )
-
-
-def layer(x: torch.Tensor) -> torch.Tensor:
-    with ts.variable_scope("layer"):
-        w = ts.get_variable("w", [x.shape[-1], 3])
-        return torch.tanh(x @ w + ts.get_variable("b", [3]))
 
 
 def deep(x: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from models import X, layer
 from torch import nn
 from torch.func import functional_call, grad, hessian, jvp, stack_module_state, vmap
 
@@ -14,14 +15,6 @@ import torchscope as ts
 
 # Torch's own, when forward-mode gradients are first used.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
-X = torch.arange(6.0).reshape(2, 3) / 5
-
-
-def layer(x: torch.Tensor) -> torch.Tensor:
-    with ts.variable_scope("layer"):
-        w = ts.get_variable("w", [3, 3])
-        return torch.tanh(x @ w + ts.get_variable("b", [3]))
 
 
 def shared(x: torch.Tensor) -> torch.Tensor:

@@ -13,20 +13,10 @@ from typing import Any
 
 import pytest
 import torch
+from models import X, dense, linear
 from torch import nn
 
 import torchscope as ts
-
-X = torch.arange(6.0).reshape(2, 3) / 10
-
-
-def layer(x: torch.Tensor) -> torch.Tensor:
-    w = ts.get_variable("w", [x.shape[-1], 3])
-    return torch.tanh(x @ w + ts.get_variable("b", [3], initializer=ts.zeros_initializer()))
-
-
-def linear() -> nn.Module:
-    return nn.Linear(3, 3)
 
 
 def keeping(x: torch.Tensor) -> torch.Tensor:
@@ -35,7 +25,7 @@ def keeping(x: torch.Tensor) -> torch.Tensor:
         x = ts.get_module("dense", linear)(x)
     with ts.variable_scope("shared", reuse=True):
         x = ts.get_module("dense", linear)(x)
-    return layer(x)
+    return dense(x)
 
 
 def pickled(module: Any) -> Any:
@@ -142,7 +132,7 @@ def test_a_net_with_a_kept_module_is_copied_with_it(copied: Any):
 
 def test_the_modes_of_a_net_reach_kept_modules():
     def fn(x: torch.Tensor) -> torch.Tensor:
-        return ts.get_module("dropout", nn.Dropout)(layer(x))
+        return ts.get_module("dropout", nn.Dropout)(dense(x))
 
     net = ts.ScopedModule(fn).eval()
     net.build(X)
@@ -200,8 +190,8 @@ def by_keyword_default(module: Any) -> Callable[..., Any]:
 HIDDEN: dict[str, Callable[[], Callable[..., Any]]] = {
     "closure": lambda: closing_over(nn.Linear(3, 3)),
     "closure of a module not initialized yet": lambda: closing_over(nn.LazyLinear(3)),
-    "closure of a built ScopedModule": lambda: closing_over(ts.ScopedModule(layer).build(X)),
-    "closure of an unbuilt ScopedModule": lambda: closing_over(ts.ScopedModule(layer)),
+    "closure of a built ScopedModule": lambda: closing_over(ts.ScopedModule(dense).build(X)),
+    "closure of an unbuilt ScopedModule": lambda: closing_over(ts.ScopedModule(dense)),
     "default argument": lambda: by_default_argument(nn.Linear(3, 3)),
     "default of a keyword": lambda: by_keyword_default(nn.Linear(3, 3)),
     "partial": lambda: functools.partial(lambda module, x: module(x), nn.Linear(3, 3)),
@@ -227,7 +217,7 @@ def test_a_module_kept_by_the_function_is_not_warned_of():
 )
 def test_what_holds_no_parameters_may_be_closed_over(value: Any):
     def fn(x: torch.Tensor) -> torch.Tensor:
-        return layer(x) if value is not None else x
+        return dense(x) if value is not None else x
 
     assert warned(lambda: ts.ScopedModule(fn).build(X)) == []
 
@@ -246,7 +236,7 @@ class Mixed(nn.Module):
     def forward(self, x: torch.Tensor, *, scale: float = 1.0) -> torch.Tensor:
         with torch.no_grad():
             self.calls += 1
-        return layer(self.dense(x)) * scale
+        return dense(self.dense(x)) * scale
 
 
 def test_a_module_as_the_function_is_held_called_and_built():
@@ -274,7 +264,7 @@ def test_a_module_as_the_function_is_copied_with_the_net(copied: Any):
 
 
 def test_a_scoped_module_as_the_function_of_another_keeps_its_names():
-    inner = ts.ScopedModule(layer, seed=0)
+    inner = ts.ScopedModule(dense, seed=0)
     net = ts.ScopedModule(inner).build(X)
     assert list(net) == []
     assert [name for name, _ in net.named_variables()] == ["fn/w", "fn/b"]
@@ -290,7 +280,7 @@ class Owner(nn.Module):
         self.net = ts.ScopedModule(self.body, seed=0)
 
     def body(self, x: torch.Tensor) -> torch.Tensor:
-        return layer(self.dense(x))
+        return dense(self.dense(x))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.net(x)
@@ -324,7 +314,7 @@ class Derived(ts.ScopedModule[..., torch.Tensor]):
         self.dense = nn.Linear(3, 3)
 
     def body(self, x: torch.Tensor) -> torch.Tensor:
-        return layer(self.dense(x))
+        return dense(self.dense(x))
 
 
 @each_copy
@@ -344,7 +334,7 @@ class Scaled(ts.ScopedModule[..., torch.Tensor]):
         self.register_buffer("shift", torch.ones(3))
 
     def body(self, x: torch.Tensor) -> torch.Tensor:
-        return layer(x) * self.scale + self.shift
+        return dense(x) * self.scale + self.shift
 
 
 def test_a_parameter_made_in_the_usual_way_is_listed_and_trained_with_the_variables():
@@ -374,7 +364,7 @@ class Entering(ts.VariableStore):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         with self:
-            return layer(x)
+            return dense(x)
 
 
 @each_copy
@@ -392,8 +382,8 @@ class Attributes(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = ts.ScopedModule(layer, seed=0)
-        self.second = ts.ScopedModule(layer, seed=1)
+        self.first = ts.ScopedModule(dense, seed=0)
+        self.second = ts.ScopedModule(dense, seed=1)
         self.again = self.first
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -401,7 +391,7 @@ class Attributes(nn.Module):
 
 
 def scoped(seed: int) -> ts.ScopedModule[..., Any]:
-    return ts.ScopedModule(layer, seed=seed)
+    return ts.ScopedModule(dense, seed=seed)
 
 
 class Listed(nn.Module):

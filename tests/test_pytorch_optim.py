@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from models import X
 from torch import nn
 
 import torchscope as ts
-
-X = torch.arange(6.0).reshape(2, 3)
 
 
 def dense(x: torch.Tensor) -> torch.Tensor:

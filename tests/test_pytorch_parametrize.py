@@ -8,18 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from models import X, layer
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import torchscope as ts
 
-X = torch.arange(6.0).reshape(2, 3) / 5
 NAME = "layer/w"
-
-
-def layer(x: torch.Tensor) -> torch.Tensor:
-    with ts.variable_scope("layer"):
-        return torch.tanh(x @ ts.get_variable("w", [3, 3]) + ts.get_variable("b", [3]))
 
 
 class Layer(nn.Module):

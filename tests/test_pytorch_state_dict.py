@@ -14,17 +14,11 @@ from typing import Any
 
 import pytest
 import torch
+from models import X, layer
 from torch import nn
 from torch.nn.utils import parametrizations
 
 import torchscope as ts
-
-X = torch.arange(6.0).reshape(2, 3) / 5
-
-
-def layer(x: torch.Tensor) -> torch.Tensor:
-    with ts.variable_scope("layer"):
-        return x @ ts.get_variable("w", [3, 3]) + ts.get_variable("b", [3])
 
 
 def full(x: torch.Tensor) -> torch.Tensor:

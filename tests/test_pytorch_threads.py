@@ -1,4 +1,4 @@
-"""Threads in one store, DataParallel, event loops: beyond test_store.py and test_here.py."""
+"""Threads in one store, DataParallel, event loops; simpler cases are in test_store_threads.py."""
 
 import asyncio
 import functools
@@ -14,22 +14,16 @@ from typing import Any
 
 import pytest
 import torch
+from models import X, dense
 from torch import nn
 
 import torchscope as ts
-
-X = torch.arange(6.0).reshape(2, 3) / 10
-
-
-def layer(x: torch.Tensor) -> torch.Tensor:
-    w = ts.get_variable("w", [x.shape[-1], 3])
-    return torch.tanh(x @ w + ts.get_variable("b", [3], initializer=ts.zeros_initializer()))
 
 
 def two_layers(x: torch.Tensor) -> torch.Tensor:
     for name in ("in", "out"):
         with ts.variable_scope(name):
-            x = layer(x)
+            x = dense(x)
     return x
 
 
@@ -196,10 +190,10 @@ def test_two_threads_halfway_through_a_net_do_not_see_each_others_scopes():
     def model(x: torch.Tensor, name: str) -> list[str]:
         with ts.variable_scope(name), ts.variable_scope(None, "layer") as first:
             meet.wait()
-            x = layer(x)
+            x = dense(x)
             meet.wait()
             with ts.variable_scope(None, "layer") as second:
-                layer(x)
+                dense(x)
             meet.wait()
         return [first.name, second.name]
 
@@ -306,7 +300,7 @@ def with_everything(x: torch.Tensor) -> torch.Tensor:
     x = ts.get_module("dense", functools.partial(nn.Linear, 3, 3))(x * scale)
     x = ts.get_module("block", functools.partial(ts.ScopedModule, two_layers))(x)
     with ts.variable_scope("shared", reuse=ts.AUTO_REUSE):
-        return layer(layer(x))
+        return dense(dense(x))
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a bigger model"])
@@ -358,7 +352,7 @@ def test_a_variable_that_a_replica_would_make_is_refused_and_the_net_stays_usabl
         x = two_layers(x)
         if late:
             with ts.variable_scope("late"):
-                x = layer(x)
+                x = dense(x)
         return x
 
     net = ts.ScopedModule(model, seed=0).build(X)
@@ -407,7 +401,7 @@ def test_tasks_that_open_scopes_one_in_the_other_make_no_variable_of_a_mixed_nam
     async def second() -> None:
         await asyncio.sleep(0)
         with ts.variable_scope("second"):
-            layer(X)
+            dense(X)
 
     async def both() -> list[Any]:
         return await asyncio.gather(first(), second(), return_exceptions=True)
@@ -427,19 +421,19 @@ def test_a_worker_thread_starts_outside_the_store_of_the_thread_that_made_it():
 
 
 async def awaited(x: torch.Tensor) -> torch.Tensor:
-    return layer(x)
+    return dense(x)
 
 
 def yielding(x: torch.Tensor) -> Iterator[torch.Tensor]:
-    yield layer(x)
+    yield dense(x)
 
 
 async def yielding_later(x: torch.Tensor) -> AsyncIterator[torch.Tensor]:
-    yield layer(x)
+    yield dense(x)
 
 
 def lazily(x: torch.Tensor) -> Iterator[torch.Tensor]:
-    return (layer(x) for _ in range(1))
+    return (dense(x) for _ in range(1))
 
 
 def run_late(late: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  - PyTorch's custom
+from models import X
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
@@ -15,7 +16,6 @@ from torch.utils.checkpoint import checkpoint
 
 import torchscope as ts
 
-X = torch.arange(6.0).reshape(2, 3) / 10
 NAMES = ["encoder/w", "encoder/b", "head/w", "head/b"]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  - PyTorch's custom
+from models import X, dense, encoder_and_head
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 from torch.nn.utils import parametrizations, prune
@@ -18,26 +19,11 @@ from torch.utils.checkpoint import checkpoint
 
 import torchscope as ts
 
-X = torch.arange(6.0).reshape(2, 3) / 10
-
-
-def layer(x: torch.Tensor) -> torch.Tensor:
-    w = ts.get_variable("w", [x.shape[-1], 3])
-    return torch.tanh(x @ w + ts.get_variable("b", [3], initializer=ts.zeros_initializer()))
-
-
-def model(x: torch.Tensor) -> torch.Tensor:
-    for name in ("encoder", "head"):
-        with ts.variable_scope(name):
-            x = layer(x)
-    return x
-
-
 NAMES = ["encoder/w", "encoder/b", "head/w", "head/b"]
 
 
 def built() -> ts.ScopedModule[..., torch.Tensor]:
-    return ts.ScopedModule(model, seed=0).build(X)
+    return ts.ScopedModule(encoder_and_head, seed=0).build(X)
 
 
 # ---- a variable that has left the parameters is made anew ----------------------------------------
@@ -126,11 +112,11 @@ def from_a_tensor(x: torch.Tensor) -> torch.Tensor:
 
 
 def with_a_buffer(x: torch.Tensor) -> torch.Tensor:
-    return layer(x) * ts.get_buffer("scale", [3], initializer=ts.ones_initializer())
+    return dense(x) * ts.get_buffer("scale", [3], initializer=ts.ones_initializer())
 
 
 def a_block(x: torch.Tensor) -> torch.Tensor:
-    return ts.get_module("block", lambda: ts.ScopedModule(layer))(x)
+    return ts.get_module("block", lambda: ts.ScopedModule(dense))(x)
 
 
 def as_it_is(net: Any) -> torch.dtype:
@@ -150,7 +136,9 @@ def loaded(net: Any) -> torch.dtype:
 
 
 @pytest.mark.parametrize("prepare", [as_it_is, as_double, loaded])
-@pytest.mark.parametrize("fn", [model, kept_module, from_a_tensor, with_a_buffer, a_block])
+@pytest.mark.parametrize(
+    "fn", [encoder_and_head, kept_module, from_a_tensor, with_a_buffer, a_block]
+)
 def test_what_is_made_in_inference_mode_can_be_trained(fn: Any, prepare: Any):
     net = ts.ScopedModule(fn, seed=0)
     dtype = prepare(net)
@@ -177,7 +165,7 @@ TRANSFORMS: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
-@pytest.mark.parametrize("fn", [model, kept_module, with_a_buffer])
+@pytest.mark.parametrize("fn", [encoder_and_head, kept_module, with_a_buffer])
 def test_nothing_is_made_inside_a_function_transform(fn: Any, transform: Any):
     net = ts.ScopedModule(fn, seed=0)
     with pytest.raises(ts.NotBuiltError, match=r"function transform.*net\.build\("):
@@ -201,7 +189,7 @@ def in_a_bigger_model(net: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("place", [alone, in_a_bigger_model])
-@pytest.mark.parametrize("fn", [model, kept_module, with_a_buffer])
+@pytest.mark.parametrize("fn", [encoder_and_head, kept_module, with_a_buffer])
 def test_a_model_that_is_not_built_is_not_exported_empty(fn: Any, place: Any):
     net = ts.ScopedModule(fn, seed=0)
     outer = place(net)
@@ -216,7 +204,7 @@ def test_a_model_that_is_not_built_is_not_exported_empty(fn: Any, place: Any):
 
 def test_a_model_that_is_not_built_is_compiled_from_its_second_call_on():
     torch._dynamo.reset()
-    counter, net = CompileCounter(), ts.ScopedModule(model, seed=0)
+    counter, net = CompileCounter(), ts.ScopedModule(encoder_and_head, seed=0)
     outer = nn.Sequential(net, nn.Tanh())
     compiled = torch.compile(outer, backend=counter)
     compiled(X)
@@ -244,12 +232,12 @@ def test_what_is_recomputed_inside_another_store_touches_nothing_there(
 ):
     store, x = ts.VariableStore(0), X.clone().requires_grad_()
     with store, ts.variable_scope("a"):
-        bound = checkpoint(ts.bind(layer), x, use_reentrant=use_reentrant)
+        bound = checkpoint(ts.bind(dense), x, use_reentrant=use_reentrant)
         with ts.variable_scope("unbound"):
-            unbound = checkpoint(layer, x, use_reentrant=use_reentrant)
+            unbound = checkpoint(dense, x, use_reentrant=use_reentrant)
     other = store if same_store else ts.VariableStore(1)
     with other, ts.variable_scope("b"):
-        layer(X)
+        dense(X)
     with other, ts.variable_scope("b", reuse=ts.AUTO_REUSE):
         bound.sum().backward()
         with pytest.raises(ts.NotBuiltError, match=r"ts\.bind\("):
@@ -301,7 +289,7 @@ def test_no_two_variables_begin_with_equal_values():
             with ts.variable_scope(f"scope{number}"):
                 ts.get_variable("w", [3, 3], initializer=nn.init.kaiming_normal_)
             ts.get_module(f"dense{number}", functools.partial(nn.Linear, 3, 3, bias=False))
-            ts.get_module(f"block{number}", lambda: ts.ScopedModule(layer))(x)
+            ts.get_module(f"block{number}", lambda: ts.ScopedModule(dense))(x)
 
     first, second = (ts.ScopedModule(twelve).build(X) for _ in range(2))
     values = [
@@ -388,5 +376,5 @@ def test_a_name_that_would_destroy_the_module_is_refused(
 ):
     with refused(store, ts.VariableNameError, match="is not a variable name"):
         ts.get_variable(name, [3, 3])
-    layer(X)
+    dense(X)
     assert list(store) == ["w", "b"]

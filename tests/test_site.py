@@ -172,3 +172,13 @@ def browse(address: str) -> str:
         timeout=120,
     )
     return run.stdout
+
+
+def test_the_notebook_is_a_page_with_what_its_cells_print(site):
+    page = (site / "tour.html").read_text()
+    text = " ".join(html.unescape(re.sub(r"<[^>]+>", "", page)).split())
+    assert "net = ts.ScopedModule(distance, seed=0)" in text
+    assert "ScopedModule(distance): 4 variables, 4 shared" in text
+    assert "VariableExistsError: Variable 'tower/hidden/w' already exists" in text
+    assert '<div class="torchscope-summary">' in page
+    assert "% notebook" not in page

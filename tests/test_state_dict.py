@@ -14,17 +14,11 @@ from typing import Any
 
 import pytest
 import torch
+from models import X, layer
 from torch import nn
 from torch.nn.utils import parametrizations
 
 import torchscope as ts
-
-X = torch.arange(6.0).reshape(2, 3)
-
-
-def plain(x: torch.Tensor) -> torch.Tensor:
-    with ts.variable_scope("layer"):
-        return x @ ts.get_variable("w", [3, 3]) + ts.get_variable("b", [3])
 
 
 class Shift(nn.Module):
@@ -44,7 +38,7 @@ def nested(x: torch.Tensor) -> torch.Tensor:
     with ts.variable_scope("model"):
         x = x * ts.get_variable("scale", [3])
         for number in range(2):
-            x = ts.get_module(f"h{number}", lambda: ts.ScopedModule(plain))(x)
+            x = ts.get_module(f"h{number}", lambda: ts.ScopedModule(layer))(x)
         x = ts.get_module("dense", lambda: nn.Linear(3, 3))(x)
         return ts.get_module("shift", Shift)(x)
 
@@ -75,7 +69,7 @@ def declared(x: torch.Tensor) -> torch.Tensor:
     return x * ts.get_variable("whole", [3], torch.int64)
 
 
-MODELS = [plain, nested, deep, odd, declared]
+MODELS = [layer, nested, deep, odd, declared]
 every_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 
 
@@ -147,7 +141,7 @@ def test_while_pending_the_state_dict_is_what_was_loaded(model: Any):
     assert list(net.parameters()) == []
 
 
-@pytest.mark.parametrize("model", [plain, odd, declared])
+@pytest.mark.parametrize("model", [layer, odd, declared])
 def test_while_pending_the_mapping_shows_the_names(model: Any):
     source = trained(model)
     net = unbuilt(model)
@@ -167,13 +161,13 @@ def test_while_pending_the_mapping_shows_the_names(model: Any):
     ids=["deepcopy", "pickle"],
 )
 def test_a_copy_has_what_is_pending_too(copied: Any):
-    source, net = trained(plain), unbuilt(plain)
+    source, net = trained(layer), unbuilt(layer)
     net.load_state_dict(source.state_dict())
     assert torch.equal(copied(net)(X), source(X))
 
 
 def test_source_tensors_that_change_after_loading_do_not_matter():
-    source, net = trained(plain), unbuilt(plain)
+    source, net = trained(layer), unbuilt(layer)
     expected = source(X)
     net.load_state_dict(source.state_dict())
     with torch.no_grad():
@@ -187,8 +181,8 @@ def test_source_tensors_that_change_after_loading_do_not_matter():
 
 
 def test_under_assign_the_tensors_themselves_are_taken():
-    state = {key: value.clone() for key, value in trained(plain).state_dict().items()}
-    net = unbuilt(plain)
+    state = {key: value.clone() for key, value in trained(layer).state_dict().items()}
+    net = unbuilt(layer)
     net.load_state_dict(state, assign=True)
     net(X)
     assert all(net[key].data_ptr() == value.data_ptr() for key, value in state.items())
@@ -221,28 +215,28 @@ def test_what_was_loaded_comes_out_as_declared(assign: bool):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64])
 def test_what_was_loaded_is_converted_to_the_declared_dtype(dtype: torch.dtype):
-    net = unbuilt(plain)
+    net = unbuilt(layer)
     net.load_state_dict(
-        {key: value.to(dtype) for key, value in trained(plain).state_dict().items()}
+        {key: value.to(dtype) for key, value in trained(layer).state_dict().items()}
     )
     net(X)
-    assert_same(net.state_dict(), trained(plain).state_dict())
+    assert_same(net.state_dict(), trained(layer).state_dict())
 
 
 def test_what_was_loaded_by_assign_keeps_its_dtype_and_gets_ask_for_the_declared_one():
-    net = unbuilt(plain)
-    state = {key: value.double() for key, value in trained(plain).state_dict().items()}
+    net = unbuilt(layer)
+    state = {key: value.double() for key, value in trained(layer).state_dict().items()}
     net.load_state_dict(state, assign=True)
     for _ in range(2):
         assert net(X.double()).dtype is torch.float64
 
 
 def test_what_was_loaded_follows_the_module_where_it_was_moved():
-    net = unbuilt(plain)
-    net.load_state_dict(trained(plain).state_dict())
+    net = unbuilt(layer)
+    net.load_state_dict(trained(layer).state_dict())
     net.double()
     assert net(X.double()).dtype is torch.float64
-    assert_same(net.float().state_dict(), trained(plain).state_dict())
+    assert_same(net.float().state_dict(), trained(layer).state_dict())
 
 
 def test_the_initializer_of_what_was_loaded_is_not_called():
@@ -311,7 +305,7 @@ def test_sizes_left_open_are_decided_by_what_was_loaded(shape: Any):
 
 
 def test_names_nobody_asked_for_raise_when_strict():
-    net, source = unbuilt(plain), trained(plain)
+    net, source = unbuilt(layer), trained(layer)
     net.load_state_dict({**source.state_dict(), "layer/extra": torch.ones(2), "b": torch.ones(1)})
     for _ in range(2):
         with pytest.raises(ts.StateDictError, match=r"'layer/extra'.*'b'"):
@@ -323,7 +317,7 @@ def test_names_nobody_asked_for_raise_when_strict():
 
 
 def test_names_nobody_asked_for_warn_when_not_strict():
-    net, source = unbuilt(plain), trained(plain)
+    net, source = unbuilt(layer), trained(layer)
     state = {**source.state_dict(), "layer/extra": torch.ones(2), "b": torch.ones(1)}
     net.load_state_dict(state, strict=False)
     with pytest.warns(ts.ScopeWarning, match=r"'layer/extra'.*'b'"):
@@ -336,7 +330,7 @@ def test_names_nobody_asked_for_warn_when_not_strict():
 
 @pytest.mark.parametrize("strict", [False, True], ids=["any", "strict"])
 def test_names_nobody_asked_for_are_shown_as_they_would_be_asked_for(strict: bool):
-    net = unbuilt(plain)
+    net = unbuilt(layer)
     net.load_state_dict({"/keys": torch.ones(1), "v%2E1": torch.ones(1)}, strict=strict)
     match = r"'keys'.*'v\.1'"
     with (
@@ -367,8 +361,8 @@ def test_names_nobody_asked_for_in_a_block_do_no_harm_when_not_strict(extra: str
 
 @pytest.mark.parametrize("strict", [False, True], ids=["any", "strict"])
 def test_the_strictness_of_a_load_is_that_of_the_module_around(strict: bool):
-    outer = nn.Sequential(unbuilt(plain))
-    state = {f"0.{key}": value for key, value in trained(plain).state_dict().items()}
+    outer = nn.Sequential(unbuilt(layer))
+    state = {f"0.{key}": value for key, value in trained(layer).state_dict().items()}
     outer.load_state_dict({**state, "0.extra": torch.ones(1)}, strict=strict)
     if strict:
         with pytest.raises(ts.StateDictError, match="'extra'"):
@@ -379,7 +373,7 @@ def test_the_strictness_of_a_load_is_that_of_the_module_around(strict: bool):
 
 
 def test_a_later_load_replaces_what_is_pending():
-    source, net = trained(plain), unbuilt(plain)
+    source, net = trained(layer), unbuilt(layer)
     net.load_state_dict(
         {key: torch.zeros_like(value) for key, value in source.state_dict().items()}
     )
@@ -388,15 +382,15 @@ def test_a_later_load_replaces_what_is_pending():
 
 
 def test_a_name_that_was_not_loaded_is_initialized():
-    net = unbuilt(plain)
+    net = unbuilt(layer)
     net.load_state_dict({"layer/b": torch.ones(3)}, strict=False)
     net(X)
     assert net["layer/b"].tolist() == [1, 1, 1]
-    assert torch.equal(net["layer/w"], ts.ScopedModule(plain, seed=2).build(X)["layer/w"])
+    assert torch.equal(net["layer/w"], ts.ScopedModule(layer, seed=2).build(X)["layer/w"])
 
 
 def test_a_strict_load_that_lacks_a_name_is_refused_after_the_first_pass():
-    net = unbuilt(plain)
+    net = unbuilt(layer)
     net.load_state_dict({"layer/b": torch.ones(3)})
     with pytest.raises(ts.StateDictError, match=r"lacks names.*'layer/w'.*strict=False"):
         net(X)
@@ -461,8 +455,8 @@ def test_a_store_keeps_what_nobody_asked_for_until_somebody_does():
 
 
 def test_an_optimizer_of_a_module_that_only_has_loaded_is_still_an_error():
-    net = unbuilt(plain)
-    net.load_state_dict(trained(plain).state_dict())
+    net = unbuilt(layer)
+    net.load_state_dict(trained(layer).state_dict())
     with pytest.raises(ts.NotBuiltError, match=r"net\.build\("):
         torch.optim.SGD(net.parameters(), lr=0.1)
 
@@ -497,9 +491,9 @@ def test_a_built_module_takes_a_state_dict_in_any_order_and_keeps_its_own(model:
 
 
 def test_loading_by_copy_keeps_the_parameters_themselves():
-    net = unbuilt(plain).build(X)
+    net = unbuilt(layer).build(X)
     parameters = list(net.parameters())
-    net.load_state_dict(trained(plain).state_dict())
+    net.load_state_dict(trained(layer).state_dict())
     assert all(a is b for a, b in zip(net.parameters(), parameters, strict=True))
 
 
@@ -518,9 +512,9 @@ MISFITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 def test_a_state_dict_that_does_not_fit_is_refused_and_nothing_is_loaded(
     spoil: Any, match: str, assign: bool
 ):
-    net = unbuilt(plain).build(X)
+    net = unbuilt(layer).build(X)
     before = {key: (id(value), value.clone()) for key, value in net.items()}
-    state = dict(trained(plain).state_dict())
+    state = dict(trained(layer).state_dict())
     spoil(state)
     with pytest.raises(RuntimeError, match=match) as caught:
         net.load_state_dict(state, assign=assign)
@@ -531,7 +525,7 @@ def test_a_state_dict_that_does_not_fit_is_refused_and_nothing_is_loaded(
 
 
 def test_what_fits_is_loaded_when_not_strict():
-    net = unbuilt(plain).build(X)
+    net = unbuilt(layer).build(X)
     kept = net["layer/b"].detach().clone()
     report = net.load_state_dict(
         {"layer/w": torch.ones(3, 3), "extra": torch.ones(1)}, strict=False
@@ -544,7 +538,7 @@ def test_what_fits_is_loaded_when_not_strict():
 
 
 def test_a_shape_that_does_not_fit_is_refused_even_when_not_strict():
-    net = unbuilt(plain).build(X)
+    net = unbuilt(layer).build(X)
     with pytest.raises(RuntimeError, match=r"layer/b"):
         net.load_state_dict({"layer/b": torch.ones(4)}, strict=False)
 
@@ -552,7 +546,7 @@ def test_a_shape_that_does_not_fit_is_refused_even_when_not_strict():
 @pytest.mark.parametrize("built", [False, True], ids=["unbuilt", "built"])
 @pytest.mark.parametrize("value", [None, 5, "w", [1.0, 2.0, 3.0]], ids=repr)
 def test_a_value_that_is_not_a_tensor_is_refused_by_name(built: bool, value: Any):
-    net = unbuilt(plain)
+    net = unbuilt(layer)
     if built:
         net.build(X)
     names = list(net)
@@ -562,17 +556,17 @@ def test_a_value_that_is_not_a_tensor_is_refused_by_name(built: bool, value: Any
 
 
 def test_what_was_loaded_under_inference_mode_can_be_trained():
-    net = unbuilt(plain)
+    net = unbuilt(layer)
     with torch.inference_mode():
-        net.load_state_dict(trained(plain).state_dict())
+        net.load_state_dict(trained(layer).state_dict())
         net(X)
     net(X).sum().backward()
     assert all(parameter.grad is not None for parameter in net.parameters())
 
 
 def test_a_module_built_on_the_meta_device_takes_its_values_by_assign():
-    source = trained(plain)
-    net = unbuilt(plain).to("meta").build(X.to("meta"))
+    source = trained(layer)
+    net = unbuilt(layer).to("meta").build(X.to("meta"))
     net.load_state_dict(copy.deepcopy(source.state_dict()), assign=True)
     assert torch.equal(net(X), source(X))
     assert net.name_of(net["layer/w"]) == "layer/w"
@@ -604,7 +598,7 @@ def round_trip(net: nn.Module) -> None:
 
 def test_a_block_kept_under_two_names_is_saved_and_loaded():
     def model(x: torch.Tensor) -> torch.Tensor:
-        block = ts.get_module("a", lambda: ts.ScopedModule(plain))
+        block = ts.get_module("a", lambda: ts.ScopedModule(layer))
         return ts.get_module("b", lambda: block)(block(x))
 
     net = ts.ScopedModule(model).build(X)
@@ -613,14 +607,14 @@ def test_a_block_kept_under_two_names_is_saved_and_loaded():
 
 
 def test_a_variable_kept_under_two_names_is_saved_and_loaded():
-    net = unbuilt(plain).build(X)
+    net = unbuilt(layer).build(X)
     net["tied"] = net["layer/w"]
     assert list(net.state_dict()) == ["layer/w", "layer/b", "tied"]
     round_trip(net)
 
 
 def test_a_parametrized_variable_is_saved_and_loaded():
-    net = unbuilt(plain).build(X)
+    net = unbuilt(layer).build(X)
     parametrizations.weight_norm(net, "layer/w")
     round_trip(net)
 
@@ -694,7 +688,7 @@ def test_a_missing_count_of_an_old_batch_norm_is_not_an_error():
 
 
 def test_a_state_dict_hook_of_the_store_is_heeded():
-    net = unbuilt(plain).build(X)
+    net = unbuilt(layer).build(X)
     net.register_load_state_dict_pre_hook(
         lambda module, state, prefix, *_: state.update({prefix + "layer/b": torch.ones(3)})
     )
@@ -711,7 +705,7 @@ def step(net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     optimizer.step()
 
 
-@pytest.mark.parametrize("model", [plain, odd, nested, deep])
+@pytest.mark.parametrize("model", [layer, odd, nested, deep])
 def test_training_resumes_bit_for_bit_in_a_fresh_module_loaded_before_its_first_call(model: Any):
     net = ts.ScopedModule(model).build(X)
     optimizer = torch.optim.Adam(net.parameters(), lr=0.1)
@@ -737,7 +731,7 @@ FILES = Path(__file__).parent / "data" / "state_dicts"
 
 # What is saved in each version: a model, and the keys of its state dict, which are a promise.
 SAVED: dict[str, tuple[Callable[..., Any], list[str]]] = {
-    "plain": (plain, ["layer/w", "layer/b"]),
+    "plain": (layer, ["layer/w", "layer/b"]),
     "odd_names": (
         odd,
         ["/keys", "/training", "v%2E1", "s%2E1/v", "a>b", "a\\b", "a/", "keys/keys", "0"],

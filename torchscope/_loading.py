@@ -10,11 +10,11 @@ from torch import nn
 
 from . import _names
 from ._errors import StateDictError
-from ._table import _EXTRA, VariableTable
+from ._saved import EXTRA, SavedTable
 
 
 def check_fits(
-    table: VariableTable, state_dict: Mapping[str, Any], strict: bool, assign: bool = False
+    table: SavedTable, state_dict: Mapping[str, Any], strict: bool, assign: bool = False
 ) -> None:
     """Raise a StateDictError that lists everything that does not fit."""
     if not isinstance(cast("Any", state_dict), Mapping):
@@ -37,9 +37,9 @@ def check_fits(
 
 
 def _misfits(
-    table: VariableTable, state_dict: Mapping[str, Any], strict: bool, assign: bool
+    table: SavedTable, state_dict: Mapping[str, Any], strict: bool, assign: bool
 ) -> Iterator[str]:
-    given = {key: value for key, value in state_dict.items() if not key.endswith(_EXTRA)}
+    given = {key: value for key, value in state_dict.items() if not key.endswith(EXTRA)}
     modules = dict(cast("Any", table.named_modules(remove_duplicate=False)))
     judged: dict[str, nn.Module] = {}
     for path, module in modules.items():  # A module comes after the one that holds it.
@@ -49,7 +49,7 @@ def _misfits(
     expected: dict[str, torch.Tensor] = {}
     for path, module in judged.items():
         prefix = path + "." if path else ""
-        if isinstance(module, VariableTable):
+        if isinstance(module, SavedTable):
             module._respell(given, prefix)
         unkept = module._non_persistent_buffers_set
         for key, tensor in {**module._parameters, **module._buffers}.items():
@@ -78,13 +78,13 @@ def _misfits(
         while path not in modules:
             path = path.rpartition(".")[0]
         owner = judged.get(path)
-        waits = isinstance(owner, VariableTable) and not owner._built
+        waits = isinstance(owner, SavedTable) and not owner._built
         if owner is None:
             continue
         if not isinstance(value, torch.Tensor) and (waits or key in expected):
             yield f"{_names.unescape(key)!r} is not a tensor but {value!r}"
         elif (
-            isinstance(owner, VariableTable)
+            isinstance(owner, SavedTable)
             and waits
             and not assign
             and (problem := _uncopyable(value, None, owner._device))
@@ -136,7 +136,7 @@ def key_in(module: nn.Module, name: str) -> str:
         below = _names.unescape(key) + "/"
         if child is not None and name.startswith(below):
             return f"{key}.{key_in(child, name.removeprefix(below))}"
-    return _names.escape(name) if isinstance(module, VariableTable) else name
+    return _names.escape(name) if isinstance(module, SavedTable) else name
 
 
 def _reads_its_own_names(module: nn.Module) -> bool:

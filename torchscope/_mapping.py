@@ -14,13 +14,13 @@ from torch import nn
 from . import _names
 from ._declaration import Declaration, is_value, spec_of
 from ._origin import Origin
-from ._table import VariableTable
+from ._saved import SavedTable
 from ._unbuilt import note_reading
 
 _SHOWN = 20  # lines of a store's repr
 
 
-class VariableMapping(VariableTable):
+class VariableMapping(SavedTable):
     """Full name -> variable, in the order of creation."""
 
     def __iter__(self) -> Iterator[str]:

@@ -28,7 +28,16 @@ class Origin:
         return cls()
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}" if self.file else "an unknown place"
+        return f"{readable(self.file)}:{self.line}" if self.file else "an unknown place"
+
+
+def readable(file: str) -> str:
+    """A notebook's cell as IPython names it, ``Cell In[3]``: its file does not exist."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    name_of = getattr(getattr(shell, "compile", None), "format_code_name", None)
+    cell = name_of(file) if name_of is not None else None
+    return " ".join(cell) if cell else file
 
 
 @functools.cache

@@ -104,7 +104,7 @@ def find_or_make(run: Pass, request: Request, reuse: Reuse) -> torch.Tensor:
         raise VariableMismatchError(
             name,
             f"Variable {name!r} {problem}; first made at {made_at(table, name)}. Ask for {cure}, "
-            "or use another name.",
+            f"or use another name.{_if_changed(run, name)}",
         )
     _meet(run, name)
     return table._fetch(escape(name))
@@ -211,6 +211,18 @@ def _meet(run: Pass, name: str) -> None:
 
 
 # ---- what exists compared with what is asked for -------------------------------------------------
+
+
+def _if_changed(run: Pass, name: str) -> str:
+    """What else to do if an earlier pass made it, such as that of a notebook's edited cell."""
+    if run.endless:
+        return " If the model has changed since: ts.reset_default_store()."
+    if name in run.met:
+        return ""
+    return (
+        " If the model has changed since, make its module or store anew, or forget the variable: "
+        f"del net[{name!r}]."
+    )
 
 
 def _misfit(

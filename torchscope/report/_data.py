@@ -4,6 +4,7 @@ import linecache
 import os
 from dataclasses import dataclass
 
+from torchscope._origin import readable
 from torchscope._overview._text import safe
 
 
@@ -19,7 +20,7 @@ class Place:
     @classmethod
     def at(cls, file: str, line: int, function: str) -> "Place":
         """The place with its line of code."""
-        return cls(file, line, function, linecache.getline(file, line).strip())
+        return cls(readable(file), line, function, linecache.getline(file, line).strip())
 
     def __str__(self) -> str:
         return f"{self.where} in {safe(self.function)}" if self.function else self.where

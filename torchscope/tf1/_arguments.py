@@ -8,7 +8,7 @@ How an operation uses it::
     sizes = shape(shape, "reshape")                             # a tuple of ints, -1 for unknown
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -78,7 +78,7 @@ def shape(value: Any, function: str, argument: str = "shape") -> tuple[int, ...]
     if type(value) is torch.Size:
         return value
     if type(value) is list:  # nearly always
-        sizes: list[Any] = value
+        sizes = cast("list[Any]", value)
         for size in sizes:
             if type(size) is not int:
                 return ints(sizes, function, argument)

@@ -58,7 +58,10 @@ def slice(input_: Operand, begin: Any, size: Any, name: str | None = None) -> Te
                 raise ValueError(
                     f"slice(): begin {list(starts)}, size {list(sizes)} exceed {list(shape)}."
                 )
-    return x[index[0]] if used == 1 else x[tuple(index[:used])] if used else x
+    if used == 0:
+        return x  # pyright: ignore[reportReturnType]  # ints stay ints
+    block: Any = x
+    return block[index[0]] if used == 1 else block[tuple(index[:used])]
 
 
 def strided_slice(
