@@ -1,65 +1,26 @@
-"""Writes TensorFlow's checkpoint formats for the tests, also files that TensorFlow would not."""
+"""Writes what the product does not: V1 files, partitions, several shards, big-endian, damaged ones.
+
+Tables and protobufs are the product's; for a plain checkpoint, `torchscope.checkpoint.save`.
+"""
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from torchscope.checkpoint import _crc32c
+from torchscope.checkpoint._dtypes import NUMBERS as NUMBERS
+from torchscope.checkpoint._proto_writer import message, number, varint
 from torchscope.checkpoint._slices import Slice, slice_key
-
-MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
-
-NUMBERS = {
-    torch.float32: 1,
-    torch.float64: 2,
-    torch.int32: 3,
-    torch.uint8: 4,
-    torch.int16: 5,
-    torch.int8: 6,
-    torch.complex64: 8,
-    torch.int64: 9,
-    torch.bool: 10,
-    torch.bfloat16: 14,
-    torch.uint16: 17,
-    torch.complex128: 18,
-    torch.float16: 19,
-    torch.uint32: 22,
-    torch.uint64: 23,
-    torch.float8_e5m2: 24,
-    torch.float8_e4m3fn: 25,
-}
-
-
-# ---- bytes and protobufs -----------------------------------------------------------------------
+from torchscope.checkpoint._table_writer import MAGIC as MAGIC
+from torchscope.checkpoint._table_writer import Block, TableWriter
 
 
 def checksum(data: bytes) -> bytes:
     return struct.pack("<I", _crc32c.mask(_crc32c.extend(0, data)))
-
-
-def varint(value: int) -> bytes:
-    value &= (1 << 64) - 1
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes(out) + bytes([value])
-
-
-def number(field_number: int, value: int) -> bytes:
-    """A varint field; proto3 leaves zeros out."""
-    return varint(field_number << 3) + varint(value) if value else b""
-
-
-def message(field_number: int, data: bytes) -> bytes:
-    return varint(field_number << 3 | 2) + varint(len(data)) + data
-
-
-def fixed32(field_number: int, data: bytes) -> bytes:
-    return varint(field_number << 3 | 5) + data
 
 
 def shape_proto(shape: Sequence[int]) -> bytes:
@@ -76,54 +37,21 @@ def slice_proto(piece: Slice) -> bytes:
 # ---- tables ------------------------------------------------------------------------------------
 
 
-def block(entries: Iterable[tuple[bytes, bytes]], restart_interval: int = 16) -> bytes:
-    out = bytearray()
-    restarts: list[int] = []
-    previous = b""
-    for position, (key, value) in enumerate(entries):
-        shared = 0
-        if position % restart_interval == 0:
-            restarts.append(len(out))
-        else:
-            while shared < min(len(key), len(previous)) and key[shared] == previous[shared]:
-                shared += 1
-        out += varint(shared) + varint(len(key) - shared) + varint(len(value))
-        out += key[shared:] + value
-        previous = key
-    return bytes(out) + struct.pack(f"<{len(restarts) + 1}I", *restarts, len(restarts))
-
-
-def table(
-    entries: Iterable[tuple[bytes, bytes]],
-    *,
-    block_bytes: int = 1 << 18,
-    compress: Callable[[bytes], bytes] | None = None,
-) -> bytes:
-    out = bytearray()
-
-    def append(content: bytes) -> bytes:
-        """Append a block; returns its handle."""
-        kind = b"\0"
-        if compress is not None:
-            content, kind = compress(content), b"\1"
-        handle = varint(len(out)) + varint(len(content))
-        out.extend(content + kind + checksum(content + kind))
-        return handle
-
-    index: list[tuple[bytes, bytes]] = []
-    pending: list[tuple[bytes, bytes]] = []
-    size = 0
+def block(entries: Iterable[tuple[bytes, bytes]], restarts: int = 16) -> bytes:
+    made = Block(restarts=restarts)
     for key, value in entries:
-        if pending and size >= block_bytes:
-            index.append((pending[-1][0], append(block(pending))))
-            pending, size = [], 0
-        pending.append((key, value))
-        size += len(key) + len(value) + 3
-    if pending:
-        index.append((pending[-1][0], append(block(pending))))
-    footer = append(block([]))
-    footer += append(block(index, 1))
-    return bytes(out) + footer.ljust(40, b"\0") + MAGIC
+        made.add(key, value)
+    return made.content()
+
+
+def table(entries: Iterable[tuple[bytes, bytes]], **options: Any) -> bytes:
+    """A table with the options of `TableWriter`; here the keys may be in any order."""
+    out = bytearray()
+    writer = TableWriter(out.extend, **options)
+    for key, value in entries:
+        writer.add(key, value)
+    writer.finish()
+    return bytes(out)
 
 
 def snappy(data: bytes) -> bytes:
@@ -216,7 +144,7 @@ def entry(
         + number(3, shard)
         + number(4, offset)
         + number(5, size)
-        + (fixed32(6, crc) if crc is not None else b"")
+        + (b"\x35" + crc if crc is not None else b"")
         + b"".join(message(7, slice_proto(piece)) for piece in slices)
     )
 
@@ -271,10 +199,10 @@ class BundleWriter:
                     part = part.narrow(axis, start, length)
             self.add(slice_key(name.encode(), piece), part, position % self.shards)
 
-    def write(self, prefix: Path, **options: object) -> Path:
+    def write(self, prefix: Path, **options: Any) -> Path:
         rows = [(b"", header(self.shards, self.order)), *sorted(self.entries.items())]
         index = prefix.with_name(prefix.name + ".index")
-        index.write_bytes(table(rows, **options))  # type: ignore[arg-type]
+        index.write_bytes(table(rows, **options))
         for shard, data in enumerate(self.data):
             suffix = f".data-{shard:05d}-of-{self.shards:05d}"
             prefix.with_name(prefix.name + suffix).write_bytes(data)
@@ -329,7 +257,7 @@ def v1_rows(
 def write_v1(
     path: Path,
     variables: Iterable[tuple[bytes, list[tuple[bytes, bytes]]]],
-    **options: object,
+    **options: Any,
 ) -> Path:
     """A V1 file of what `v1_rows` gives."""
     described = b""
@@ -338,5 +266,5 @@ def write_v1(
         described += one
         rows += its_rows
     rows = [(b"", message(1, described)), *sorted(rows)]
-    path.write_bytes(table(rows, **options))  # type: ignore[arg-type]
+    path.write_bytes(table(rows, **options))
     return path

@@ -90,6 +90,8 @@ def test_a_quick_run_reads_checkpoints_in_each_way_and_writes_the_same_as_json(
         ("mapped and verified", False),
         ("copied and verified", False),
         ("checkpoint.load into a built net", False),
+        ("torch.save", True),
+        ("checkpoint.save, with checksums", False),
     ]
     for row in written["rows"]:
         spent, ratio = row["milliseconds"], row["ratio"]

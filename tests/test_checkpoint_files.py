@@ -163,11 +163,13 @@ def test_an_expanded_tensor_without_the_memory_for_it_is_an_error(tmp_path: Path
 
 
 def run_convert(source: Path, target: Path) -> None:
-    from torchscope.checkpoint._convert import plan, write
+    from torchscope.checkpoint._convert import kind_of, plan, write
     from torchscope.checkpoint._rows import rows_of
 
     with checkpoint.open(source) as saved:
-        write(saved, plan(saved, rows_of(saved), target, [], False).written, target, lambda _: None)
+        kind = kind_of(target, None)
+        planned = plan(saved, rows_of(saved), kind, [], False)
+        write(saved, planned.written, target, kind, lambda _: None)
 
 
 class Config:

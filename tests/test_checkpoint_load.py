@@ -870,7 +870,7 @@ print((kilobytes("VmHWM") - before) / (16 << 10))
 
 
 @both
-@pytest.mark.filterwarnings("ignore:Checkpoints are being verified")  # The file is written here.
+@pytest.mark.filterwarnings("ignore:Checksums of checkpoints")  # The file is written here.
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from /proc")
 def test_loading_takes_the_memory_of_one_tensor_beside_the_model(tmp_path: Path, built: bool):
     writer = BundleWriter()

@@ -478,7 +478,10 @@ def odd_bundle(path: Path) -> Path:
 
 
 REFUSED = {
-    "an ending that says nothing": (["{odd}", "m.npz"], "must end in .safetensors or .pt"),
+    "an ending that says nothing": (
+        ["{odd}", "m.npz"],
+        "does not say what to write.* --to tensorflow",
+    ),
     "no directory": (["{odd}", "nowhere/m.pt"], "There is no directory"),
     "a directory": (["{odd}", "dir.pt"], "is a directory"),
     "a file that is there": (["{odd}", "old.pt"], "exists already; --force replaces it"),
@@ -508,6 +511,93 @@ REFUSED = {
     "an unknown option": (["{odd}", "m.pt", "--fast"], "unrecognized arguments: --fast"),
     "damaged data": (["{damaged}", "old.pt", "--force"], "checksum"),
 }
+
+
+def test_the_way_back_to_tensorflow_is_lossless(run: Run, tmp_path: Path):
+    for target in ("a.safetensors", "b.pt", "c.ckpt"):
+        assert run("convert", GPT2, tmp_path / target).code == 0
+        back = tmp_path / target.replace(".", "_") / "model.ckpt-7"
+        back.parent.mkdir()
+        assert run("convert", tmp_path / target, back).code == 0
+        for ending in (".index", ".data-00000-of-00001"):
+            written = back.with_name(back.name + ending).read_bytes()
+            assert written == (GPT2 / f"model.ckpt{ending}").read_bytes()
+        assert len(list(back.parent.iterdir())) == 2  # and no state file
+
+
+def test_names_are_mapped_on_the_way_back(run: Run, tmp_path: Path):
+    torch.save({"fc.weight": torch.ones(2, 3), "fc.bias": torch.ones(2)}, tmp_path / "m.pt")
+    maps = ("--map", r"^fc\.=dense/", "--map", "/weight$=/kernel")
+    code, out, _ = run("convert", tmp_path / "m.pt", tmp_path / "m.ckpt", *maps)
+    assert code == 0
+    assert out.startswith("2 variables, 32 bytes, from ")
+    assert checkpoint.list_variables(tmp_path / "m.ckpt") == [
+        *(("dense/bias", [2]), ("dense/kernel", [2, 3]))
+    ]
+
+
+def test_strings_are_written_to_tensorflow_alone(run: Run, tmp_path: Path):
+    values = {"s": [["a", "b"]], "w": torch.ones(2)}
+    path = checkpoint.save(values, tmp_path / "strings")
+    assert run("convert", path, tmp_path / "m.ckpt").code == 0
+    assert checkpoint.load_variable(tmp_path / "m.ckpt", "s") == [[b"a", b"b"]]
+    out = run("convert", path, tmp_path / "m.pt").out
+    assert re.search(r"left out, .*\bs\b", out)
+
+
+@pytest.mark.parametrize(
+    ("kind", "check"),
+    [
+        ("tensorflow", lambda path: checkpoint.list_variables(path)),
+        ("torch", lambda path: torch.load(path, weights_only=True)),
+        ("safetensors", lambda path: load_file(path)),
+    ],
+)
+def test_a_kind_may_be_asked_for_whatever_the_ending(
+    run: Run, tmp_path: Path, kind: str, check: Any
+):
+    for target in ("plain", "m.other"):
+        assert run("convert", GPT2, tmp_path / target, "--to", kind).code == 0
+        assert len(check(tmp_path / target)) == 28
+
+
+def test_a_checkpoint_that_is_there_is_replaced_with_force_alone(run: Run, tmp_path: Path):
+    target = checkpoint.save({"w": torch.ones(1)}, tmp_path / "model.ckpt")
+    state = (tmp_path / "checkpoint").read_bytes()
+    code, _, err = run("convert", GPT2, target)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "exists already; --force replaces it" in err
+    assert run("convert", GPT2, target, "--force").code == 0
+    assert len(checkpoint.list_variables(target)) == 28
+    assert (tmp_path / "checkpoint").read_bytes() == state
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"a b": torch.ones(1)}, "TensorFlow would refuse the name.*--map REGEX=REPLACEMENT"),
+        (
+            {"w": torch.zeros(1, dtype=torch.float8_e8m0fnu)},
+            "a dtype that TensorFlow does not have",
+        ),
+        ({"w": torch.ones(1).to_sparse()}, "layout"),
+    ],
+)
+def test_what_tensorflow_could_not_have_is_not_converted(
+    run: Run, tmp_path: Path, values: Any, match: str
+):
+    torch.save(values, tmp_path / "m.pt")
+    code, _, err = run("convert", tmp_path / "m.pt", tmp_path / "m.ckpt")
+    assert code == 2
+    assert re.search(match, err)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt"]
+
+
+@pytest.mark.parametrize("name", ["m.index", "no/such/m.ckpt", "."])
+def test_a_place_where_no_checkpoint_can_be_is_refused(run: Run, tmp_path: Path, name: str):
+    code, _, err = run("convert", GPT2, tmp_path / name, "--to", "tensorflow")
+    assert (code, err.count("\n")) == (2, 1)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED)
@@ -979,6 +1069,21 @@ def test_convert_says_what_strings_are_and_what_writes_them(run: Run, tmp_path: 
     torch.save({"w": torch.ones(1), "words": ["a"], "name": "net"}, tmp_path / "m.pt")
     out = run("convert", tmp_path / "m.pt", tmp_path / "m.safetensors").out
     assert "left out, not numbers: words (list), name (str)" in out
+    assert out.endswith("; only --to tensorflow writes strings\n")
+
+
+def test_strings_in_a_file_of_torch_are_written_to_tensorflow(run: Run, tmp_path: Path):
+    values = {"w": torch.ones(1), "name": "net", "raw": b"\0", "words": ["a"], "epoch": 3}
+    torch.save(values, tmp_path / "m.pt")
+    out = run("convert", tmp_path / "m.pt", tmp_path / "m.ckpt").out
+    assert out.endswith("\n  left out, not numbers: words (list)\n")
+    with checkpoint.open(tmp_path / "m.ckpt") as written:
+        assert {name: written[name] for name in ("name", "raw", "epoch", "w")} == {
+            "name": b"net",
+            "raw": b"\0",
+            "epoch": torch.tensor(3),
+            "w": torch.ones(1),
+        }
 
 
 # ---- told to end ---------------------------------------------------------------------------------

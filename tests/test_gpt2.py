@@ -22,7 +22,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from checkpoint_writer import BundleWriter
 from torch import Tensor
 from torch._dynamo.testing import CompileCounter
 
@@ -330,11 +329,7 @@ def test_tokens_that_end_within_a_character_are_decoded_all_the_same(vocabulary:
 def write_checkpoint(path: Path, hparams: Any) -> None:
     """A directory as the published ones are, without a vocabulary, with other weights."""
     net = ts.ScopedModule(lambda X: gpt2.model(hparams, X), seed=0).build(TOKENS)  # noqa: N803
-    writer = BundleWriter()
-    for name, variable in net.named_variables():
-        writer.add(name, variable.detach())
-    writer.write(path / "model.ckpt")
-    (path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt"\n')
+    checkpoint.save(net, path / "model.ckpt")
 
 
 def test_without_hparams_the_sizes_are_those_of_the_shapes(tmp_path: Path):

@@ -646,6 +646,35 @@ def test_training_goes_on_from_slots_as_it_went_in_tensorflow():
             torch.testing.assert_close(value.detach(), saved[name], rtol=1e-4, atol=1e-5)
 
 
+def test_training_that_was_saved_goes_on_as_it_would_have(tmp_path):
+    net, optimizers, step = dcgan_trainer()
+    for folder in ("before/", "train_start/"):
+        start = {k.removeprefix(folder): DCGAN[k] for k in DCGAN if k.startswith(folder)}
+        checkpoint.load(net, start, strict=False)
+    losses = torch.tensor(DCGAN["losses"])
+    for expected in losses[:2]:
+        torch.testing.assert_close(step(), expected, rtol=1e-5, atol=1e-5)
+    slots = [optimizer.slot_variables() for optimizer in optimizers]
+    path = checkpoint.save(net, tmp_path / "model.ckpt", step=2, slots=slots)
+    with checkpoint.open(DATA / "checkpoints" / "dcgan_tiny") as tensorflows:
+        assert dict(checkpoint.list_variables(path)) == {
+            **{name: list(tensorflows.shape(name)) for name in tensorflows},
+            "global_step": [],
+        }
+
+    other, its_optimizers, its_step = dcgan_trainer()
+    checkpoint.load(other, path)
+    for optimizer in its_optimizers:
+        optimizer.load_slots(path)
+    for _ in range(2):
+        assert its_step().equal(step())
+    for one, same in zip(net.values(), other.values(), strict=True):
+        assert one.equal(same)
+    for one, same in zip(optimizers, its_optimizers, strict=True):
+        for slot, its_slot in zip(one.variables(), same.variables(), strict=True):
+            assert slot.equal(its_slot)
+
+
 def test_slots_are_read_from_a_checkpoint_by_its_path():
     saved = checkpoint.open(DATA / "checkpoints" / "dcgan_tiny")
     _, optimizers, _ = dcgan_trainer()

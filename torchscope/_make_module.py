@@ -134,6 +134,8 @@ def _load_into(table: VariableTable, full_name: str, module: nn.Module) -> list[
                     if settled and key in pending.terms.optional and name not in expected:
                         continue
                 values[name] = value
+            if any(name.startswith("/") for name, _ in below.values()):
+                values |= _of_tied(module, values)
             module.load_state_dict(values, pending.strict, pending.assign)
         if pending.lacking is not None and isinstance(module, VariableTable):
             # A block for which nothing was loaded lacks all of its variables.
@@ -145,6 +147,17 @@ def _load_into(table: VariableTable, full_name: str, module: nn.Module) -> list[
             "that fits, or drop what does not: del store[name].",
         ) from error
     return list(below)
+
+
+def _of_tied(module: nn.Module, values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What is missing of ``values`` because a checkpoint has one name for a tied parameter."""
+    keys = module.state_dict(keep_vars=True)
+    given = {id(tensor): values[key] for key, tensor in keys.items() if key in values}
+    return {
+        key: given[id(tensor)]
+        for key, tensor in keys.items()
+        if key not in values and id(tensor) in given
+    }
 
 
 def reset_module(table: VariableTable, full_name: str) -> list[tuple[torch.Tensor, torch.Tensor]]:

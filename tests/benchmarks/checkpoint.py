@@ -1,4 +1,4 @@
-"""How long checkpoints take to be opened, read and loaded, compared with ``torch.load``.
+"""How long checkpoints take to be read and written, compared with torch's own functions.
 
     python tests/benchmarks/checkpoint.py [--json FILE] [--quick]
 
@@ -25,10 +25,8 @@ from torch import Tensor
 import torchscope as ts
 from torchscope import checkpoint
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from checkpoint_writer import BundleWriter
-
 TORCH = "torch.load(weights_only=True)"
+TORCH_SAVE = "torch.save"
 
 
 class Settings(NamedTuple):
@@ -45,7 +43,7 @@ QUICK = Settings(rounds=2, listed=500, tensors=3, elements=1_000)
 
 
 class Row(NamedTuple):
-    """A line of the table: milliseconds, and the ratio to ``torch.load`` where there is one."""
+    """A line of the table: milliseconds, and the ratio to torch's own where there is one."""
 
     contender: str
     milliseconds: Spread
@@ -57,23 +55,19 @@ class Row(NamedTuple):
 
 def write_index(prefix: Path, settings: Settings) -> None:
     """Many small variables, whose names have common prefixes, as real ones do."""
-    writer = BundleWriter()
-    for number in range(settings.listed):
-        layer, which = divmod(number, 10)
-        writer.add(f"model/layer_{layer:05}/attention/w{which}", torch.zeros(1))
-    writer.write(prefix)
+    numbers = (divmod(number, 10) for number in range(settings.listed))
+    names = (f"model/layer_{layer:05}/attention/w{which}" for layer, which in numbers)
+    checkpoint.save(dict.fromkeys(names, torch.zeros(1)), prefix)
 
 
-def write_tensors(prefix: Path, settings: Settings) -> None:
+def write_tensors(prefix: Path, settings: Settings) -> dict[str, Tensor]:
     """The same variables as a checkpoint of TensorFlow's, and as a file of ``torch.save``."""
     torch.manual_seed(0)
     names = [f"model/layer_{number:02}/w" for number in range(settings.tensors)]
     tensors = {name: torch.randn(settings.elements) for name in names}
     torch.save(tensors, prefix.with_suffix(".pt"))
-    writer = BundleWriter()
-    for name, tensor in tensors.items():
-        writer.add(name, tensor)
-    writer.write(prefix)
+    checkpoint.save(tensors, prefix)
+    return tensors
 
 
 # ---- contenders --------------------------------------------------------------------------------
@@ -126,14 +120,14 @@ def race(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
     return samples
 
 
-def rows_of(samples: dict[str, list[float]]) -> list[Row]:
-    reference = samples.get(TORCH)
+def rows_of(samples: dict[str, list[float]], torchs: str = TORCH) -> list[Row]:
+    reference = samples.get(torchs)
     return [
         Row(
             name,
             Spread.of(rounds),
             Spread.of([a / b for a, b in zip(rounds, reference, strict=True)])
-            if reference and name != TORCH
+            if reference and name != torchs
             else None,
         )
         for name, rounds in samples.items()
@@ -143,7 +137,7 @@ def rows_of(samples: dict[str, list[float]]) -> list[Row]:
 def measure(settings: Settings, directory: Path) -> list[Row]:
     many, large = directory / "many", directory / "large"
     write_index(many, settings)
-    write_tensors(large, settings)
+    tensors = write_tensors(large, settings)
     listing = {
         f"{settings.listed:,} variables opened and listed": functools.partial(open_and_list, many)
     }
@@ -154,9 +148,17 @@ def measure(settings: Settings, directory: Path) -> list[Row]:
         "copied and verified": functools.partial(read_all, large, mmap=False),
         "checkpoint.load into a built net": functools.partial(checkpoint.load, net, large),
     }
+    written = directory / "written"
+    writing: dict[str, Callable[[], object]] = {
+        TORCH_SAVE: functools.partial(torch.save, tensors, written.with_suffix(".pt")),
+        "checkpoint.save, with checksums": functools.partial(
+            checkpoint.save, tensors, written, overwrite=True
+        ),
+    }
     return [
         *rows_of(race(listing, settings.rounds)),
         *rows_of(race(reading, settings.rounds)),
+        *rows_of(race(writing, settings.rounds), TORCH_SAVE),
     ]
 
 
@@ -187,7 +189,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         rows = measure(settings, Path(directory))
     print(f"\n{settings.rounds} rounds: median (lower..upper quartile)\n")
-    print(f"  {'':<38}{'ms':>26}{'x torch.load':>24}")
+    print(f"  {'':<38}{'ms':>26}{'x torch':>24}")
     for contender, spent, ratio in rows:
         took = f"{spent.median:,.0f} ({spent.low:,.0f}..{spent.high:,.0f})"
         print(f"  {contender:<38}{took:>26}{shown(ratio) if ratio else '':>24}")

@@ -1,4 +1,4 @@
-"""A source written as a safetensors or a ``.pt`` file, whole or not at all; prints nothing."""
+"""A source written as another kind of file, whole or not at all; prints nothing."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -13,22 +13,43 @@ from torch import Tensor
 
 from torchscope._errors import CheckpointError
 
-from . import _assignment, _dtypes
+from . import _assignment, _dtypes, _to_tensorflow
 from ._file import memory_of
 from ._mapping import Checkpoint
+from ._paths import TORCH_ENDINGS
 from ._replacing import replacing
 from ._rows import Row, dtype_name
 from ._safetensors import DTYPES, MOST_HEADER_BYTES
 from ._sources import Source
 from ._torch_file import TorchFile
+from ._values import STRINGS
 
-_TORCH_ENDINGS = (".pt", ".pth", ".bin")
 _SAFETENSORS_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 _NO_NUMBERS = ("string", "resource", "variant")
 _CHUNK = 1 << 24  # bytes that are written at once
 
+TENSORFLOW, SAFETENSORS, TORCH = KINDS = ("tensorflow", "safetensors", "torch")
+
 Rename = tuple[Pattern[str], str]
+
+
+def kind_of(target: Path, to: str | None) -> str:
+    """What is to be written: what was asked for, else what the target's ending says."""
+    ending = target.suffix
+    if to is not None:
+        return to
+    if ending == ".safetensors":
+        return SAFETENSORS
+    if ending in TORCH_ENDINGS:
+        return TORCH
+    if ending == ".ckpt" or ending.startswith(".ckpt-"):
+        return TENSORFLOW
+    raise CheckpointError(
+        None,
+        f"{target}: its ending does not say what to write. Let it end in .ckpt, .safetensors or "
+        f".pt, or say it: --to {', '.join(KINDS[:-1])} or {KINDS[-1]}.",
+    )
 
 
 @dataclass
@@ -36,23 +57,32 @@ class Plan:
     """What is written under which name, and what is not written.
 
     Attributes:
+        kind: what is to be written, one of `KINDS`.
         written: new name -> the row of the source.
         slots: optimizers' slots, the global step and the like.
         others: what is not numbers, such as strings.
     """
 
+    kind: str
     written: dict[str, Row] = field(default_factory=dict[str, Row])
     slots: list[str] = field(default_factory=list[str])
     others: list[Row] = field(default_factory=list[Row])
 
+    @property
+    def hint_at_strings(self) -> str:
+        """What writes the strings that are left out; empty if there are none."""
+        strings = self.kind != TENSORFLOW and any(row.dtype in STRINGS for row in self.others)
+        return "only --to tensorflow writes strings" if strings else ""
+
 
 def plan(
-    source: Source, rows: list[Row], target: Path, renames: Sequence[Rename], keep_slots: bool
+    source: Source, rows: list[Row], kind: str, renames: Sequence[Rename], keep_slots: bool
 ) -> Plan:
     """Decide what goes where, and raise if something could not be written unchanged."""
-    result = Plan()
+    result = Plan(kind)
     for row in rows:
-        if row.dtype in _NO_NUMBERS or _is_python_object(source, row):
+        is_string = kind == TENSORFLOW and row.dtype in STRINGS
+        if not is_string and (row.dtype in _NO_NUMBERS or _is_python_object(source, row)):
             result.others.append(row)
             continue
         if not keep_slots and row.name in source.not_the_models:
@@ -70,12 +100,14 @@ def plan(
     if not result.written:
         raise CheckpointError(None, f"Nothing to write: {_why_nothing(result)}")
     for new, row in result.written.items():
-        if isinstance(row.dtype, str):
+        if kind == TENSORFLOW:
+            _to_tensorflow.check_row(new, row)
+        if isinstance(row.dtype, str) and row.dtype not in STRINGS:
             raise CheckpointError(
                 row.name,
                 f"{row.name!r} is {row.dtype}, which torch lacks: leave it out with --select.",
             )
-        if target.suffix == ".safetensors":
+        if kind == SAFETENSORS:
             _check_for_safetensors(new, row)
     return result
 
@@ -94,7 +126,8 @@ def _why_nothing(result: Plan) -> str:
         )
     if result.others:
         kinds = ", ".join(sorted({dtype_name(row.dtype) for row in result.others}))
-        return f"these are not numbers ({kinds}): only --to tensorflow writes strings."
+        hint = result.hint_at_strings
+        return f"these are not numbers ({kinds}){': ' if hint else ''}{hint}."
     return "no tensor has such a name."
 
 
@@ -116,32 +149,36 @@ def _is_unicode(name: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-def check_target(target: Path, *, force: bool) -> None:
-    """Raise unless a file of that name may be written."""
-    if target.suffix not in (".safetensors", *_TORCH_ENDINGS):
-        raise CheckpointError(
-            None, f"{target}: the name of the file to write must end in .safetensors or .pt."
-        )
+def check_target(target: Path, kind: str, *, force: bool) -> None:
+    """Raise unless what is to be written may be there."""
     if not target.parent.is_dir():
         raise CheckpointError(None, f"There is no directory {target.parent}.")
     if target.is_dir():
         raise CheckpointError(None, f"{target} is a directory.")
-    if target.exists() and not force:
+    if kind == TENSORFLOW:
+        _to_tensorflow.check_place(target, force=force)
+    elif target.exists() and not force:
         raise CheckpointError(None, f"{target} exists already; --force replaces it.")
 
 
-def write(source: Source, rows: dict[str, Row], target: Path, done: Callable[[int], None]) -> None:
+def write(
+    source: Source, rows: dict[str, Row], target: Path, kind: str, done: Callable[[int], None]
+) -> None:
     """Write the file under a temporary name, then rename it.
 
     Args:
         source: where the values are; they are verified before they are written.
         rows: new name -> the row of the source.
-        target: the file; its ending says the format.
+        target: the file, or the prefix of TensorFlow's files.
+        kind: one of `KINDS`.
         done: called with the number of bytes written since the last call.
     """
+    if kind == TENSORFLOW:
+        _to_tensorflow.write(source, rows, target, done)
+        return
     with replacing(target) as file:
         counted: Any = _Counted(file, done)
-        if target.suffix == ".safetensors":
+        if kind == SAFETENSORS:
             _write_safetensors(source, rows, counted)
         else:
             tensors = {new: _plain(source, row.name) for new, row in rows.items()}

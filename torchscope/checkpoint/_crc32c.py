@@ -47,9 +47,9 @@ def _count(size: int) -> None:
     before, _slowly_verified = _slowly_verified, _slowly_verified + size
     if before <= WARN_AFTER < _slowly_verified:
         warnings.warn(
-            "Checkpoints are being verified by torchscope's own crc32c, which is slow (about half "
-            "a gigabyte a second). Faster: pip install crc32c (or google-crc32c). verify=False "
-            "skips verifying.",
+            "Checksums of checkpoints are computed by torchscope's own crc32c, which is slow: half "
+            "a gigabyte a second. Faster: pip install crc32c (or google-crc32c). When reading, "
+            "verify=False skips them.",
             ScopeWarning,
             stacklevel=2,
         )

@@ -37,6 +37,8 @@ _TORCH = {
     28: torch.float8_e5m2fnuz,
 }
 
+NUMBERS = {dtype: number for number, dtype in _TORCH.items()}
+
 _OTHERS = {
     STRING: "string",
     11: "qint8",

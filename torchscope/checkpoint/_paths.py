@@ -19,7 +19,8 @@ _OLD_SHARD = re.compile(r"(.+)-(?:\?{5}|\d{5})-of-(\d{5})")
 
 # What a directory holds that is a SavedModel, is its variables/, or has something else to give.
 _IN_SAVED_MODELS = ("variables/variables.index", "variables.index")
-OTHER_ENDINGS = (".safetensors", ".json", ".pt", ".pth", ".bin")
+TORCH_ENDINGS = (".pt", ".pth", ".bin")
+OTHER_ENDINGS = (".safetensors", ".json", *TORCH_ENDINGS)
 _OTHERS = ("*.index", "variables/*.index", "*.safetensors", "*.safetensors.index.json", "*.pt")
 
 

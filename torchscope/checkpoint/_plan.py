@@ -3,20 +3,19 @@
 import re
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from torchscope._arguments import keeps_all
 from torchscope._errors import CheckpointError
 from torchscope._names import escape
 from torchscope._store import VariableStore
-from torchscope._walk import names, variables
 
 from . import _assignment
 from ._assignment import AssignmentMap, Pair
 from ._optimizers import VALUE, NotTheModels, is_beside
 from ._report import Mismatch, Report
 from ._sources import Source, Tensors
+from ._stored import stored
 from ._terms import LoadTerms
 
 OBJECTS = (
@@ -52,7 +51,7 @@ class Plan:
         self, store: VariableStore, tensors: Source, assignment_map: AssignmentMap | None
     ) -> None:
         self._tensors, self._built = tensors, store.built
-        self.here, self._dtypes, self._tied = _variables(store)
+        self.here, self._dtypes, self._tied = stored(store)
         self.into: dict[str, str] = {}  # variables that are there already
         self.waiting: dict[str, str] = {}  # state-dict keys of those that are still to be made
         self.terms = LoadTerms()
@@ -251,23 +250,3 @@ def _memory(tensor: Tensor) -> int:
     if type(tensor) in (Tensor, nn.Parameter):
         return tensor.untyped_storage().data_ptr()
     return id(tensor)
-
-
-def _variables(
-    store: VariableStore,
-) -> tuple[dict[str, Tensor], dict[str, torch.dtype], dict[str, str]]:
-    """The variables that a checkpoint has, what they were declared as, and further names of some.
-
-    A module that is kept in the store may use a parameter of its own twice.
-    """
-    here: dict[str, Tensor] = {}
-    dtypes: dict[str, torch.dtype] = {}
-    for name, tensor, owner, own_name in variables(store):
-        declaration = owner._declared.get(own_name)
-        if declaration is None or declaration.persistent:
-            here[name] = tensor
-            dtypes[name] = tensor.dtype if declaration is None else declaration.spec.dtype
-    firsts = {id(tensor): name for name, tensor in here.items()}
-    found = [(one.full_name, firsts.get(id(one.tensor))) for one in names(store)]
-    tied = {name: first for name, first in found if first not in (None, name)}
-    return here, dtypes, tied

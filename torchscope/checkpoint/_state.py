@@ -1,19 +1,28 @@
-"""The state file ``checkpoint``, which notes the latest of a directory's; reads no value."""
+"""The state file ``checkpoint`` of a directory: which checkpoints there are; reads no value.
+
+It is a CheckpointState in protobuf's text format: the latest checkpoint, then all that are kept,
+from the oldest to the newest, as paths from the directory or absolute ones.
+"""
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
 
 from torchscope._errors import CheckpointError
 
 from ._file import File, is_file
 from ._paths import exists, others
 
+NAME = "checkpoint"
+
 _MOST_BYTES = 16 << 20
 
-_LATEST = re.compile(
+_PATH = re.compile(
+    rb"^[ \t]*(all_)?model_checkpoint_paths?[ \t]*:[ \t]*"
     # The longest path that a system takes has 4,096 bytes, four characters each if escaped.
-    rb"""^[ \t]*model_checkpoint_path[ \t]*:[ \t]*(["'])((?:(?!\1)[^\\\n]|\\.){0,16384})\1""",
+    rb"""(["'])((?:(?!\2)[^\\\n]|\\.){0,16384})\2""",
     re.MULTILINE,
 )
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|(.))")
@@ -44,13 +53,13 @@ def latest_checkpoint(
             returns None then, and a program that was to go on begins anew.)
     """
     folder = Path(os.fsdecode(directory))
-    path = folder / (latest_filename or "checkpoint")
+    path = folder / (latest_filename or NAME)
     if not is_file(path):
         return None
-    noted = _read(path)
+    noted = read(path).latest
     if not noted:
         return None
-    inside = _inside(folder, Path(noted))
+    inside = is_inside(folder, Path(noted))
     candidates = [folder / noted] if inside or outside else []
     last = PureWindowsPath(noted).name  # of both kinds of paths
     if last not in ("", ".."):
@@ -64,32 +73,59 @@ def latest_checkpoint(
     )
 
 
-def is_state(head: bytes) -> bool:
-    """Whether a file that begins so is a state file, whatever its name is."""
-    return re.match(rb"\s*(all_)?model_checkpoint_paths?\s*:", head) is not None
-
-
-def _inside(folder: Path, noted: Path) -> bool:
+def is_inside(folder: Path, noted: Path) -> bool:
     """Whether a path, read as text, leads to something below the folder."""
     folder = folder.absolute()
     path = folder / noted
     return ".." not in noted.parts and path.is_relative_to(folder) and path != folder
 
 
-def _read(path: Path) -> str:
-    """The field ``model_checkpoint_path``; the others are of use only to a writer."""
+# ---- the file ------------------------------------------------------------------------------------
+
+
+class State(NamedTuple):
+    """What the file notes."""
+
+    latest: str
+    all: list[str]
+
+
+def is_state(head: bytes) -> bool:
+    """Whether a file that begins so is a state file, whatever its name is."""
+    return re.match(rb"\s*(all_)?model_checkpoint_paths?\s*:", head) is not None
+
+
+def read(path: Path) -> State:
+    """The paths in a state file.
+
+    Raises:
+        CheckpointError: it cannot be read, or notes no latest checkpoint.
+    """
     file = File(path)
     if file.size > _MOST_BYTES:
         raise file.error(0, f"a state file of {file.size} bytes is too large.")
-    found = _LATEST.findall(file.read(0, file.size))
+    found = _PATH.findall(file.read(0, file.size))
     file.close()
-    if not found:
+    paths = [(bool(several), os.fsdecode(_unescaped(text))) for several, _, text in found]
+    latest = [path for several, path in paths if not several]
+    if not latest:
         problem = 'not a state file: it has no line model_checkpoint_path: "...".'
         raise file.error(0, problem)
-    return os.fsdecode(_ESCAPE.sub(_unescape, found[-1][1]))
+    return State(latest[-1], [path for several, path in paths if several])
 
 
-def _unescape(match: re.Match[bytes]) -> bytes:
+def text(paths: Sequence[str]) -> bytes:
+    """The file's content for these checkpoints, the last of which is the latest."""
+    lines = [("model_checkpoint_path", paths[-1])]
+    lines += [("all_model_checkpoint_paths", path) for path in paths]
+    return b"".join(b'%b: "%b"\n' % (key.encode(), _escaped(path)) for key, path in lines)
+
+
+def _unescaped(text: bytes) -> bytes:
+    return _ESCAPE.sub(_byte, text)
+
+
+def _byte(match: re.Match[bytes]) -> bytes:
     """A byte from its escape in C."""
     hexadecimal, octal, other = match.groups()
     if hexadecimal:
@@ -97,3 +133,17 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     if octal:
         return bytes([int(octal, 8) & 255])
     return bytes([_CONTROL.get(other[0], other[0])])
+
+
+_ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r", '"': '\\"', "'": "\\'", "\\": "\\\\"}
+
+
+def _escaped(path: str) -> bytes:
+    """A path as protobuf's text format has it; what is not Unicode as octal numbers."""
+    parts: list[str] = []
+    for letter in path:
+        if " " <= letter != "\x7f" and not "\ud800" <= letter <= "\udfff":
+            parts.append(_ESCAPES.get(letter, letter))
+        else:
+            parts += [_ESCAPES.get(letter) or f"\\{byte:03o}" for byte in os.fsencode(letter)]
+    return "".join(parts).encode()

@@ -62,9 +62,11 @@ class TorchFile:
             return value.dtype, value.shape
         return type(value).__name__, torch.Size()
 
-    def read(self, name: str, out: Tensor | None = None) -> Tensor:
+    def read(self, name: str, out: Tensor | None = None) -> Tensor | bytes:
         """The value; it goes to ``out``, if that is given and the order in the file is the same."""
         value = self.names[name]
+        if isinstance(value, str | bytes):
+            return value.encode(errors="surrogateescape") if isinstance(value, str) else value
         if not isinstance(value, Tensor):
             return self._number(name, value)
         if not self._lazy:

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from torchscope.checkpoint._compare import differences
-from torchscope.checkpoint._convert import Plan, Rename, check_target, plan, write
+from torchscope.checkpoint._convert import (
+    KINDS,
+    Plan,
+    Rename,
+    check_target,
+    kind_of,
+    plan,
+    write,
+)
 from torchscope.checkpoint._optimizers import VALUE
 from torchscope.checkpoint._rows import rows_of, total
 from torchscope.checkpoint._sources import opened
@@ -44,11 +52,12 @@ examples:
   torchscope diff logs model.safetensors --select 'kernel$'
 """,
     "convert": """\
-Values are copied bit for bit. Strings are left out and listed; so are an optimizer's slots (w/Adam,
-beta1_power), and the global step.
+Values are copied bit for bit. An optimizer's slots (w/Adam, beta1_power) and the global step are
+left out and listed; so are strings, which only TensorFlow's files have.
 
 examples:
   torchscope convert logs/model.ckpt-7 model.safetensors
+  torchscope convert model.safetensors model.ckpt --map '^fc[.]=dense/' --map '[.]weight$=/kernel'
   torchscope convert logs model.pt --map '^old/=new/' --map '/kernel$=/w'
   torchscope convert logs averaged.pt --keep-slots --select '/ExponentialMovingAverage$' \\
       --map '/ExponentialMovingAverage$='
@@ -70,9 +79,12 @@ def add_commands(commands: Any) -> None:
     one.add_argument("b", metavar="B", type=Path)
     _add_no_verify(one)
 
-    one = _command(commands, "convert", _convert, "write a .safetensors or a .pt file")
+    one = _command(
+        commands, "convert", _convert, "write a TensorFlow, a .safetensors or a .pt file"
+    )
     one.add_argument("a", metavar="A", type=Path, nargs="+")
-    one.add_argument("b", metavar="B", type=Path, help="what to write; its ending says the format")
+    one.add_argument("b", metavar="B", type=Path, help="what to write; .ckpt is TensorFlow's")
+    one.add_argument("--to", choices=KINDS, help="what B is, where its ending does not say it")
     one.add_argument(
         "--map",
         metavar="REGEX=REPLACEMENT",
@@ -194,14 +206,15 @@ def _diff(options: Any) -> int:
 
 
 def _convert(options: Any) -> int:
-    check_target(options.b, force=options.force)
+    kind = kind_of(options.b, options.to)
+    check_target(options.b, kind, force=options.force)
     path = one_checkpoint(options.a)
     with opened(path, verify=options.verify, names=options.names) as source:
         rows = rows_of(source, options.select)
-        planned = plan(source, rows, options.b, options.map, options.keep_slots)
+        planned = plan(source, rows, kind, options.map, options.keep_slots)
         size = total(planned.written.values())
         with Progress("writing", size) as progress:
-            write(source, planned.written, options.b, progress.add)
+            write(source, planned.written, options.b, kind, progress.add)
         path = str(source.path)
     others = [row.name for row in planned.others]
     if options.json:
@@ -228,4 +241,5 @@ def _left_out(planned: Plan) -> Iterator[str]:
         yield f"  {what} ({some(planned.slots)}); --keep-slots writes them"
     if planned.others:
         names = ", ".join(f"{safe(row.name)} ({row.dtype})" for row in planned.others)
-        yield f"  left out, not numbers: {names}; only --to tensorflow writes strings"
+        hint = planned.hint_at_strings
+        yield f"  left out, not numbers: {names}{'; ' if hint else ''}{hint}"
