@@ -159,7 +159,7 @@ def test_a_dict_within_a_pt_file_is_a_scope(run: Run, tmp_path: Path):
         ("model/0/step", "int64"),
         ("model/itself", "dict"),
         ("epoch", "int64"),
-        ("name", "str"),
+        ("name", "string"),
         ("groups", "list"),
     ]
 
@@ -1068,7 +1068,7 @@ def test_convert_says_what_strings_are_and_what_writes_them(run: Run, tmp_path: 
     assert "--keep-slots" not in err
     torch.save({"w": torch.ones(1), "words": ["a"], "name": "net"}, tmp_path / "m.pt")
     out = run("convert", tmp_path / "m.pt", tmp_path / "m.safetensors").out
-    assert "left out, not numbers: words (list), name (str)" in out
+    assert "left out, not numbers: words (list), name (string)" in out
     assert out.endswith("; only --to tensorflow writes strings\n")
 
 
@@ -1084,6 +1084,8 @@ def test_strings_in_a_file_of_torch_are_written_to_tensorflow(run: Run, tmp_path
             "epoch": torch.tensor(3),
             "w": torch.ones(1),
         }
+    out = run("diff", tmp_path / "m.pt", tmp_path / "m.ckpt").out
+    assert out.endswith("words: only in A\n4 variables the same, 1 different\n")
 
 
 # ---- told to end ---------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from ._rows import Row, dtype_name
 from ._safetensors import DTYPES, MOST_HEADER_BYTES
 from ._sources import Source
 from ._torch_file import TorchFile
-from ._values import STRINGS
+from ._values import STRING
 
 _SAFETENSORS_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -71,7 +71,7 @@ class Plan:
     @property
     def hint_at_strings(self) -> str:
         """What writes the strings that are left out; empty if there are none."""
-        strings = self.kind != TENSORFLOW and any(row.dtype in STRINGS for row in self.others)
+        strings = self.kind != TENSORFLOW and any(row.dtype == STRING for row in self.others)
         return "only --to tensorflow writes strings" if strings else ""
 
 
@@ -81,7 +81,7 @@ def plan(
     """Decide what goes where, and raise if something could not be written unchanged."""
     result = Plan(kind)
     for row in rows:
-        is_string = kind == TENSORFLOW and row.dtype in STRINGS
+        is_string = kind == TENSORFLOW and row.dtype == STRING
         if not is_string and (row.dtype in _NO_NUMBERS or _is_python_object(source, row)):
             result.others.append(row)
             continue
@@ -102,7 +102,7 @@ def plan(
     for new, row in result.written.items():
         if kind == TENSORFLOW:
             _to_tensorflow.check_row(new, row)
-        if isinstance(row.dtype, str) and row.dtype not in STRINGS:
+        if isinstance(row.dtype, str) and row.dtype != STRING:
             raise CheckpointError(
                 row.name,
                 f"{row.name!r} is {row.dtype}, which torch lacks: leave it out with --select.",

@@ -24,7 +24,7 @@ from ._publish import Publication, publishing
 from ._ranks import Ranks
 from ._sources import Source
 from ._stored import pending, stored
-from ._values import STRINGS, check_name, flat_strings, plain, writable
+from ._values import STRING, check_name, flat_strings, plain, writable
 
 Slots = Mapping[str, Any] | Iterable[Mapping[str, Any]]
 
@@ -226,14 +226,14 @@ def _items_of_mapping(mapping: Mapping[Any, Any]) -> Iterator[Item]:
 def item_of(source: Source, name: str, new: str) -> Item:
     """A variable of a file, to be written under a new name, or the same."""
     dtype, shape = source.dtype(name), tuple(source.shape(name))
-    if dtype not in STRINGS and dtype not in _dtypes.NUMBERS:
+    if dtype != STRING and dtype not in _dtypes.NUMBERS:
         raise CheckpointError(
             name, f"{name!r} is {dtype}, which torch or TensorFlow does not have: leave it out."
         )
 
     def fetch() -> Any:
         value = source[name]
-        return flat_strings(value, shape) if dtype in STRINGS else value
+        return flat_strings(value, shape) if dtype == STRING else value
 
     return Item(new, fetch, f"{new} {dtype} {shape}")
 

@@ -54,12 +54,14 @@ class TorchFile:
             self.dicts.update([inner] if inner and isinstance(value, Tensor) else ())
 
     def describe(self, name: str) -> tuple[torch.dtype | str, torch.Size]:
-        """The dtype and shape; of what is not a tensor or a number, the name of its type."""
+        """The dtype and shape; of what is not a tensor, number or string, the name of its type."""
         value = self.names[name]
         if isinstance(value, bool | int | float | complex):
             value = self._number(name, value)
         if isinstance(value, Tensor):
             return value.dtype, value.shape
+        if isinstance(value, str | bytes):
+            return "string", torch.Size()  # as in TensorFlow's files
         return type(value).__name__, torch.Size()
 
     def read(self, name: str, out: Tensor | None = None) -> Tensor | bytes:

@@ -14,7 +14,7 @@ from torchscope._names import check_variable
 from . import _dtypes
 from ._bundle_writer import Strings
 
-STRINGS = ("string", "str", "bytes")  # TensorFlow's, and what a file of torch.save may hold
+STRING = "string"  # in the place of a dtype
 
 # What TensorFlow 2's object checkpoints have besides variables' names: paths through objects.
 _OBJECTS = re.compile(r"_CHECKPOINTABLE_OBJECT_GRAPH|[A-Za-z0-9_.\\/>-]+/\.ATTRIBUTES/.+")
