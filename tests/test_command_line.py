@@ -391,7 +391,7 @@ def test_convert_leaves_out_slots_and_strings_and_says_so(run: Run, tmp_path: Pa
     assert code == 0
     assert out == (
         f"1 variable, 8 bytes, from {path} to {tmp_path / 'm.pt'}\n"
-        "  left out, an optimizer's or counting steps: 3 (beta1_power, global_step, net/w/Adam); "
+        "  left out, optimizer state and step counters: 3 (beta1_power, global_step, net/w/Adam); "
         "--keep-slots writes them\n"
         "  left out, not numbers: words (string); only --to tensorflow writes strings\n"
     )
@@ -1051,7 +1051,7 @@ def test_names_of_variables_are_shown_and_written_and_hinted_at(run: Run, tmp_pa
     assert "--names variables shows those of the variables\n" in run("list", path).out
     shown = run("list", path, "--names", "variables").out
     assert "\ndense/kernel " in shown
-    assert "of these an optimizer's or counting steps: 11 (" in shown
+    assert "of these, optimizer state and step counters: 11 (" in shown
     target = tmp_path / "m.safetensors"
     assert run("convert", path, target, "--names", "variables").code == 0
     assert sorted(load_file(target)) == ["dense/bias", "dense/kernel"]

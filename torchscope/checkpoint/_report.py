@@ -107,8 +107,11 @@ class Report:
         lines += self._listed("missing", self.missing, self.unexpected)
         lines += self._listed("unexpected", self.unexpected, self.missing)
         for what, names in (
-            ("an optimizer's and the like, loaded if the first call asks for it", self.offered),
-            ("left out, an optimizer's or not asked for", self.left_out),
+            (
+                "optimizer state and step counters, loaded if the first call asks for them",
+                self.offered,
+            ),
+            ("left out, optimizer state or not asked for", self.left_out),
             ("untouched, not asked for", self.untouched),
         ):
             if names:

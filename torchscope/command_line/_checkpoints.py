@@ -172,7 +172,7 @@ def _list(options: Any) -> int:
         print(line.rstrip())
     print(f"{counted(len(rows), 'variable')}, {counted(total(rows), 'byte')}, in {safe(path)}")
     if slots:
-        print(f"  of these an optimizer's or counting steps: {len(slots):,} ({some(slots)})")
+        print(f"  of these, optimizer state and step counters: {len(slots):,} ({some(slots)})")
     if options.names == "file" and any(row.name.endswith(VALUE) for row in rows):
         print("  names lead through objects: --names variables shows those of the variables")
     return _SAME
@@ -237,7 +237,7 @@ def _convert(options: Any) -> int:
 
 def _left_out(planned: Plan) -> Iterator[str]:
     if planned.slots:
-        what = f"left out, an optimizer's or counting steps: {len(planned.slots):,}"
+        what = f"left out, optimizer state and step counters: {len(planned.slots):,}"
         yield f"  {what} ({some(planned.slots)}); --keep-slots writes them"
     if planned.others:
         names = ", ".join(f"{safe(row.name)} ({row.dtype})" for row in planned.others)
