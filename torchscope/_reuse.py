@@ -159,11 +159,11 @@ def _made(
                     make = uncompiled(make)
                 making = table._lock.making
                 _check_not_being_made(making, name)
-                making[name], was_met = there is not table._specs, name in run.met
-                # First met, then there: a thread of this pass would take it for an older one.
-                run.met.setdefault(name)
-                made = None
+                was_met, made = name in run.met, None
+                making[name] = there is not table._specs
                 try:
+                    # First met, then there: a thread of this pass would take it for an older one.
+                    run.met.setdefault(name)
                     made = make(table, *asked)
                 finally:
                     making.pop(name, None)
