@@ -106,5 +106,5 @@ Figures of 2026-11-22, not measured now: TensorFlow 2.21 and NNabla 1.39 cannot 
   enter and leave a scope                      9,578 ns                 20,589 ns     1,807 ns
   naming alone, the tutorial's model          96,037 ns                170,076 ns    12,487 ns
   make each of 10,000 variables            1,458,560 ns              1,522,111 ns   164,167 ns
-  memory of each beside its data              41,497 B                  72,867 B      4,525 B\
+  memory of each besides its data             41,497 B                  72,867 B      4,525 B\
 """
