@@ -280,7 +280,7 @@ def test_slots_and_a_step_that_the_function_asks_for_take_their_values(
     else:
         assert not report.left_out
         assert sorted(report.offered) == ["beta1_power", "global_step", "w/Adam", "w/Adam_1"]
-        assert "loaded if the first call asks for it: 4 (" in str(report)
+        assert "loaded if the first call asks for them: 4 (" in str(report)
 
 
 @pytest.mark.parametrize("pairs", [{"/": "/"}, {"w": "w", "w/Adam": "w/Adam"}])
