@@ -118,7 +118,7 @@ def others(directory: Path, name: str) -> str:
     found = [one for pattern in _OTHERS for one in _found(directory, pattern)]
     there = [str(prefix_of(one).relative_to(directory)) for one in found]
     if not there:
-        return f"No other checkpoint is in {directory}."
+        return f"No other checkpoint is in {directory.resolve()}."
     close = difflib.get_close_matches(name, there[:10_000], n=3)
     if close:
         return f"Did you mean {' or '.join(repr(str(directory / one)) for one in close)}?"

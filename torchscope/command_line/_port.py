@@ -55,6 +55,9 @@ def _run(options: Any) -> int:
             ported = port.port(old, str(path))
             diff = list(_diff(old, ported.source, str(path)))
             kept = _replace(path, ported.source) if options.write and diff else None
+        except FileNotFoundError:
+            code = complain(f"There is no file {path}.")
+            continue
         except (port.PortError, OSError) as error:
             code = complain(error)
             continue
