@@ -739,6 +739,11 @@ def test_port_prints_a_diff_and_changes_nothing(run: Run, tmp_path: Path):
     assert [one.name for one in tmp_path.iterdir()] == ["model.py"]
 
 
+def test_port_says_that_a_file_is_not_there(run: Run):
+    code, out, err = run("port", "nowhere.py")
+    assert (code, out, err) == (2, "", "torchscope: There is no file nowhere.py.\n")
+
+
 def test_what_port_prints_is_a_patch(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     saved(tmp_path / "model.py", MODEL.rstrip())
