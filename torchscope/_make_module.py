@@ -16,7 +16,7 @@ from torch import nn
 
 from . import _names
 from ._as_now import as_now
-from ._build import keep_values
+from ._build import keep_values_of
 from ._declaration import picklable
 from ._errors import (
     ScopeError,
@@ -98,7 +98,7 @@ def make_module(
         own["_modules"][key] = module
     table._made_modules[full_name] = made
     table._pending.values = left
-    keep_values([*module.parameters(), *module.buffers()])
+    keep_values_of(module)
     return module
 
 
