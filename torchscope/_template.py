@@ -46,6 +46,8 @@ class Template(Generic[P, R]):
     ) -> None:
         if name is None:
             raise ScopeError(None, "A template needs a name: make_template('layer', fn).")
+        if not isinstance(name, str):
+            raise TypeError(f"A template's name is a string, not {name!r}.")
         if not callable(func):
             raise TypeError(f"The template {name!r} needs a function, not {func!r}.")
         self._name = name
