@@ -58,7 +58,7 @@ def make_module(
     kwargs: Any = None,
 ) -> nn.Module:
     """Make the module ``full_name``, and load what waits for it."""
-    if args or kwargs:
+    if (args or kwargs) and _makes(factory):
         factory = functools.partial(factory, *args, **kwargs)
     if is_inferring():
         with torch.inference_mode(False):
@@ -105,7 +105,7 @@ def make_module(
 def _from_factory(
     table: VariableTable, full_name: str, factory: Callable[[], nn.Module]
 ) -> nn.Module:
-    makes = callable(factory) and not isinstance(factory, nn.Module)
+    makes = _makes(factory)
     module = in_lent_stream(table._seed, full_name, factory) if makes else None
     if isinstance(module, nn.Module):
         return module
@@ -117,6 +117,10 @@ def _from_factory(
         f"The factory of {full_name!r} {problem}. For example "
         f"get_module({last!r}, lambda: nn.Linear(3, 4))."
     )
+
+
+def _makes(factory: Any) -> bool:
+    return callable(factory) and not isinstance(factory, nn.Module)
 
 
 def _load_into(table: VariableTable, full_name: str, module: nn.Module) -> list[str]:
