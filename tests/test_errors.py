@@ -1339,7 +1339,7 @@ REFUSALS = [
     Refusal("ts.bind(3)", TypeError, "bind takes a function.*3"),
     Refusal("ts.match_by_name(None, {})", TypeError, "optimizer.*None"),
     Refusal("ts.match_by_name(optimizer, None)", TypeError, "state dict.*None"),
-    Refusal("ts.get_module('h', torch.nn.Linear(1, 1), 3)", TypeError, "factory of 'h' is not a cl"),
+    Refusal("ts.get_module('h', torch.nn.ReLU(), 3)", TypeError, "factory of 'h' is not a class"),
     Refusal("ts.get_module('h', 3, 4)", TypeError, "factory of 'h' is not a class"),
     Refusal("ts.match_by_name(optimizer, {})", TypeError, "state dict.*{}"),
     Refusal("ts.make_template(3, len)", TypeError, "template's name.*3"),
