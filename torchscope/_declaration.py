@@ -4,9 +4,8 @@ Knows no store, no scope and no value. Three classes with different lifetimes:
 
 - `Request`: one get. Made where the user's call comes in, completed by the scope, read by whatever
   makes or finds the variable, then dropped.
-- `Spec`: shape and dtype. A get of an existing variable compares only these, so it is a plain
-  tuple, one object for all variables of the same spec: a million of them cost little, and to Dynamo
-  it is a constant.
+- `Spec`: shape and dtype. A get of an existing variable compares only these, so they are one
+  object for all variables of the same spec: a million of them cost little.
 - `Declaration`: everything else that is known about a variable. It holds no tensor and is
   never changed, so copies of a store share it; a change makes another (`dataclasses.replace`).
 """
