@@ -78,19 +78,18 @@ class Request:
             TypeError: something that is not a shape, a dtype or a constraint.
         """
         with naming(self.name):
-            self.shape, dtype = as_shape(self.shape), as_dtype(self.dtype)
-        self.dtype = dtype or torch.get_default_dtype()
+            self.shape = as_shape(self.shape)
+            self.dtype = as_dtype(self.dtype) or torch.get_default_dtype()
+            self.device = as_device(self.device)
+            self.collections = members_of(self.name, self.collections)
+            if self.constraint is not None and not callable(self.constraint):
+                raise TypeError(
+                    f"constraint is a function of the variable, not {self.constraint!r}; for "
+                    "example constraint=torch.abs."
+                )
         self.trainable = self.trainable is not False
-        self.collections = members_of(self.name, self.collections)
         if _is_local(self.collections):
             self.buffer, self.persistent = True, False
-        if self.constraint is not None and not callable(self.constraint):
-            raise TypeError(
-                f"Variable {self.name!r}: constraint is a function of the variable, not "
-                f"{self.constraint!r}; for example constraint=torch.abs."
-            )
-        with naming(self.name):
-            self.device = as_device(self.device)
         return self
 
     @property
