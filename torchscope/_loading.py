@@ -39,6 +39,7 @@ def check_fits(
 def _misfits(
     table: SavedTable, state_dict: Mapping[str, Any], strict: bool, assign: bool
 ) -> Iterator[str]:
+    # What is given and what is expected, under the same keys: each store respells those of its own.
     given = {key: value for key, value in state_dict.items() if not key.endswith(EXTRA)}
     modules = dict(cast("Any", table.named_modules(remove_duplicate=False)))
     judged = _judged(modules)
@@ -51,6 +52,8 @@ def _misfits(
         for key, tensor in {**module._parameters, **module._buffers}.items():
             if tensor is not None and key not in unkept:
                 expected[prefix + key] = tensor
+    # First what is expected, then what is given besides: a value that a store has to keep until
+    # its variable is made, or one too many.
     refusal = _untrainable if assign else _uncopyable
     for key, tensor in expected.items():
         value = given.get(key, given)
