@@ -171,6 +171,7 @@ def _made(
                     making.pop(name, None)
                     if made is None and not was_met:
                         run.met.pop(name, None)
+                run.met[name] = None  # As every get ends: a recorded pass notices it by this line.
                 return made
     if watched and reuse is Reuse.NO and name in run.met:
         raise VariableExistsError(name, _exists(run, name))

@@ -80,7 +80,7 @@ class VariableScope:
 
         def __enter__(self) -> NoReturn:
             raise TypeError(
-                f"The scope {self.name!r} cannot be entered by itself. Write: "
+                f"The scope {self.name!r} is not a context manager. Write: "
                 "with ts.variable_scope(scope):"
             )
 
