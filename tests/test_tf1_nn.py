@@ -601,6 +601,16 @@ def test_a_norm_takes_rows_as_they_come():
     torch.testing.assert_close(tf.clip_by_norm(gradient, 1.0).to_dense(), clipped.to_dense())
 
 
+def test_clipping_to_a_norm_of_zero_gives_zeros_and_a_zero_has_a_gradient():
+    (clipped,), norm = tf.clip_by_global_norm([torch.tensor([3.0, 4.0])], 0.0)
+    assert (clipped.tolist(), norm) == ([0.0, 0.0], 5)
+    assert tf.clip_by_average_norm([3.0, 4.0], 0.0).tolist() == [0.0, 0.0]
+    zeros = torch.zeros(2, requires_grad=True)
+    tf.clip_by_average_norm(zeros, 0.5).sum().backward()
+    assert zeros.grad is not None
+    assert zeros.grad.tolist() == [1.0, 1.0]
+
+
 @pytest.mark.parametrize("keep", [0.8, torch.tensor(0.8)])
 def test_dropout_keeps_what_is_asked(keep: Any):
     y = tf.nn.dropout(torch.ones(100, 100), keep)
