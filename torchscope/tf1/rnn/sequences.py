@@ -41,7 +41,7 @@ def dynamic_rnn(
     Args:
         cell: an RNNCell.
         inputs: ``[batch, time, depth]``, or a structure of such.
-        sequence_length: ``[batch]`` integers. Beyond it outputs are zero, and the state stays.
+        sequence_length: ``[batch]`` numbers. Beyond it outputs are zero, and the state stays.
         initial_state: in the structure of ``cell.state_size``; zeros by default.
         dtype: of the zeros; needed unless there is an initial state.
         parallel_iterations: accepted, as ``swap_memory``; they mean something only in a graph.
@@ -53,7 +53,8 @@ def dynamic_rnn(
         The outputs, ``[batch, time, cell.output_size]``, and the last state.
 
     Raises:
-        TypeError: ``cell`` is not a cell.
+        TypeError: ``cell`` is not a cell; dtypes, or the structures of the first state and the
+            next, differ.
         ValueError: neither ``initial_state`` nor ``dtype``, or shapes that do not fit.
     """
     assert_like_rnncell("dynamic_rnn(): cell", cell)
@@ -78,7 +79,7 @@ def bidirectional_dynamic_rnn(
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Run cells over a sequence both ways, in the scopes ``bidirectional_rnn/fw`` and ``bw``.
 
-    Torch: ``bidirectional=True``, which concatenates the two outputs.
+    Torch: ``bidirectional=True``, which concatenates the two outputs.  Lengths are integers here.
 
     Args:
         cell_fw: the cell that goes forward.
