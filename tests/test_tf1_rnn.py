@@ -325,6 +325,9 @@ def test_cells_around_cells_have_their_variables(store):
     tf.nn.dynamic_rnn(stack, x, dtype=tf.float32)
     assert [store.name_of(v) for v in stack.trainable_variables] == list(store)
     assert len(list(store)) == 6
+    mixed = cells.MultiRNNCell([OldStyle(), cells.GRUCell(UNITS)])
+    tf.nn.dynamic_rnn(mixed, x, dtype=tf.float32, scope="mixed")
+    assert [store.name_of(v) for v in mixed.variables] == list(store)[6:]
 
 
 def test_frozen_cells_are_not_trainable(store):

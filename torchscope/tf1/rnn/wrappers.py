@@ -57,6 +57,8 @@ class MultiRNNCell(RNNCell):
         return self._cells[-1].output_size
 
     def _collected(self, key: str) -> list[Any]:
+        if not all(isinstance(cell, RNNCell) for cell in self._cells):
+            return super()._collected(key)  # one that is only called like a cell lists nothing
         return [item for cell in self._cells for item in cell._collected(key)]
 
     def zero_state(self, batch_size: Any, dtype: Any) -> Any:
