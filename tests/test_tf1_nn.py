@@ -601,6 +601,26 @@ def test_a_norm_takes_rows_as_they_come():
     torch.testing.assert_close(tf.clip_by_norm(gradient, 1.0).to_dense(), clipped.to_dense())
 
 
+def test_rows_of_two_lookups_are_not_added_up_before_their_norm_is_taken():
+    table = torch.nn.Parameter(torch.ones(4, 1))
+    tf.train.sparse_gradients([("table", table)])
+    both = [tf.nn.embedding_lookup(table, ids).sum() for ids in ([0, 3], [3, 3])]
+    (gradient,) = torch.autograd.grad(both[0] + both[1], table)
+    assert gradient._indices().tolist() in ([[0, 3, 3, 3]], [[3, 3, 0, 3]])
+    assert tf.global_norm([gradient]) == 2  # and not sqrt(10), nor sqrt(6)
+    assert gradient.to_dense().tolist() == [[1], [0], [0], [3]]
+
+
+def test_clipping_to_a_norm_of_zero_gives_zeros_and_a_zero_has_a_gradient():
+    (clipped,), norm = tf.clip_by_global_norm([torch.tensor([3.0, 4.0])], 0.0)
+    assert (clipped.tolist(), norm) == ([0.0, 0.0], 5)
+    assert tf.clip_by_average_norm([3.0, 4.0], 0.0).tolist() == [0.0, 0.0]
+    zeros = torch.zeros(2, requires_grad=True)
+    tf.clip_by_average_norm(zeros, 0.5).sum().backward()
+    assert zeros.grad is not None
+    assert zeros.grad.tolist() == [1.0, 1.0]
+
+
 @pytest.mark.parametrize("keep", [0.8, torch.tensor(0.8)])
 def test_dropout_keeps_what_is_asked(keep: Any):
     y = tf.nn.dropout(torch.ones(100, 100), keep)

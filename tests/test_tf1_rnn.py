@@ -310,6 +310,26 @@ def test_what_a_cell_tells_of_itself_holds_for_the_pass(store):
     assert store(lambda: cell.built) is False
 
 
+def test_cells_are_numbered_where_they_are_made_as_layers_are(store):
+    made = [cells.GRUCell(1), cells.GRUCell(1), cells.GRUCell(1, name="mine"), cells.LSTMCell(1)]
+    made += [cells.MultiRNNCell(made), cells.ResidualWrapper(made[1])]
+    numbered = ["gru_cell_1", "gru_cell_2", "mine", "lstm_cell_1"]
+    assert [cell.name for cell in made] == [*numbered, "multi_rnn_cell_1", "residual_wrapper_1"]
+
+
+def test_cells_around_cells_have_their_variables(store):
+    inner, other = cells.GRUCell(UNITS), cells.BasicRNNCell(UNITS)
+    stack = cells.MultiRNNCell([cells.DropoutWrapper(inner), other])
+    x = sequence()
+    tf.nn.dynamic_rnn(inner, x, dtype=tf.float32, scope="before")
+    tf.nn.dynamic_rnn(stack, x, dtype=tf.float32)
+    assert [store.name_of(v) for v in stack.trainable_variables] == list(store)
+    assert len(list(store)) == 6
+    mixed = cells.MultiRNNCell([OldStyle(), cells.GRUCell(UNITS)])
+    tf.nn.dynamic_rnn(mixed, x, dtype=tf.float32, scope="mixed")
+    assert [store.name_of(v) for v in mixed.variables] == list(store)[6:]
+
+
 def test_frozen_cells_are_not_trainable(store):
     cell = cells.LSTMCell(UNITS, trainable=False, use_peepholes=True)
     cell(sequence()[:, 0], cell.zero_state(BATCH, tf.float32))
@@ -596,6 +616,32 @@ def test_the_backward_direction_begins_at_the_end_of_each_sequence():
 # ---- _linear and zero_state --------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_a_sequence_of_no_steps_makes_the_variables_and_keeps_the_first_state(cell):
+    def model(x):
+        return tf.nn.dynamic_rnn(cell(), x, dtype=tf.float32)
+
+    longer, none = ts.ScopedModule(model, seed=1).build(sequence()), ts.ScopedModule(model, seed=1)
+    outputs, state = none(sequence()[:, :0])
+    assert list(none) == list(longer)
+    assert outputs.shape == (BATCH, 0, longer(sequence())[0].shape[2])
+    assert not any(part.any() for part in tf.contrib.framework.nest.flatten(state))
+
+
+def test_lengths_may_be_counted_in_floats(store):
+    cell, x = cells.GRUCell(UNITS), sequence()
+    outputs, _ = tf.nn.dynamic_rnn(cell, x, torch.tensor(LENGTHS).float(), dtype=tf.float32)
+    expected, _ = tf.nn.dynamic_rnn(cell, x, LENGTHS, dtype=tf.float32)
+    assert outputs.equal(expected)
+
+
+@pytest.mark.parametrize("peepholes", [False, True])
+def test_a_loop_without_lengths_over_steps_takes_a_pair_for_an_lstms_state(store, peepholes):
+    cell, steps = cells.LSTMCell(UNITS, peepholes), list(sequence().unbind(1))
+    _, state = tf.nn.static_rnn(cell, steps, (steps[0], steps[1]))
+    assert type(state) is cells.LSTMStateTuple
+
+
 def test_linear_makes_its_variables_in_the_current_scope(store):
     x = torch.ones(2, 3)
     with tf.variable_scope("a"):
@@ -636,16 +682,16 @@ REFUSED = {
         lambda: tf.nn.dynamic_rnn(GRU, X[0], dtype=tf.float32),
         (ValueError, r"gru_cell: inputs have to be \[batch, depth\], not \[5\]"),
     ),
-    "no steps": (
-        lambda: tf.nn.dynamic_rnn(GRU, X[:, :0], dtype=tf.float32),
-        (ValueError, "the inputs have no steps"),
+    "steps of two depths": (
+        lambda: tf.nn.static_rnn(GRU, [X[:, 0], X[:, 1, :2]], dtype=tf.float32),
+        (ValueError, r"the steps have to be of one shape, not \[\[2, 3\], \[2, 2\]\]"),
     ),
     "too many lengths": (
         lambda: tf.nn.dynamic_rnn(GRU, X, [1, 2, 3], dtype=tf.float32),
         (ValueError, r"sequence_length has to be \[2\], not \[3\]"),
     ),
-    "lengths that are floats": (
-        lambda: tf.nn.dynamic_rnn(GRU, X, [1.0, 2.0], dtype=tf.float32),
+    "lengths that are floats, backward": (
+        lambda: tf.nn.bidirectional_dynamic_rnn(GRU, GRU, X, [1.0, 2.0], dtype=tf.float32),
         (TypeError, "sequence_length is float32"),
     ),
     "a state of another size": (
@@ -668,7 +714,19 @@ REFUSED = {
     ),
     "integers": (
         lambda: tf.nn.dynamic_rnn(GRU, X.int(), dtype=tf.float32),
-        (TypeError, "gru_cell.*: inputs is int32 and has to be a float"),
+        (ValueError, "gru_cell: inputs have to be floats, not int32"),
+    ),
+    "a dtype that the inputs do not have": (
+        lambda: tf.nn.dynamic_rnn(cells.LSTMCell(UNITS, dtype=tf.float64), X, dtype=tf.float32),
+        (TypeError, "lstm_cell.*inputs and kernel has float32 and float64"),
+    ),
+    "a pair as the state of a loop": (
+        lambda: tf.nn.dynamic_rnn(cells.LSTMCell(UNITS), X, initial_state=(X[:, 0], X[:, 0])),
+        (TypeError, "One structure is a tuple and the other a LSTMStateTuple"),
+    ),
+    "a batch below zero": (
+        lambda: GRU.zero_state(-1, tf.float32),
+        (ValueError, r"zero_state\(\): batch_size=-1 has to be zero or more"),
     ),
     "a state of another dtype": (
         lambda: tf.nn.dynamic_rnn(GRU, X, dtype=tf.float64),

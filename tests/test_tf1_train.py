@@ -793,8 +793,30 @@ def test_a_variable_called_global_step_is_one(store):
     assert train.get_global_step() is None
     mine = tf.get_variable("global_step", [], tf.int64, tf.zeros_initializer(), trainable=False)
     assert train.get_global_step() is mine
-    with pytest.raises(ValueError, match="there is one"):
+    with pytest.raises(ValueError, match="already exists"):
         train.create_global_step()
+
+
+def test_a_global_step_is_created_once_in_each_pass():
+    def model(again=False):
+        with tf.variable_scope("a"):
+            step = train.create_global_step()
+        if again:
+            train.create_global_step()
+        return step
+
+    store = ts.VariableStore()
+    assert store(model) is store(model) is store["a/global_step"]
+    with pytest.raises(ValueError, match=r"there is one: tf.train.get_global_step\(\)"):
+        store(model, True)
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [([], tf.float32), ([1], tf.int64)])
+def test_a_variable_called_global_step_that_cannot_count_is_refused(store, shape, dtype):
+    tf.get_variable("global_step", shape, dtype, tf.zeros_initializer(), trainable=False)
+    for get in (train.get_global_step, train.get_or_create_global_step):
+        with pytest.raises(TypeError, match="The global step has to be"):
+            get()
 
 
 def test_without_a_store_there_is_no_global_step_until_it_is_made():
@@ -846,6 +868,15 @@ def test_averages_are_saved_and_loaded_by_their_names():
     assert_alike(averages.state_dict().values(), saved.values())
     with pytest.raises(KeyError, match="w/avg"):
         averages.load_state_dict({})
+
+
+def test_averages_of_what_is_not_trained_are_restored_too():
+    averages = train.ExponentialMovingAverage(0.9, name="avg")
+    with ts.VariableStore() as store:
+        for name in ("w", "frozen", "other"):
+            ts.get_variable(name, [1], trainable=name == "w")
+        averages.apply([store["frozen"]])
+        assert list(averages.variables_to_restore()) == ["w/avg", "frozen/avg", "other"]
 
 
 def test_the_number_of_updates_makes_averages_move_faster_at_first():
@@ -985,6 +1016,18 @@ REFUSED = {
     "too few values": (
         lambda: train.piecewise_constant(1, [5, 10], [1.0, 0.5]),
         (ValueError, r"piecewise_constant\(\): 2 boundaries need 3 values, not 2"),
+    ),
+    "boundaries that are floats, for a step that is not": (
+        lambda: train.piecewise_constant(torch.tensor(1), [5.0], [1.0, 0.5]),
+        (ValueError, r"piecewise_constant\(\): x is int64, and so have to be the boundaries"),
+    ),
+    "rates of two dtypes": (
+        lambda: train.piecewise_constant(1, [5], [1.0, 2]),
+        (ValueError, r"piecewise_constant\(\): values have to be of one dtype: \[1.0, 2\]"),
+    ),
+    "two steps": (
+        lambda: train.piecewise_constant(torch.tensor([1, 2]), [5], [1.0, 0.5]),
+        (ValueError, r"piecewise_constant\(\): x has to be one number, not \[2\]"),
     ),
     "averages of what is no variable": (
         lambda: train.ExponentialMovingAverage(0.9).apply([torch.ones(2) * 2]),

@@ -9,7 +9,7 @@ dense unless asked for: by ``as_rows(parameters)``, which TensorFlow's optimizer
 """
 
 from collections.abc import Iterable
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,30 @@ def as_rows(parameters: Iterable[Tensor], enabled: bool = True) -> None:
     for parameter in parameters:
         # On the parameter itself: a table of parameters would go stale when one is replaced.
         parameter._tf1_rows = enabled  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _AsTheyCome(torch.autograd.Function):
+    """The table itself, whose gradients as rows are concatenated where several are summed.
+
+    On a CPU torch adds up equal rows of two lookups then, unless the values of one are strided.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(table: Tensor) -> Tensor:
+        return table.view_as(table)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, rows: Tensor) -> Tensor:  # pyright: ignore
+        if not rows.is_sparse:
+            return rows
+        values = rows._values()
+        return with_values(rows, torch.stack([values, values], dim=-1)[..., 0])
 
 
 def is_rows(t: Any) -> TypeGuard[Tensor]:
@@ -49,6 +73,8 @@ def take(table: Tensor, ids: Tensor, function: str) -> Tensor:
             rows = getattr(table, "_tf1_rows", False)
             if rows and nn.parallel.DistributedDataParallel._get_active_ddp_module() is not None:
                 rows = False
+            if rows and not torch.compiler.is_compiling():
+                table = cast("Tensor", _AsTheyCome.apply(table))
             return F.embedding(ids, table, sparse=rows)
         return table.index_select(0, ids.reshape(-1)).reshape(*ids.shape, *table.shape[1:])
     except (IndexError, RuntimeError) as error:

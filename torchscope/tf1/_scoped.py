@@ -34,6 +34,7 @@ class Scoped:
 
     trainable: bool = True
     _given_name: str | None = None
+    _name: str | None = None
     _scope: ts.VariableScope | None = None  # one fixed for all passes
     _dtype: torch.dtype | None = None
     _reuse: Any = None
@@ -86,6 +87,16 @@ class Scoped:
         self.build(inputs.shape if isinstance(inputs, Tensor) else [x.shape for x in tensors])
 
     # ---- what it has -----------------------------------------------------------------------
+
+    def _call_it(self, name: str | None) -> None:
+        """Give it a name, or one from its class's name and a number."""
+        self._given_name = name
+        self._name = name or f"{self._base_name}_{number_of(self._base_name)}"
+
+    @property
+    def name(self) -> str:
+        """The given name, or one from the class's name and a number in the order of creation."""
+        return self._name or self._base_name
 
     @property
     def _base_name(self) -> str:
@@ -151,6 +162,17 @@ class Scoped:
     def updates(self) -> list[Any]:
         """The updates that wait; see ``tf.collect_updates``."""
         return self._collected(ts.GraphKeys.UPDATE_OPS)
+
+
+def number_of(base: str) -> int:
+    """The number of an object without a name among those of its kind in this pass, from 1."""
+    numbers = ts.in_this_pass("torchscope.tf1: numbers of layers", _no_numbers)
+    number = numbers[base] = numbers.get(base, 0) + 1
+    return number
+
+
+def _no_numbers() -> dict[str, int]:
+    return {}
 
 
 def _snake_case(name: str) -> str:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ._arguments import axes as axes_of
-from ._convert import Operand, floating
+from ._convert import Operand, floating, tensor
 from ._rows import is_rows, with_values
-from .ops._gradients import sqrt
+from .ops._gradients import rsqrt, sqrt
 from .ops.arithmetic import maximum, minimum
 
 __all__ = ["clip_by_average_norm", "clip_by_global_norm", "clip_by_norm", "global_norm"]
@@ -49,8 +49,8 @@ def clip_by_average_norm(t: Operand, clip_norm: Operand, name: str | None = None
     Torch: none.
     """
     t = floating(t, "clip_by_average_norm", "t")
-    inverse = torch.rsqrt(t.square().sum())
-    return t * clip_norm * minimum(inverse * t.numel(), 1.0 / clip_norm)
+    inverse = rsqrt(t.square().sum())
+    return t * clip_norm * minimum(inverse * t.numel(), _inverse(clip_norm, t))
 
 
 def clip_by_global_norm(
@@ -82,7 +82,7 @@ def clip_by_global_norm(
     """
     tensors = _listed(t_list, "clip_by_global_norm")
     norm = global_norm(tensors) if use_norm is None else floating(use_norm, "clip_by_global_norm")
-    scale = clip_norm * minimum(1.0 / norm, 1.0 / clip_norm)
+    scale = clip_norm * minimum(1.0 / norm, _inverse(clip_norm, norm))
     scale = scale + (norm - norm)  # not finite: NaN
     return [_scaled(t, scale) for t in tensors], norm
 
@@ -107,6 +107,11 @@ def _listed(t_list: Iterable[Operand], function: str) -> list[Any]:
         t if t is None or is_rows(t) else floating(t, function, "an element of t_list")
         for t in t_list
     ]
+
+
+def _inverse(clip_norm: Operand, like: Tensor) -> Tensor:
+    """One divided by it, infinite for zero."""
+    return 1.0 / tensor(clip_norm).to(like)
 
 
 def _scaled(t: Any, scale: Tensor) -> Any:

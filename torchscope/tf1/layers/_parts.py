@@ -21,6 +21,7 @@ import torchscope as ts
 from torchscope.tf1 import nn
 from torchscope.tf1._arguments import ints
 from torchscope.tf1._convert import Operand, name_of, tensor
+from torchscope.tf1._scoped import number_of
 
 Activation = Callable[[Tensor], Tensor] | str | None
 
@@ -40,17 +41,6 @@ def layer_scope(name: Any, base: str, reuse: Any) -> AbstractContextManager[Any]
         if not reuse:
             return ts.variable_scope(None, base)
     return ts.variable_scope(name or base, reuse=reuse)
-
-
-def number_of(base: str) -> int:
-    """The number of a layer without a name among those of its kind in this pass, from 1."""
-    numbers = ts.in_this_pass("torchscope.tf1: numbers of layers", _no_numbers)
-    number = numbers[base] = numbers.get(base, 0) + 1
-    return number
-
-
-def _no_numbers() -> dict[str, int]:
-    return {}
 
 
 def layer_input(inputs: Operand, function: str, rank: int, *, at_least: bool = False) -> Tensor:

@@ -10,7 +10,7 @@ from torchscope.tf1 import nest
 from torchscope.tf1._scoped import Scoped
 from torchscope.tf1.dtypes import as_dtype
 
-from ._parts import activated, number_of
+from ._parts import activated
 
 __all__ = ["InputSpec", "Layer"]
 
@@ -80,8 +80,7 @@ class Layer(Scoped):
         self.trainable = trainable
         self._dtype = None if dtype is None else as_dtype(dtype)
         self.input_spec: Any = None  # an InputSpec, or a list of them
-        self._given_name = name
-        self._name: str = name or f"{self._base_name}_{number_of(self._base_name)}"
+        self._call_it(name)
         if scope:
             with ts.variable_scope(scope) as self._scope:
                 pass
@@ -120,10 +119,3 @@ class Layer(Scoped):
     def apply(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """The same as calling it."""
         return self(inputs, *args, **kwargs)
-
-    # ---- what it has -----------------------------------------------------------------------
-
-    @property
-    def name(self) -> str:
-        """The given name, or one from the class's name and a number in the order of creation."""
-        return self._name

@@ -213,6 +213,9 @@ def clip_by_value(
 
     Torch: ``t.clamp(low, high)``; where ``low`` is larger than ``high``, ``low`` wins.  A sparse
     gradient stays one: its rows are clipped as they came.
+
+    Raises:
+        ValueError: a bound has more elements, or axes, than ``t``.
     """
     if is_rows(t):
         return with_values(t, clip_by_value(t._values(), clip_value_min, clip_value_max))
@@ -220,7 +223,11 @@ def clip_by_value(
     t, low = operands(t, clip_value_min, "clip_by_value", ("t", "clip_value_min"))
     if not isinstance(low, Tensor) and not isinstance(high, Tensor) and low <= high:
         return t.clamp(low, high)
-    return t.clamp(max=high).clamp(min=low)
+    clipped = t.clamp(max=high).clamp(min=low)
+    if clipped.shape != t.shape:
+        shapes = f"{list(clipped.shape)}, by its bounds, from {list(t.shape)}"
+        raise ValueError(f"clip_by_value(): the result would be {shapes}.")
+    return clipped
 
 
 def squared_difference(x: Operand, y: Operand, name: str | None = None) -> Tensor:

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 import torchscope as ts
-from torchscope.tf1 import nest
 from torchscope.tf1._arguments import one_int
 from torchscope.tf1._scoped import Scoped
 from torchscope.tf1.dtypes import as_dtype
@@ -53,7 +52,7 @@ class RNNCell(Scoped):
         _reuse: Any = None,
     ) -> None:
         self.trainable = trainable
-        self._given_name = name
+        self._call_it(name)
         self._dtype = None if dtype is None else as_dtype(dtype)
         self._reuse = _reuse
 
@@ -91,7 +90,7 @@ class RNNCell(Scoped):
         Returns:
             Outputs ``[time, batch, ...]``, and the last state.
         """
-        scope, first_state = ts.get_variable_scope(), state
+        scope = ts.get_variable_scope()
         steps = _states.unstacked(inputs)
         live = None if lengths is None else _states.live_steps(lengths, len(steps)).unbind()
         outputs: list[Any] = []
@@ -105,18 +104,14 @@ class RNNCell(Scoped):
                 new_state = _states.where(live[time], new_state, state)
             state = new_state
             outputs.append(output)
-        nest.assert_same_structure(first_state, state)
         return _states.stacked(outputs), state
 
     def zero_state(self, batch_size: Any, dtype: Any) -> Any:
         """The state that sequences begin with: zeros in the structure of ``state_size``."""
         batch = one_int(batch_size, "zero_state", "batch_size")
+        if batch < 0:
+            raise ValueError(f"zero_state(): batch_size={batch} has to be zero or more.")
         return _states.zeros(self.state_size, batch, as_dtype(dtype))
-
-    @property
-    def name(self) -> str:
-        """The name that the scope is named after."""
-        return self._base_name
 
     def _in_scope(self, function: Callable[..., T], scope: Any, *args: Any) -> T:
         """Run ``function`` in the cell's scope."""

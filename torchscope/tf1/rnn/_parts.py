@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 import torchscope as ts
-from torchscope.tf1._convert import floating, same_dtype
+from torchscope.tf1._convert import name_of, same_dtype
 from torchscope.tf1._weights import weight
 from torchscope.tf1.ops.elementwise import tanh
 
@@ -44,17 +44,19 @@ def check(cell: RNNCell, inputs: Any, *states: tuple[Any, int]) -> None:
     """Raise unless inputs are ``[batch, depth]``, each state ``[batch, size]``, of equal dtypes."""
     if not isinstance(inputs, Tensor) or inputs.ndim != 2:
         shape = list(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-        raise ValueError(f"{cell.name}: inputs have to be [batch, depth], not {shape}.")
-    floating(inputs, cell.name, "inputs")
+        raise ValueError(f"{cell._base_name}: inputs have to be [batch, depth], not {shape}.")
+    if not inputs.is_floating_point():
+        kind = name_of(inputs.dtype)
+        raise ValueError(f"{cell._base_name}: inputs have to be floats, not {kind}.")
     for state, size in states:
         if not isinstance(state, Tensor) or state.shape != (len(inputs), size):
             found = list(state.shape) if isinstance(state, Tensor) else repr(state)
             raise ValueError(
-                f"{cell.name}: the state has to be {[len(inputs), size]}, not {found}."
+                f"{cell._base_name}: the state has to be {[len(inputs), size]}, not {found}."
                 f" For zeros: cell.zero_state({len(inputs)}, tf.float32)."
             )
         if state.dtype is not inputs.dtype:
-            same_dtype([inputs, state], cell.name, "inputs and state")
+            same_dtype([inputs, state], cell._base_name, "inputs and state")
 
 
 def linear_in(
@@ -77,4 +79,7 @@ def variable(
 ) -> Tensor:
     """A variable of the cell, of the inputs' dtype."""
     dtype = cell._dtype or inputs.dtype
-    return weight(name, shape, dtype, initializer, trainable=cell.trainable)
+    made = weight(name, shape, dtype, initializer, trainable=cell.trainable)
+    if (made.dtype is torch.float64) != (inputs.dtype is torch.float64):
+        same_dtype([inputs, made], cell._base_name, f"inputs and {name}")
+    return made

@@ -46,9 +46,8 @@ class Wrapper(RNNCell):
     def output_size(self) -> Any:
         return self._cell.output_size
 
-    @property
-    def variables(self) -> list[Tensor]:
-        return self._cell.variables
+    def _collected(self, key: str) -> list[Any]:
+        return self._cell._collected(key)
 
     def zero_state(self, batch_size: Any, dtype: Any) -> Any:
         return self._cell.zero_state(batch_size, dtype)

@@ -140,7 +140,7 @@ class LSTMCell(RNNCell):
             return c, h
         if not nest.is_nested(state) or len(state) != 2:
             kind = ValueError if nest.is_nested(state) else TypeError
-            raise kind(f"{self.name}: its state is a pair (c, h), not {state!r}.")
+            raise kind(f"{self._base_name}: its state is a pair (c, h), not {state!r}.")
         check(self, inputs, *zip(state, sizes, strict=True))
         return tuple(state)
 

@@ -41,7 +41,7 @@ def dynamic_rnn(
     Args:
         cell: an RNNCell.
         inputs: ``[batch, time, depth]``, or a structure of such.
-        sequence_length: ``[batch]`` integers. Beyond it outputs are zero, and the state stays.
+        sequence_length: ``[batch]`` numbers. Beyond it outputs are zero, and the state stays.
         initial_state: in the structure of ``cell.state_size``; zeros by default.
         dtype: of the zeros; needed unless there is an initial state.
         parallel_iterations: accepted, as ``swap_memory``; they mean something only in a graph.
@@ -53,7 +53,8 @@ def dynamic_rnn(
         The outputs, ``[batch, time, cell.output_size]``, and the last state.
 
     Raises:
-        TypeError: ``cell`` is not a cell.
+        TypeError: ``cell`` is not a cell; dtypes, or the structures of the first state and the
+            next, differ.
         ValueError: neither ``initial_state`` nor ``dtype``, or shapes that do not fit.
     """
     assert_like_rnncell("dynamic_rnn(): cell", cell)
@@ -78,7 +79,7 @@ def bidirectional_dynamic_rnn(
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Run cells over a sequence both ways, in the scopes ``bidirectional_rnn/fw`` and ``bw``.
 
-    Torch: ``bidirectional=True``, which concatenates the two outputs.
+    Torch: ``bidirectional=True``, which concatenates the two outputs.  Lengths are integers here.
 
     Args:
         cell_fw: the cell that goes forward.
@@ -257,20 +258,22 @@ def _run(
     function: str, cell: Any, inputs: Any, sequence_length: Any, state: Any, dtype: Any
 ) -> tuple[Any, Any]:
     """Run a cell over time-major inputs, in the current scope."""
-    first = nest.flatten(inputs)[0]
+    first: Tensor = nest.flatten(inputs)[0]
     if any(x.ndim < 2 or x.shape[:2] != first.shape[:2] for x in nest.flatten(inputs)):
         shapes = [list(x.shape) for x in nest.flatten(inputs)]
         raise ValueError(
             f"{function}(): inputs have to be [batch, time, depth], equal in batch and time; they"
             f" are, time first, {shapes}."
         )
-    if first.shape[0] == 0:
-        raise ValueError(f"{function}(): the inputs have no steps.")
+    if first.shape[0] == 0:  # The variables are made all the same: by a step beyond the end.
+        inputs = _states.each(lambda x: x.new_zeros(1, *x.shape[1:]), inputs)
+        outputs, state = _run(function, cell, inputs, [0] * first.shape[1], state, dtype)
+        return _states.each(lambda x: x[:0], outputs), state
     batch = first.shape[1]
     lengths = None
     if sequence_length is not None:
-        lengths = integers(sequence_length, function, "sequence_length").to(first.device)
-        lengths = lengths.clamp(max=first.shape[0])
+        lengths = tensor(sequence_length, function=function, argument="sequence_length")
+        lengths = lengths.to(first.device, torch.int64).clamp(max=first.shape[0])
         if lengths.shape != (batch,):
             raise ValueError(
                 f"{function}(): sequence_length has to be {[batch]}, not {list(lengths.shape)}."
@@ -285,7 +288,10 @@ def _run(
     def fitting(x: Tensor) -> Tensor:
         return x.to(first) if halves and x.dtype is torch.float32 else x.to(first.device)
 
-    return unroll(cell, inputs, _states.each(fitting, state), lengths)
+    outputs, last = unroll(cell, inputs, _states.each(fitting, state), lengths)
+    if function == "dynamic_rnn" or lengths is not None:
+        nest.assert_same_structure(state, last)
+    return outputs, last
 
 
 def _turned(time_major: bool) -> Callable[[Tensor], Tensor]:
@@ -299,7 +305,12 @@ def _whole(inputs: Any, function: str) -> Any:
         raise TypeError(f"{function}(): inputs has to be a list of steps: tf.unstack(x, axis=1).")
     if not inputs:
         raise ValueError(f"{function}(): inputs is empty.")
-    return _states.stacked(cast("list[Any]", inputs))
+    steps = cast("list[Any]", inputs)
+    for parts in zip(*map(nest.flatten, steps), strict=True):
+        if len({tensor(part).shape for part in parts}) > 1:
+            shapes = [list(part.shape) for part in parts]
+            raise ValueError(f"{function}(): the steps have to be of one shape, not {shapes}.")
+    return _states.stacked(steps)
 
 
 def _reversed(x: Tensor, lengths: Any, time: int) -> Tensor:
@@ -307,7 +318,8 @@ def _reversed(x: Tensor, lengths: Any, time: int) -> Tensor:
     if lengths is None:
         return x.flip(time)
     steps = torch.arange(x.shape[time], device=x.device)
-    ends = tensor(lengths).to(x.device).clamp(max=x.shape[time])[:, None]
+    ends = integers(lengths, "bidirectional_dynamic_rnn", "sequence_length").to(x.device)
+    ends = ends.clamp(max=x.shape[time])[:, None]
     sources = torch.where(steps < ends, ends - 1 - steps, steps)  # [batch, time]
     if time == 0:
         return x[sources.t(), torch.arange(x.shape[1], device=x.device)]

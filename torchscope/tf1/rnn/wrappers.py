@@ -33,10 +33,10 @@ class MultiRNNCell(RNNCell):
 
     def __init__(self, cells: Sequence[RNNCell], state_is_tuple: bool = True) -> None:
         super().__init__()
-        if not isinstance(cells, (list, tuple)):
-            raise TypeError(f"MultiRNNCell(): cells has to be a list of cells, not {cells!r}.")
         if not cells:
             raise ValueError("MultiRNNCell(): give at least one cell.")
+        if not isinstance(cells, (list, tuple)):
+            raise TypeError(f"MultiRNNCell(): cells has to be a list of cells, not {cells!r}.")
         for cell in cells:
             assert_like_rnncell("MultiRNNCell(): each of cells", cell)
         if not state_is_tuple and any(nest.is_nested(cell.state_size) for cell in cells):
@@ -56,6 +56,11 @@ class MultiRNNCell(RNNCell):
     def output_size(self) -> Any:
         return self._cells[-1].output_size
 
+    def _collected(self, key: str) -> list[Any]:
+        if not all(isinstance(cell, RNNCell) for cell in self._cells):
+            return super()._collected(key)  # one that is only called like a cell lists nothing
+        return [item for cell in self._cells for item in cell._collected(key)]
+
     def zero_state(self, batch_size: Any, dtype: Any) -> Any:
         if not self._state_is_tuple:
             return super().zero_state(batch_size, dtype)
@@ -73,8 +78,8 @@ class MultiRNNCell(RNNCell):
             states = cast("tuple[Any, ...]", state)
             if not isinstance(state, (tuple, list)) or len(states) != len(self._cells):
                 raise ValueError(
-                    f"{self.name}: the state has to be a tuple of {len(self._cells)}, one for each"
-                    f" cell, not {state!r}."
+                    f"{self._base_name}: the state has to be a tuple of {len(self._cells)}, one for"
+                    f" each cell, not {state!r}."
                 )
         else:
             states = state.split([cell.state_size for cell in self._cells], dim=1)

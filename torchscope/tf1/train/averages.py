@@ -122,6 +122,7 @@ class ExponentialMovingAverage:
         if averaged is None:
             keys = ts.GraphKeys.TRAINABLE_VARIABLES, "moving_average_variables"
             averaged = [variable for key in keys for variable in ts.get_collection(key)]
+            averaged += [average.variable for average in self._averages.values()]
         found = {self.average_name(variable): variable for variable in averaged}
         known = {id(variable) for variable in averaged}
         for variable in ts.global_variables():

@@ -23,6 +23,9 @@ def get_global_step(graph: object = None) -> Tensor | None:
 
     Args:
         graph: accepted, as TensorFlow's; the store that is entered is searched.
+
+    Raises:
+        TypeError: the variable is not one integer.
     """
     try:
         found = ts.get_collection(_GLOBAL_STEP) or [
@@ -30,7 +33,10 @@ def get_global_step(graph: object = None) -> Tensor | None:
         ]
     except ts.ScopeError:  # No store was entered, and the default one is empty.
         return None
-    return found[0] if found else None
+    if not found:
+        return None
+    assert_global_step(found[0])
+    return found[0]
 
 
 def create_global_step(graph: object = None) -> Tensor:
@@ -39,11 +45,11 @@ def create_global_step(graph: object = None) -> Tensor:
     Torch: an int in the loop of training.
 
     Raises:
-        ValueError: there is one already.
+        ValueError: there is one already, in this pass.
     """
-    if get_global_step() is not None:
+    if _of_this_pass():
         raise ValueError("create_global_step(): there is one: tf.train.get_global_step().")
-    return get_or_create_global_step()
+    return _made()
 
 
 def get_or_create_global_step(graph: object = None) -> Tensor:
@@ -54,9 +60,23 @@ def get_or_create_global_step(graph: object = None) -> Tensor:
     Torch: a number that you count yourself.
     """
     found = get_global_step()
-    if found is not None:
-        return found
-    return ts.get_variable(
+    if found is None:
+        return _made()
+    _of_this_pass().append(found)
+    return found
+
+
+def _of_this_pass() -> list[Tensor]:
+    """The global step, if this pass has asked for it."""
+    return ts.in_this_pass(__name__, _none)
+
+
+def _none() -> list[Tensor]:
+    return []
+
+
+def _made() -> Tensor:
+    step = ts.get_variable(
         _GLOBAL_STEP,
         [],
         torch.int64,
@@ -64,6 +84,8 @@ def get_or_create_global_step(graph: object = None) -> Tensor:
         trainable=False,
         collections=[ts.GraphKeys.GLOBAL_VARIABLES, _GLOBAL_STEP],
     )
+    _of_this_pass().append(step)
+    return step
 
 
 def assert_global_step(global_step_tensor: Tensor) -> None:

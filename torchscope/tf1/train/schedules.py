@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchscope.tf1._convert import name_of, tensor
+
 __all__ = [
     "cosine_decay",
     "cosine_decay_restarts",
@@ -109,17 +111,31 @@ def piecewise_constant(
         name: accepted, as TensorFlow's.
 
     Raises:
-        ValueError: the lengths do not fit.
+        ValueError: the lengths do not fit; boundaries of another dtype than ``x``, or values of
+            several dtypes; ``x`` is not one number.
     """
     if len(boundaries) != len(values) - 1:
         raise ValueError(
             f"piecewise_constant(): {len(boundaries)} boundaries need {len(boundaries) + 1} values,"
             f" not {len(values)}."
         )
+    step = tensor(x, function="piecewise_constant", argument="x")
+    edges = [tensor(boundary, device=step.device) for boundary in boundaries]
+    rates = [tensor(value, device=step.device) for value in values]
+    if step.ndim:
+        raise ValueError(f"piecewise_constant(): x has to be one number, not {list(step.shape)}.")
+    fitting = (torch.int32, torch.int64) if step.dtype is torch.int64 else (step.dtype,)
+    if any(edge.dtype not in fitting for edge in edges):
+        raise ValueError(
+            f"piecewise_constant(): x is {name_of(step.dtype)}, and so have to be the boundaries,"
+            f" not {list(boundaries)}."
+        )
+    if len({rate.dtype for rate in rates}) > 1:
+        raise ValueError(f"piecewise_constant(): values have to be of one dtype: {list(values)}.")
+    passed = [edge < step for edge in edges]
     if not isinstance(x, Tensor):
-        return values[sum(boundary < x for boundary in boundaries)]
-    edges = torch.as_tensor(boundaries, dtype=x.dtype, device=x.device)
-    return torch.as_tensor(values, device=x.device)[(edges < x).sum()]
+        return values[sum(map(bool, passed))]
+    return torch.stack(rates)[torch.stack(passed).sum()] if passed else rates[0]
 
 
 piecewise_constant_decay = piecewise_constant
