@@ -57,6 +57,7 @@ _ARRAYS = re.compile(
     r"(as)?array|arange|linspace|(zeros|ones|full|empty)(_like)?|eye|identity|tile|repeat|tri[lu]?"
     r"|concatenate|[vhd]?stack|diag|meshgrid|load\w*|random\.\w+|reshape|transpose|expand_dims"
 )
+_GRIDS = ("numpy.mgrid", "numpy.ogrid", "numpy.r_", "numpy.c_")  # np.ogrid[:3, :3]
 _ONE_NUMBER = re.compile(r"prod|sum|mean|a?max|a?min|std|var|size|ndim|(float|int|uint)\d+")
 
 # Methods of shapes that give another shape.
@@ -228,6 +229,8 @@ class Reader:
         return _OTHER if name in ("as_list", "format", "join", "split") else UNKNOWN
 
     def _subscript(self, node: cst.Subscript) -> Kinds:
+        if self._names.dotted(node.value) in _GRIDS:
+            return frozenset({Kind.ARRAY})
         if any(isinstance(one.slice, cst.Slice) for one in node.slice):
             return self.kinds(node.value)
         return self.elements(node.value)

@@ -15,6 +15,7 @@ from libcst.helpers import get_full_name_for_node
 from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
 
 from ._deferred import is_left_to_a_session
+from ._fallbacks import is_tried_first
 from ._kinds import TENSORS, Kind, Reader
 from ._names import HOME, Bound, Import, Names, imported, path_of
 from ._there import advice
@@ -151,7 +152,7 @@ class _Finder(cst.CSTVisitor):
         what_is_named = self._names.path(root)
         if what_is_named is not None and advice(what_is_named) is None:  # else it is reported there
             instead = advice(path)
-            if instead is not None:
+            if instead is not None and not is_tried_first(node, self._parents):
                 self._tell(node, node, instead)
 
     def _attribute(self, node: cst.Attribute) -> None:
@@ -324,19 +325,27 @@ class _Finder(cst.CSTVisitor):
         return [one for one in self._names.bound(node) if not list(one.steps)]
 
     def _may_be_tensor(self, node: cst.BaseExpression) -> bool:
-        """Whether it may be a tensor, or is unknown in a function that calls TensorFlow."""
+        """Whether it may be a tensor, or is unknown in a function that may have tensors."""
         return self._reader.may_be(node, *TENSORS) or (
             self._reader.may_be(node, Kind.UNKNOWN) and self._is_in_tensorflow()
         )
 
     def _is_in_tensorflow(self) -> bool:
-        """Whether the enclosing function calls TensorFlow at all: others prepare data in numpy."""
+        """Whether the enclosing function calls TensorFlow, or nothing of numpy to prepare data."""
         around = self._functions[0] if self._functions else self._module
         if around not in self._in_tensorflow:
-            search = _Search(cst.Attribute, lambda one: self._names.path(one) is not None)
-            around.visit(search)
-            self._in_tensorflow[around] = search.found
+            self._in_tensorflow[around] = self._has(
+                around, lambda one: self._names.path(one) is not None
+            ) or not self._has(around, self._is_numpys)
         return self._in_tensorflow[around]
+
+    def _has(self, around: cst.CSTNode, wanted: Callable[[cst.Attribute], bool]) -> bool:
+        search = _Search(cst.Attribute, wanted)
+        around.visit(search)
+        return search.found
+
+    def _is_numpys(self, node: cst.Attribute) -> bool:
+        return (self._names.dotted(node) or "").startswith("numpy.")
 
 
 def _has_variables(optimizer: cst.Call) -> bool:
