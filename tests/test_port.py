@@ -48,6 +48,7 @@ SHAPES = [
     ("x.shape.num_elements()", "x.shape.numel()"),
     ("[d.value for d in x.get_shape()]", "[d for d in x.shape]"),
     ("[d.value for d in x.get_shape()[1:].dims]", "[d for d in list(x.shape[1:])]"),
+    ("map(lambda d: d.value, x.get_shape())", "map(lambda d: d, x.shape)"),
     ("x.get_shape().with_rank(2)[1].value", "tf.ensure_shape(x, [None] * 2).shape[1]"),
     ("x.get_shape().with_rank_at_least(2)", "x.shape"),
     ("x.get_shape().concatenate([1])", "tf.TensorShape(x.shape).concatenate([1])"),
