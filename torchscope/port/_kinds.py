@@ -58,7 +58,7 @@ _ARRAYS = re.compile(
     r"|concatenate|[vhd]?stack|diag|meshgrid|load\w*|random\.\w+|reshape|transpose|expand_dims"
 )
 _GRIDS = ("numpy.mgrid", "numpy.ogrid", "numpy.r_", "numpy.c_")  # np.ogrid[:3, :3]
-_ONE_NUMBER = re.compile(r"prod|sum|mean|a?max|a?min|std|var|size|ndim|(float|int|uint)\d+")
+_ONE_NUMBER = re.compile(r"prod|sum|mean|a?max|a?min|std|var|size|ndim|(bool|float|u?int)\d*_?")
 
 # Methods of shapes that give another shape.
 _SHAPE_METHODS = re.compile(r"with_rank(_at_\w+)?|merge_with|concatenate")
@@ -206,6 +206,8 @@ class Reader:
             return self._method(node.func)
         if self._names.is_builtin(node.func, *_NUMBERS):
             return frozenset({Kind.NUMBER})
+        if self._names.is_builtin(node.func, "abs"):
+            return self._all(*(arg.value for arg in node.args))
         if self._names.is_builtin(node.func, *_SAME_ELEMENTS):
             inside = self.elements(node)
             return frozenset({Kind.VARIABLES}) if inside == {Kind.VARIABLE} else _OTHER

@@ -6,11 +6,12 @@ the rest is code that would run but do something else than in TensorFlow.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple, cast
 
 import libcst as cst
+from libcst import matchers as m
 from libcst.helpers import get_full_name_for_node
 from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
 
@@ -28,6 +29,11 @@ _SESSION = "PyTorch runs at once: call the function with the values, and read wh
 _DEFERRED = (
     "It runs at every call, not only when a session asks for it: put it into a function"
     " of its own, and call that."
+)
+_AVERAGE_OF_TENSORS = (
+    "It averages variables only: make the average of a tensor with tf.get_variable(name, shape,"
+    " trainable=False), and move it by tf.train.assign_moving_average(average, tensor, decay,"
+    " zero_debias=False)."
 )
 _COUNTER = (
     "It continues from call to call, so a layer named by it is a new one each time: make the"
@@ -65,7 +71,6 @@ _OPERATORS: Mapping[type[cst.BaseBinaryOp], str] = {
 _PYTHON_2_NAMES = ("basestring", "raw_input", "reduce", "unichr", "unicode", "xrange")
 _PYTHON_2_METHODS = ("has_key", "iteritems", "iterkeys", "itervalues")
 
-_Node = TypeVar("_Node", bound=cst.CSTNode)
 _WIDEST = 60  # characters of code that are shown
 
 
@@ -191,15 +196,17 @@ class _Finder(cst.CSTVisitor):
                 self._tell(node, method, _TRAINING)
         elif self._runs_a_session(method):
             self._tell(node, method, _SESSION)
-        elif name == "apply" and self._is_average(receiver) and self._is_left_to_a_session(node):
-            self._tell(node, method, _DEFERRED)
+        elif name == "apply" and self._is_average(receiver):
+            if node.args and self._reader.elements(node.args[0].value) == {Kind.TENSOR}:
+                self._tell(node, method, _AVERAGE_OF_TENSORS)
+            elif self._is_left_to_a_session(node):
+                self._tell(node, method, _DEFERRED)
 
     @cached_property
     def _is_rewritten(self) -> bool:
         """Whether the module makes an optimizer for here: then steps of one are meant."""
-        search = _Search(cst.Call, self._makes_an_optimizer_of_here)
-        self._module.visit(search)
-        return search.found
+        calls = cast("Sequence[cst.Call]", m.findall(self._module, m.Call()))
+        return any(map(self._makes_an_optimizer_of_here, calls))
 
     def _makes_an_optimizer_of_here(self, node: cst.Call) -> bool:
         made = (self._names.path(node.func) or "").endswith("Optimizer")
@@ -334,18 +341,11 @@ class _Finder(cst.CSTVisitor):
         """Whether the enclosing function calls TensorFlow, or nothing of numpy to prepare data."""
         around = self._functions[0] if self._functions else self._module
         if around not in self._in_tensorflow:
-            self._in_tensorflow[around] = self._has(
-                around, lambda one: self._names.path(one) is not None
-            ) or not self._has(around, self._is_numpys)
+            found = cast("Sequence[cst.Attribute]", m.findall(around, m.Attribute()))
+            numpys = [one for one in found if (self._names.dotted(one) or "").startswith("numpy.")]
+            tensorflows = any(self._names.path(one) is not None for one in found)
+            self._in_tensorflow[around] = tensorflows or not numpys
         return self._in_tensorflow[around]
-
-    def _has(self, around: cst.CSTNode, wanted: Callable[[cst.Attribute], bool]) -> bool:
-        search = _Search(cst.Attribute, wanted)
-        around.visit(search)
-        return search.found
-
-    def _is_numpys(self, node: cst.Attribute) -> bool:
-        return (self._names.dotted(node) or "").startswith("numpy.")
 
 
 def _has_variables(optimizer: cst.Call) -> bool:
@@ -358,18 +358,3 @@ def _has_variables(optimizer: cst.Call) -> bool:
         case _:
             pass
     return any(arg.keyword and arg.keyword.value == "learning_rate" for arg in optimizer.args)
-
-
-class _Search(Generic[_Node], cst.CSTVisitor):
-    """Whether a node of a kind is there for which something holds."""
-
-    def __init__(self, kind: type[_Node], wanted: Callable[[_Node], bool]) -> None:
-        super().__init__()
-        self.found = False
-        self._kind = kind
-        self._wanted = wanted
-
-    def on_visit(self, node: cst.CSTNode) -> bool:
-        if isinstance(node, self._kind):
-            self.found = self.found or self._wanted(node)
-        return not self.found
