@@ -188,7 +188,7 @@ FLOOR = {
         ("_overview", OVERVIEW_FLOORS),
         ("report", REPORT_FLOORS),
         ("tf1", TF1_FLOORS),
-        ("tf1/keras", [["initializers"], ["__init__"]]),
+        ("tf1/keras", [["initializers", "regularizers"], ["__init__"]]),
         ("tf1/contrib", TF1_CONTRIB_FLOORS),
         ("tf1/layers", TF1_LAYERS_FLOORS),
         ("tf1/ops", TF1_OPS_FLOORS),
