@@ -95,7 +95,7 @@ COMMAND_LINE_FLOORS = [
 # Within torchscope.port: names, then what they may hold, then what is done about them.
 PORT_FLOORS = [
     ["_errors", "_names", "_syntax"],
-    ["_deferred", "_kinds", "_there"],
+    ["_deferred", "_fallbacks", "_kinds", "_there"],
     ["_imports"],
     ["_leftovers", "_rewrite"],
     ["_port"],
@@ -188,7 +188,7 @@ FLOOR = {
         ("_overview", OVERVIEW_FLOORS),
         ("report", REPORT_FLOORS),
         ("tf1", TF1_FLOORS),
-        ("tf1/keras", [["initializers"], ["__init__"]]),
+        ("tf1/keras", [["initializers", "regularizers"], ["__init__"]]),
         ("tf1/contrib", TF1_CONTRIB_FLOORS),
         ("tf1/layers", TF1_LAYERS_FLOORS),
         ("tf1/ops", TF1_OPS_FLOORS),

@@ -42,9 +42,13 @@ SHAPES = [
     ("x.get_shape().dims[1].value", "x.shape[1]"),
     ("d = x.get_shape().dims\nd[:-1] + [d[-1].value]", "d = list(x.shape)\nd[:-1] + [d[-1]]"),
     ("x.get_shape().is_fully_defined()", "True"),
+    ("assert x.get_shape() == [n, 3]", "assert list(x.shape) == [n, 3]"),
+    ("[n] + s != (x.get_shape())", "[n] + s != (list(x.shape))"),
+    ("x.get_shape()[1:] == y.get_shape().as_list()", "list(x.shape[1:]) == list(y.shape)"),
     ("x.shape.num_elements()", "x.shape.numel()"),
     ("[d.value for d in x.get_shape()]", "[d for d in x.shape]"),
     ("[d.value for d in x.get_shape()[1:].dims]", "[d for d in list(x.shape[1:])]"),
+    ("map(lambda d: d.value, x.get_shape())", "map(lambda d: d, x.shape)"),
     ("x.get_shape().with_rank(2)[1].value", "tf.ensure_shape(x, [None] * 2).shape[1]"),
     ("x.get_shape().with_rank_at_least(2)", "x.shape"),
     ("x.get_shape().concatenate([1])", "tf.TensorShape(x.shape).concatenate([1])"),
@@ -228,6 +232,14 @@ IMPORTS = [
 ]
 
 
+def test_a_file_that_imports_tensorflow_in_a_function_gets_an_import_below_its_docstring():
+    heading = '"""Nets."""\nfrom __future__ import division\n'
+    inside = "def f(v, x):\n    import {}\n    {}(x)\n"
+    before = heading + inside.format("tensorflow as tf", "v.assign")
+    after = inside.format("torchscope.tf1 as tf", "tf.assign").replace("(x)\n", "(v, x)\n")
+    assert ported(before) == f"{heading}import torchscope.tf1 as tf\n{after}"
+
+
 @pytest.mark.parametrize(("before", "after"), IMPORTS)
 def test_imports_are_of_torchscope(before: str, after: str):
     assert ported(f"# first\n{before}\n\nx = 1\n") == f"# first\n{after}\n\nx = 1\n"
@@ -355,11 +367,16 @@ LEFT = [
         "self.ema.apply",
         "function",
     ),
+    (
+        "a = tf.train.ExponentialMovingAverage(0.9)\nop = a.apply([tf.exp(x)])",
+        2,
+        "a.apply",
+        "assign_moving_average",
+    ),
     ("return tf.scatter_update(v, 0, x)", 1, "tf.scatter_update", "function"),
     ("x * np.ones(3)", 1, "x * np.ones(3)", r"tf\.multiply"),
     ("np.arange(3) - tf.exp(x)", 1, "np.arange(3) - tf.exp(x)", r"tf\.subtract"),
     ("m = np.tri(3)\nx + m", 2, "x + m", r"tf\.add"),
-    ("assert x.shape == [2, 3]", 1, "x.shape == [2, 3]", "list"),
     ("assert x.get_shape() != shape", 1, "x.shape != shape", "list"),
     ("v in tf.trainable_variables()", 1, "v in tf.trainable_variables()", "is"),
     ("w = tf.trainable_variables()[len(v):]", 1, "tf.trainable_variables()[len(v):]", "scope"),
@@ -383,6 +400,9 @@ FINE = [
     "np.sqrt(2 / np.pi) * x",
     "x * np.prod([2, 3])",
     "scale = np.sqrt(n)\nx / scale",
+    "c = np.ones(3)\nabs(np.ogrid[:3, :3][0] - c[0]) / np.float(n)",
+    "try:\n    merge = tf.merge_summary\nexcept:\n    merge = tf.summary.merge",
+    "try:\n    return tf.nn.new(x)\nexcept AttributeError:\n    return tf.nn.relu(x)",
     "assert x.shape == (2, 3)",
     "assert x.shape == y.shape",
     "assert list(x.shape) == [2, 3]",
@@ -412,6 +432,17 @@ def test_what_is_left_to_do_by_hand_is_reported_by_line_with_what_to_do(
 def test_what_does_as_tensorflow_did_is_not_told(source: str):
     head = f"{OLD}import numpy as np\ndef f(x, y, v, w, n):\n    tf.exp(x)\n"
     assert left(head + textwrap.indent(source, "    ") + "\n") == []
+
+
+def test_a_global_array_is_told_in_functions_that_do_not_prepare_data_with_numpy():
+    source = f"{OLD}import numpy as np\nMEAN = np.array([1.5])\ndef f(x):\n    return {{}}\n"
+    assert left(source.format("x - MEAN")) == [(5, "x - MEAN")]
+    assert left(source.format("np.clip(x - MEAN, 0, 1)")) == []
+
+
+def test_a_name_is_reported_that_a_failing_try_does_not_replace():
+    session = "try:\n    s = tf.Session()\n    s.run(x)\nexcept:\n    s = None\n"
+    assert [what for _, what in left(OLD + session)] == ["tf.Session", "s.run"]
 
 
 COUNTERS = [

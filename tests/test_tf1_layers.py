@@ -520,3 +520,17 @@ def test_what_is_wrong_is_named(call, error, match, store):
         call(torch.ones(IMAGE))
     # As in TensorFlow, what is found wrong only by computing leaves the variables.
     assert not list(store) or "does not fit" in match or error is AttributeError
+
+
+def test_keras_regularizers_count_squares_whole():
+    weights, keras = torch.tensor([[1.0, -2.0]]), tf.keras.regularizers
+    assert keras.l1(0.5)(weights) == 1.5
+    assert keras.l2(0.5)(weights) == 2.5
+    assert keras.l1_l2(1, 0.5)(weights) == 5.5
+
+    def model():
+        tf.layers.dense(weights, 1, use_bias=False, kernel_regularizer=keras.l2(0.1))
+        return tf.losses.get_regularization_loss(), tf.trainable_variables()[0]
+
+    loss, kernel = ts.ScopedModule(model)()
+    torch.testing.assert_close(loss, 0.1 * kernel.square().sum())

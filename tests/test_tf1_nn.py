@@ -958,3 +958,9 @@ def test_bad_input_is_named(call: Callable[[], Any], kind: type[Exception], mess
     with pytest.raises(kind, match=message) as caught:
         call()
     assert type(caught.value) is kind
+
+
+def test_the_error_of_an_input_that_numpy_made_float64_says_how_to_keep_its_dtype():
+    image, kernel = torch.ones(1, 2, 2, 3, dtype=torch.float64), torch.ones(1, 1, 3, 4)
+    with pytest.raises(TypeError, match=r"float64 and float32.*tf\.subtract\(x, mean\)"):
+        tf.nn.conv2d(image, kernel, [1, 1, 1, 1], "SAME")

@@ -57,7 +57,8 @@ _ARRAYS = re.compile(
     r"(as)?array|arange|linspace|(zeros|ones|full|empty)(_like)?|eye|identity|tile|repeat|tri[lu]?"
     r"|concatenate|[vhd]?stack|diag|meshgrid|load\w*|random\.\w+|reshape|transpose|expand_dims"
 )
-_ONE_NUMBER = re.compile(r"prod|sum|mean|a?max|a?min|std|var|size|ndim|(float|int|uint)\d+")
+_GRIDS = ("numpy.mgrid", "numpy.ogrid", "numpy.r_", "numpy.c_")  # np.ogrid[:3, :3]
+_ONE_NUMBER = re.compile(r"prod|sum|mean|a?max|a?min|std|var|size|ndim|(bool|float|u?int)\d*_?")
 
 # Methods of shapes that give another shape.
 _SHAPE_METHODS = re.compile(r"with_rank(_at_\w+)?|merge_with|concatenate")
@@ -205,6 +206,8 @@ class Reader:
             return self._method(node.func)
         if self._names.is_builtin(node.func, *_NUMBERS):
             return frozenset({Kind.NUMBER})
+        if self._names.is_builtin(node.func, "abs"):
+            return self._all(*(arg.value for arg in node.args))
         if self._names.is_builtin(node.func, *_SAME_ELEMENTS):
             inside = self.elements(node)
             return frozenset({Kind.VARIABLES}) if inside == {Kind.VARIABLE} else _OTHER
@@ -228,6 +231,8 @@ class Reader:
         return _OTHER if name in ("as_list", "format", "join", "split") else UNKNOWN
 
     def _subscript(self, node: cst.Subscript) -> Kinds:
+        if self._names.dotted(node.value) in _GRIDS:
+            return frozenset({Kind.ARRAY})
         if any(isinstance(one.slice, cst.Slice) for one in node.slice):
             return self.kinds(node.value)
         return self.elements(node.value)

@@ -6,15 +6,17 @@ the rest is code that would run but do something else than in TensorFlow.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple, cast
 
 import libcst as cst
+from libcst import matchers as m
 from libcst.helpers import get_full_name_for_node
 from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
 
 from ._deferred import is_left_to_a_session
+from ._fallbacks import is_tried_first
 from ._kinds import TENSORS, Kind, Reader
 from ._names import HOME, Bound, Import, Names, imported, path_of
 from ._there import advice
@@ -27,6 +29,11 @@ _SESSION = "PyTorch runs at once: call the function with the values, and read wh
 _DEFERRED = (
     "It runs at every call, not only when a session asks for it: put it into a function"
     " of its own, and call that."
+)
+_AVERAGE_OF_TENSORS = (
+    "It averages variables only: make the average of a tensor with tf.get_variable(name, shape,"
+    " trainable=False), and move it by tf.train.assign_moving_average(average, tensor, decay,"
+    " zero_debias=False)."
 )
 _COUNTER = (
     "It continues from call to call, so a layer named by it is a new one each time: make the"
@@ -64,7 +71,6 @@ _OPERATORS: Mapping[type[cst.BaseBinaryOp], str] = {
 _PYTHON_2_NAMES = ("basestring", "raw_input", "reduce", "unichr", "unicode", "xrange")
 _PYTHON_2_METHODS = ("has_key", "iteritems", "iterkeys", "itervalues")
 
-_Node = TypeVar("_Node", bound=cst.CSTNode)
 _WIDEST = 60  # characters of code that are shown
 
 
@@ -151,7 +157,7 @@ class _Finder(cst.CSTVisitor):
         what_is_named = self._names.path(root)
         if what_is_named is not None and advice(what_is_named) is None:  # else it is reported there
             instead = advice(path)
-            if instead is not None:
+            if instead is not None and not is_tried_first(node, self._parents):
                 self._tell(node, node, instead)
 
     def _attribute(self, node: cst.Attribute) -> None:
@@ -190,15 +196,17 @@ class _Finder(cst.CSTVisitor):
                 self._tell(node, method, _TRAINING)
         elif self._runs_a_session(method):
             self._tell(node, method, _SESSION)
-        elif name == "apply" and self._is_average(receiver) and self._is_left_to_a_session(node):
-            self._tell(node, method, _DEFERRED)
+        elif name == "apply" and self._is_average(receiver):
+            if node.args and self._reader.elements(node.args[0].value) == {Kind.TENSOR}:
+                self._tell(node, method, _AVERAGE_OF_TENSORS)
+            elif self._is_left_to_a_session(node):
+                self._tell(node, method, _DEFERRED)
 
     @cached_property
     def _is_rewritten(self) -> bool:
         """Whether the module makes an optimizer for here: then steps of one are meant."""
-        search = _Search(cst.Call, self._makes_an_optimizer_of_here)
-        self._module.visit(search)
-        return search.found
+        calls = cast("Sequence[cst.Call]", m.findall(self._module, m.Call()))
+        return any(map(self._makes_an_optimizer_of_here, calls))
 
     def _makes_an_optimizer_of_here(self, node: cst.Call) -> bool:
         made = (self._names.path(node.func) or "").endswith("Optimizer")
@@ -324,18 +332,19 @@ class _Finder(cst.CSTVisitor):
         return [one for one in self._names.bound(node) if not list(one.steps)]
 
     def _may_be_tensor(self, node: cst.BaseExpression) -> bool:
-        """Whether it may be a tensor, or is unknown in a function that calls TensorFlow."""
+        """Whether it may be a tensor, or is unknown in a function that may have tensors."""
         return self._reader.may_be(node, *TENSORS) or (
             self._reader.may_be(node, Kind.UNKNOWN) and self._is_in_tensorflow()
         )
 
     def _is_in_tensorflow(self) -> bool:
-        """Whether the enclosing function calls TensorFlow at all: others prepare data in numpy."""
+        """Whether the enclosing function calls TensorFlow, or nothing of numpy to prepare data."""
         around = self._functions[0] if self._functions else self._module
         if around not in self._in_tensorflow:
-            search = _Search(cst.Attribute, lambda one: self._names.path(one) is not None)
-            around.visit(search)
-            self._in_tensorflow[around] = search.found
+            found = cast("Sequence[cst.Attribute]", m.findall(around, m.Attribute()))
+            numpys = [one for one in found if (self._names.dotted(one) or "").startswith("numpy.")]
+            tensorflows = any(self._names.path(one) is not None for one in found)
+            self._in_tensorflow[around] = tensorflows or not numpys
         return self._in_tensorflow[around]
 
 
@@ -349,18 +358,3 @@ def _has_variables(optimizer: cst.Call) -> bool:
         case _:
             pass
     return any(arg.keyword and arg.keyword.value == "learning_rate" for arg in optimizer.args)
-
-
-class _Search(Generic[_Node], cst.CSTVisitor):
-    """Whether a node of a kind is there for which something holds."""
-
-    def __init__(self, kind: type[_Node], wanted: Callable[[_Node], bool]) -> None:
-        super().__init__()
-        self.found = False
-        self._kind = kind
-        self._wanted = wanted
-
-    def on_visit(self, node: cst.CSTNode) -> bool:
-        if isinstance(node, self._kind):
-            self.found = self.found or self._wanted(node)
-        return not self.found

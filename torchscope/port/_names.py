@@ -275,6 +275,18 @@ class _Bindings(cst.CSTVisitor):
     def visit_CompFor(self, node: cst.CompFor) -> None:
         self._bind_elements(node.target, node.iter)
 
+    def visit_Call(self, node: cst.Call) -> None:
+        """``map(lambda d: d.value, shape)``."""
+        match node:
+            case cst.Call(
+                func=cst.Name("map" | "filter"),
+                args=[cst.Arg(value=cst.Lambda(params=parameters)), *values],
+            ):
+                for parameter, its in zip(parameters.params, values, strict=False):
+                    self.names[parameter].append(Bound(its.value, ("element",)))
+            case _:
+                pass
+
     def visit_WithItem(self, node: cst.WithItem) -> None:
         if node.asname is not None:
             self._bind(node.asname.name, node.item, "entered")

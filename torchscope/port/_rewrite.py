@@ -99,8 +99,7 @@ class Rewriter(cst.CSTTransformer):
     def leave_Module(self, original_node: cst.Module, updated_node: cst.Module) -> cst.Module:
         lines, comments = _without_nothing(updated_node.body)
         if self.lacks_import:
-            place = next(number for number, line in enumerate(lines) if _imports_from(line, HOME))
-            lines.insert(place, cst.parse_statement(f"import {HOME} as tf"))
+            lines.insert(_first_import(lines), cst.parse_statement(f"import {HOME} as tf"))
         return updated_node.with_changes(body=lines, footer=[*comments, *updated_node.footer])
 
     def leave_Attribute(
@@ -216,6 +215,29 @@ class Rewriter(cst.CSTTransformer):
         new = call(self._tf("ensure_shape"), tensor, arg)
         return cst.Attribute(new, cst.Name("shape")) if gives_shape else new
 
+    # ---- shape == [1, 2] -------------------------------------------------------------------------
+
+    def leave_Comparison(
+        self, original_node: cst.Comparison, updated_node: cst.Comparison
+    ) -> cst.Comparison:
+        """A torch.Size, which is a tuple, never equals a list."""
+        match updated_node.comparisons:
+            case [
+                cst.ComparisonTarget(
+                    operator=cst.Equal() | cst.NotEqual(), comparator=right
+                ) as target
+            ]:
+                pass
+            case _:
+                return updated_node
+        left, was = updated_node.left, original_node
+        if self._is_only_size(was.left) and _is_list(right):
+            return updated_node.with_changes(left=_as_list(left))
+        if _is_list(left) and self._is_only_size(was.comparisons[0].comparator):
+            new = target.with_changes(comparator=_as_list(right))
+            return updated_node.with_changes(comparisons=[new])
+        return updated_node
+
     # ---- x += y ----------------------------------------------------------------------------------
 
     def leave_AugAssign(
@@ -262,6 +284,9 @@ class Rewriter(cst.CSTTransformer):
         is_made = isinstance(node, cst.Call) and self._names.path(node.func) == "TensorShape"
         return self._is_shape(node) and not is_made
 
+    def _is_only_size(self, node: cst.BaseExpression) -> bool:
+        return self._reader.is_only(node, Kind.SHAPE) and self._is_size(node)
+
     def _is_variable(self, node: cst.BaseExpression) -> bool:
         """Whether the object that has the name is a variable or another tensor."""
         if self._reader.may_be(node, *TENSORS):
@@ -273,6 +298,21 @@ class Rewriter(cst.CSTTransformer):
 def _listed(node: cst.BaseExpression) -> cst.BaseExpression:
     """The ``s`` of the ``list(s)`` that was written for ``s.as_list()``."""
     return cst.ensure_type(node, cst.Call).args[0].value
+
+
+def _as_list(shape: cst.BaseExpression) -> cst.BaseExpression:
+    return instead(shape, call("list", shape.with_changes(lpar=[], rpar=[])))
+
+
+def _is_list(node: cst.BaseExpression) -> bool:
+    """Whether an expression makes a list, as ``[1, 2]``, ``[1] + x`` and ``list(x)`` do."""
+    match node:
+        case cst.List() | cst.ListComp() | cst.Call(func=cst.Name("list")):
+            return True
+        case cst.BinaryOperation(left=left, right=right):
+            return _is_list(left) or _is_list(right)
+        case _:
+            return False
 
 
 def _gives_value(args: Sequence[cst.Arg]) -> bool:
@@ -298,6 +338,23 @@ def _without_nothing(
         else:
             kept.append(line)
     return kept, comments
+
+
+def _first_import(lines: Sequence[cst.BaseStatement]) -> int:
+    """Where an import from `HOME` may stand: at the first one, or below docstring and future."""
+    for number, line in enumerate(lines):
+        if _imports_from(line, HOME):
+            return number
+    heading = [_imports_from(line, "__future__") or _is_text(line) for line in lines]
+    return [*heading, False].index(False)
+
+
+def _is_text(line: cst.CSTNode) -> bool:
+    match line:
+        case cst.SimpleStatementLine(body=[cst.Expr(value=cst.BaseString())]):
+            return True
+        case _:
+            return False
 
 
 def _imports_from(line: cst.CSTNode, package: str) -> bool:

@@ -188,9 +188,19 @@ def same_dtype(values: Iterable[Operand], function: str, argument: str = "values
         if value.dtype is not made[0].dtype and not _mixing(made[0], value):
             raise TypeError(
                 f"{function}(): {argument} has {name_of(made[0].dtype)} and {name_of(value.dtype)};"
-                " TensorFlow does not promote: tf.cast one of them."
+                f" TensorFlow does not promote: tf.cast one of them.{_from_numpy(made[0], value)}"
             )
     return made
+
+
+def _from_numpy(*values: Tensor) -> str:
+    """What to say of float64, which mostly comes from an operator between tensor and array."""
+    if not any(value.dtype is torch.float64 for value in values):
+        return ""
+    return (
+        " If float64 comes from a numpy array, as in x - mean, write tf.subtract(x, mean), which"
+        " gives the array the dtype of x."
+    )
 
 
 def check_broadcast(one: Sequence[int], two: Sequence[int], function: str) -> None:

@@ -81,7 +81,10 @@ class ExponentialMovingAverage:
             raise ts.ScopeError(
                 None,
                 "The averages are made in the pass that applies them, and would begin anew in"
-                " each. Make the ExponentialMovingAverage once, outside of the model's function.",
+                " each. Make the ExponentialMovingAverage once, outside of the model's function."
+                " For a tensor that is not a variable, keep its average as one:"
+                " tf.get_variable(name, shape, trainable=False), moved by"
+                " tf.train.assign_moving_average(average, tensor, decay, zero_debias=False).",
             )
         if isinstance(var_list, torch.nn.Module):
             var_list = [pair for pair in var_list.named_parameters() if pair[1].requires_grad]
