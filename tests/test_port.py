@@ -246,6 +246,8 @@ MOVED = [
     ("tf.compat.v1.get_variable('w', [1])", "tf.get_variable('w', [1])"),
     ("tf.python.ops.math_ops.tanh(x)", "tf.tanh(x)"),
     ("tf.nn.relu(x)", "tf.nn.relu(x)"),
+    ("with tf.gfile.GFile(path, 'r') as f: f.read()", "with open(path, 'r') as f: f.read()"),
+    ("tf.io.gfile.GFile(path, mode='rb')", "open(path, mode='rb')"),
 ]
 
 
@@ -455,6 +457,18 @@ def test_an_import_of_what_is_missing_stays_and_is_reported():
 
 def test_a_star_is_reported():
     assert left("from tensorflow import *\n") == [(1, "from tensorflow import *")]
+
+
+def test_tf_may_come_from_a_star_import_of_the_programs_own_modules():
+    source = (
+        "from gcn.layers import *\n\ndef f(x):\n    x += tf.shape(x)[0] * x.get_shape()[0].value\n"
+        "    return x.set_shape([2])\n"
+    )
+    new = source.replace("x += ", "x = x + ").replace("get_shape()[0].value", "shape[0]")
+    assert ported(source) == new.replace("x.set_shape([2])", "tf.ensure_shape(x, [2])")
+    assert left("from layers import *\nx = tf.placeholder(1)\n") == [(2, "tf.placeholder")]
+    with pytest.raises(PortError, match="does not import tensorflow"):
+        port(b"tf.placeholder(1)\n")
 
 
 def test_a_program_of_what_is_there_leaves_nothing():

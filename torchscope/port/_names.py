@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import libcst as cst
 from libcst.helpers import get_full_name_for_node, get_full_name_for_node_or_raise
@@ -23,6 +24,7 @@ from libcst.metadata import (
 )
 
 HOME = "torchscope.tf1"
+_USUAL = "tf"  # how programs call TensorFlow
 
 Import = cst.Import | cst.ImportFrom
 
@@ -124,6 +126,7 @@ class Names:
         self._attributes = bindings.attributes
         self._modules = bindings.modules
         self._dotted: dict[cst.Name, str | None] = {}
+        self._has_star = bindings.has_star
 
     def bound(self, node: cst.CSTNode) -> list[Bound]:
         """All that a name may be bound to where it is read; ``self.x``, anywhere in the file."""
@@ -150,6 +153,8 @@ class Names:
 
     def _resolved(self, name: cst.Name) -> str | None:
         assignments = self._assignments(name)
+        if self._has_star and name.value == _USUAL and not assignments:
+            return "tensorflow"
         imports = [_imported(one) for one in assignments if isinstance(one, ImportAssignment)]
         if imports:
             return min(filter(None, imports), default=None)  # of a try and its except, either
@@ -170,11 +175,18 @@ class Names:
         for one in scope.assignments:
             if isinstance(one, ImportAssignment) and path_of(_imported(one) or "") == "":
                 return one.name
-        return None
+        return _USUAL if self._is_from_star else None
+
+    @cached_property
+    def _is_from_star(self) -> bool:
+        """Whether ``tf`` comes from a module of the program's own, by ``from layers import *``."""
+        read = (one.value for one in self._scopes if isinstance(one, cst.Attribute))
+        return any(isinstance(one, cst.Name) and self.dotted(one) == "tensorflow" for one in read)
 
     def has_tensorflow(self) -> bool:
         """Whether anything of TensorFlow is imported, anywhere in the file."""
-        return any(path_of(module) is not None for module in self._modules)
+        imports = any(path_of(module) is not None for module in self._modules)
+        return imports or self._is_from_star
 
     def paths(self) -> set[str]:
         """The paths in `torchscope.tf1` of all attributes of TensorFlow that the file uses."""
@@ -250,6 +262,7 @@ class _Bindings(cst.CSTVisitor):
         self.names: dict[cst.CSTNode, list[Bound]] = defaultdict(list)
         self.attributes: dict[str, list[Bound]] = defaultdict(list)
         self.modules: list[str] = []
+        self.has_star = False
 
     def visit_Import(self, node: cst.Import) -> None:
         self.modules += imported(node)[1]
@@ -257,6 +270,7 @@ class _Bindings(cst.CSTVisitor):
     def visit_ImportFrom(self, node: cst.ImportFrom) -> None:
         module, names = imported(node)
         self.modules += [module, *names]
+        self.has_star |= isinstance(node.names, cst.ImportStar)
 
     def visit_Assign(self, node: cst.Assign) -> None:
         for target in node.targets:

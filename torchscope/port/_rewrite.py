@@ -21,6 +21,9 @@ from ._syntax import call, instead, right_side, shape_of
 _SWITCHES = re.compile(r"(dis|en)able_(v2_\w+|eager_execution|resource_variables|control_flow_v2)")
 _NOTHING = cst.Pass()  # in place of such a line, until its comments have another place
 
+# Classes that open a file as Python's own function does.
+_OPENS = re.compile(r"(io\.)?gfile\.(GFile|FastGFile|Open)")
+
 # Usual names of variables and tensors, where nothing else tells what `v.name` is the name of.
 _VARIABLES = re.compile(
     r"[glptvwxyz]|grad(ient)?|param(eter)?|(\w+_)?(tensor|var)|tvar|variable|weights?|bias"
@@ -147,6 +150,8 @@ class Rewriter(cst.CSTTransformer):
     # ---- methods ---------------------------------------------------------------------------------
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
+        if _OPENS.fullmatch(self._names.path(original_node.func) or ""):
+            return updated_node.with_changes(func=cst.Name("open"))
         if self._names.dotted(original_node.func) is not None:
             return updated_node
         if isinstance(original_node.func, cst.Attribute):
