@@ -247,6 +247,7 @@ MOVED = [
     ("tf.python.ops.math_ops.tanh(x)", "tf.tanh(x)"),
     ("tf.nn.relu(x)", "tf.nn.relu(x)"),
     ("with tf.gfile.GFile(path, 'r') as f: f.read()", "with open(path, 'r') as f: f.read()"),
+    ("tf.contrib.linalg.LinearOperatorTriL(x)", "tf.linalg.LinearOperatorLowerTriangular(x)"),
     ("tf.io.gfile.GFile(path, mode='rb')", "open(path, mode='rb')"),
 ]
 

@@ -146,6 +146,8 @@ CALLS: dict[str, Callable[[Tensor], Any]] = {
     "svd": lambda x: tf.svd(x, compute_uv=False),
     "tensordot": lambda x: tf.tensordot(x, x, [[1], [1]]),
     "trace": lambda x: tf.trace(x),
+    "arg_max": lambda x: tf.arg_max(x, 1),
+    "arg_min": lambda x: tf.arg_min(x, 0),
     "batch_matmul": lambda x: tf.batch_matmul(x, x, adj_y=True),
     "count_nonzero": lambda x: tf.count_nonzero(tf.to_int32(x * 2), 1),
     "reduce_all": lambda x: tf.reduce_all(x > 0.3, 0),

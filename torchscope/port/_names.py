@@ -34,6 +34,7 @@ _MOVED = [
     (re.compile(rf"{pattern}(?=\.|$)"), to)
     for pattern, to in [
         (r"compat\.v1", ""),
+        (r"(contrib\.)?linalg\.LinearOperatorTriL", "linalg.LinearOperatorLowerTriangular"),
         (r"models\.rnn\.rnn_cell", "nn.rnn_cell"),
         (r"models\.rnn(\.rnn)?", "nn"),
         (r"nn\.seq2seq", "contrib.legacy_seq2seq"),
