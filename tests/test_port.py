@@ -247,6 +247,14 @@ MOVED = [
     ("tf.python.ops.math_ops.tanh(x)", "tf.tanh(x)"),
     ("tf.nn.relu(x)", "tf.nn.relu(x)"),
     ("with tf.gfile.GFile(path, 'r') as f: f.read()", "with open(path, 'r') as f: f.read()"),
+    (
+        "tf.nn.sparse_softmax_cross_entropy_with_logits(tf.exp(x), y, name='loss')",
+        "tf.nn.sparse_softmax_cross_entropy_with_logits(logits=tf.exp(x), labels=y, name='loss')",
+    ),
+    (
+        "tf.nn.softmax_cross_entropy_with_logits(labels=x, logits=y)",
+        "tf.nn.softmax_cross_entropy_with_logits(labels=x, logits=y)",
+    ),
     ("tf.contrib.linalg.LinearOperatorTriL(x)", "tf.linalg.LinearOperatorLowerTriangular(x)"),
     ("tf.io.gfile.GFile(path, mode='rb')", "open(path, mode='rb')"),
 ]

@@ -24,6 +24,10 @@ _NOTHING = cst.Pass()  # in place of such a line, until its comments have anothe
 # Classes that open a file as Python's own function does.
 _OPENS = re.compile(r"(io\.)?gfile\.(GFile|FastGFile|Open)")
 
+# Losses that took logits and labels by position before TensorFlow 1.0, and by name alone since.
+_LOGITS_FIRST = re.compile(r"nn\.(softmax|sparse_softmax|sigmoid)_cross_entropy_with_logits")
+_TIGHT_EQUAL = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
+
 # Usual names of variables and tensors, where nothing else tells what `v.name` is the name of.
 _VARIABLES = re.compile(
     r"[glptvwxyz]|grad(ient)?|param(eter)?|(\w+_)?(tensor|var)|tvar|variable|weights?|bias"
@@ -150,10 +154,8 @@ class Rewriter(cst.CSTTransformer):
     # ---- methods ---------------------------------------------------------------------------------
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
-        if _OPENS.fullmatch(self._names.path(original_node.func) or ""):
-            return updated_node.with_changes(func=cst.Name("open"))
         if self._names.dotted(original_node.func) is not None:
-            return updated_node
+            return _called_as_here(self._names.path(original_node.func) or "", updated_node)
         if isinstance(original_node.func, cst.Attribute):
             new = self._method(original_node.func, updated_node)
             return instead(updated_node, new)
@@ -273,6 +275,23 @@ class Rewriter(cst.CSTTransformer):
             return True
         unknown = self._reader.may_be(node, Kind.UNKNOWN)
         return unknown and isinstance(node, cst.Name) and bool(_VARIABLES.fullmatch(node.value))
+
+
+def _called_as_here(path: str, call: cst.Call) -> cst.Call:
+    """A call of one of TensorFlow's functions, where it is called in another way here."""
+    if _OPENS.fullmatch(path):
+        return call.with_changes(func=cst.Name("open"))
+    if _LOGITS_FIRST.fullmatch(path) and len(_by_position(call)) == 2:
+        logits, labels = (
+            arg.with_changes(keyword=cst.Name(keyword), equal=_TIGHT_EQUAL)
+            for arg, keyword in zip(call.args, ("logits", "labels"), strict=False)
+        )
+        return call.with_changes(args=[logits, labels, *call.args[2:]])
+    return call
+
+
+def _by_position(call: cst.Call) -> list[cst.Arg]:
+    return [arg for arg in call.args if arg.keyword is None and not arg.star]
 
 
 def _listed(node: cst.BaseExpression) -> cst.BaseExpression:
