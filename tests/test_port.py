@@ -40,6 +40,12 @@ SHAPES = [
     ("x.shape.ndims", "x.ndim"),
     ("x.get_shape().dims", "list(x.shape)"),
     ("x.get_shape().dims[1].value", "x.shape[1]"),
+    ("len(x.get_shape()._dims)", "len(x.shape)"),
+    (
+        "shapes = [a.get_shape() for a in x]\nfor s in shapes: n += s.ndims + s[1].value",
+        "shapes = [a.shape for a in x]\nfor s in shapes: n = n + (len(s) + s[1])",
+    ),
+    ("s = [x.get_shape(), 1]\ns[0][1].value", "s = [x.shape, 1]\ns[0][1]"),
     ("d = x.get_shape().dims\nd[:-1] + [d[-1].value]", "d = list(x.shape)\nd[:-1] + [d[-1]]"),
     ("x.get_shape().is_fully_defined()", "True"),
     ("x.shape.num_elements()", "x.shape.numel()"),

@@ -125,7 +125,7 @@ class Rewriter(cst.CSTTransformer):
             case "ndims" | "rank" if self._is_shape(inner):
                 of = shape_of(new)
                 return cst.Attribute(of, cst.Name("ndim")) if of else call("len", new)
-            case "dims" if self._is_shape(inner):
+            case "dims" | "_dims" if self._is_shape(inner):
                 return call("list", new)
             case "value" if self._reader.may_be(inner, Kind.SIZE):
                 return new
@@ -256,7 +256,7 @@ class Rewriter(cst.CSTTransformer):
         method = node.func if isinstance(node, cst.Call) else node
         return (
             isinstance(method, cst.Attribute)
-            and method.attr.value in ("as_list", "dims")
+            and method.attr.value in ("as_list", "dims", "_dims")
             and isinstance(new, cst.Call)
             and isinstance(new.func, cst.Name)  # list
         )
