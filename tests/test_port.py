@@ -54,6 +54,12 @@ SHAPES = [
     ("x.get_shape().with_rank(2)[1].value", "tf.ensure_shape(x, [None] * 2).shape[1]"),
     ("x.get_shape().with_rank_at_least(2)", "x.shape"),
     ("x.get_shape().concatenate([1])", "tf.TensorShape(x.shape).concatenate([1])"),
+    ("x.get_shape()[1:].with_rank(n)", "tf.TensorShape(x.shape[1:]).with_rank(n)"),
+    (
+        "x.get_shape()[:-1].assert_is_compatible_with(y.get_shape())",
+        "tf.TensorShape(x.shape[:-1]).assert_is_compatible_with(y.shape)",
+    ),
+    ("x.shape.is_compatible_with(y.shape)", "tf.TensorShape(x.shape).is_compatible_with(y.shape)"),
     ("x.get_shape().merge_with(y.get_shape())", "tf.ensure_shape(x, y.shape).shape"),
     ("x.get_shape().assert_has_rank(n + 1)", "tf.ensure_shape(x, [None] * (n + 1))"),
     (
@@ -384,7 +390,7 @@ LEFT = [
     ("tf.exp(x)[::-1]", 1, "tf.exp(x)[::-1]", r"tf\.reverse"),
     ("x[:, ::-1]", 1, "x[:, ::-1]", r"tf\.reverse"),
     ("v = tf.get_variable('v', [1])\nsess(v.initializer)", 2, "v.initializer", "as soon as"),
-    ("x.get_shape().is_compatible_with(y.get_shape())", 1, "x.shape.is_compatible_with", "Size"),
+    ("x.shape.assert_same_rank(y.shape)", 1, "x.shape.assert_same_rank", "Size"),
     ("for i in xrange(3): pass", 1, "xrange", "2to3"),
     ("d.iteritems()", 1, "d.iteritems", "2to3"),
 ]

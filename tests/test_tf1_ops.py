@@ -536,3 +536,10 @@ def test_ints_of_a_sparse_tensor_divide_as_floats_and_gradients_flow():
 def test_what_does_not_fit_a_sparse_tensor_is_named(y: Any, error: type[Exception], message: str):
     with pytest.raises(error, match=message):
         SPARSE * y
+
+
+def test_a_shape_that_has_another_rank_is_refused():
+    shape = tf.TensorShape([None, 3])
+    shape.assert_has_rank(2)
+    with pytest.raises(ValueError, match="must have rank 3"):
+        shape.assert_has_rank(3)

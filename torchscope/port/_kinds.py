@@ -193,6 +193,8 @@ class Reader:
                 return frozenset({Kind.SHAPE})
             case "value" if self.may_be(node.value, Kind.SIZE):
                 return frozenset({Kind.SIZE})
+            case "T" if self.is_only(node.value, Kind.ARRAY):
+                return frozenset({Kind.ARRAY})
             case "ndim" | "ndims":
                 return frozenset({Kind.NUMBER})
             case "dtype" | "name":

@@ -162,7 +162,11 @@ class _Finder(cst.CSTVisitor):
             self._tell(node, node, _ATTRIBUTES[name])
         elif _OF_A_GRAPH.search(get_full_name_for_node(node) or ""):
             self._tell(node, node, _ATTRIBUTES["graph"])
-        elif _SHAPE_METHODS.fullmatch(name) and self._reader.may_be(node.value, Kind.SHAPE):
+        elif (
+            _SHAPE_METHODS.fullmatch(name)
+            and self._reader.may_be(node.value, Kind.SHAPE)
+            and not self._names.calls(node.value, "TensorShape")
+        ):
             self._tell(node, node, "A shape is a torch.Size here, with ints: compare them.")
 
     # ---- training, sessions, what runs at once ---------------------------------------------------

@@ -169,6 +169,10 @@ class Names:
         dotted = self.dotted(node)
         return None if dotted is None else path_of(dotted)
 
+    def calls(self, node: cst.CSTNode, path: str) -> bool:
+        """Whether an expression is a call of the function that `torchscope.tf1` has there."""
+        return isinstance(node, cst.Call) and self.path(node.func) == path
+
     def root(self) -> str | None:
         """The file's name for TensorFlow itself, bound at its top."""
         scope = self._scopes[self.module]

@@ -41,6 +41,7 @@ _CHECKS = {
     "merge_with": (False, True),
     "with_rank": (True, True),
 }
+_OF_TENSOR_SHAPES = ("concatenate", "is_compatible_with")  # what else a torch.Size cannot do
 
 _OPERATORS: dict[type, type[cst.BaseBinaryOp]] = {
     cst.AddAssign: cst.Add,
@@ -176,16 +177,15 @@ class Rewriter(cst.CSTTransformer):
                 return call("list", new)
             case "with_rank_at_least", 1 if self._is_shape(inner):
                 return new
-            case _, 1 if name in _CHECKS and self._is_shape(inner):
-                of = shape_of(new)
-                return self._checked(of, name, args[0].value) if of else updated
+            case _, 1 if name in _CHECKS and self._is_size(inner) and (of := shape_of(new)):
+                return self._checked(of, name, args[0].value)
+            case _, 1 if name in (*_CHECKS, *_OF_TENSOR_SHAPES) and self._is_size(inner):
+                of = call(self._tf("TensorShape"), new)
+                return updated.with_changes(func=updated.func.with_changes(value=of))
             case "is_fully_defined", 0 if self._is_shape(inner):
                 return cst.Name("True")
             case "num_elements", 0 if self._is_shape(inner):
                 return updated.with_changes(func=updated.func.with_changes(attr=cst.Name("numel")))
-            case "concatenate", 1 if self._is_size(inner):
-                of = call(self._tf("TensorShape"), new)
-                return updated.with_changes(func=updated.func.with_changes(value=of))
             case "set_shape", 1:
                 return self._called("ensure_shape", updated, new)
             case "assign" | "assign_add" | "assign_sub", _ if _gives_value(args):
@@ -266,8 +266,7 @@ class Rewriter(cst.CSTTransformer):
 
     def _is_size(self, node: cst.BaseExpression) -> bool:
         """Whether an expression that was a TensorShape is a torch.Size now."""
-        is_made = isinstance(node, cst.Call) and self._names.path(node.func) == "TensorShape"
-        return self._is_shape(node) and not is_made
+        return self._is_shape(node) and not self._names.calls(node, "TensorShape")
 
     def _is_variable(self, node: cst.BaseExpression) -> bool:
         """Whether the object that has the name is a variable or another tensor."""
