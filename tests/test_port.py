@@ -113,6 +113,8 @@ VARIABLES = [
     ("tf.name_scope(s.original_name_scope)", "tf.name_scope(tf.original_name_scope(s))"),
     ("x.dtype.base_dtype", "x.dtype"),
     ("x.dtype.is_floating", "x.dtype.is_floating_point"),
+    ("np.zeros(3, x.dtype.as_numpy_dtype)", "np.zeros(3, tf.as_numpy_dtype(x.dtype))"),
+    ("tf.float32.as_numpy_dtype", "tf.as_numpy_dtype(tf.float32)"),
 ]
 IN_PLACE = [
     ("x += y", "x = x + y"),
@@ -406,6 +408,7 @@ FINE = [
     "np.sqrt(2 / np.pi) * x",
     "x * np.prod([2, 3])",
     "scale = np.sqrt(n)\nx / scale",
+    "def normc(std=1.0):\n    return std / np.sqrt(np.ones(n))",
     "assert x.shape == (2, 3)",
     "assert x.shape == y.shape",
     "assert list(x.shape) == [2, 3]",

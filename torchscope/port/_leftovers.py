@@ -329,8 +329,11 @@ class _Finder(cst.CSTVisitor):
 
     def _may_be_tensor(self, node: cst.BaseExpression) -> bool:
         """Whether it may be a tensor, or is unknown in a function that calls TensorFlow."""
-        return self._reader.may_be(node, *TENSORS) or (
-            self._reader.may_be(node, Kind.UNKNOWN) and self._is_in_tensorflow()
+        if self._reader.may_be(node, *TENSORS):
+            return True
+        is_unknown = self._reader.may_be(node, Kind.UNKNOWN)
+        return (
+            is_unknown and self._is_in_tensorflow() and not self._names.is_number_by_default(node)
         )
 
     def _is_in_tensorflow(self) -> bool:

@@ -220,6 +220,13 @@ class Names:
         """Whether a name is a class of the file."""
         return any(isinstance(one.node, cst.ClassDef) for one in self._own(name))
 
+    def is_number_by_default(self, name: cst.CSTNode) -> bool:
+        """Whether an expression is a parameter whose default is a number."""
+        return isinstance(name, cst.Name) and any(
+            isinstance(one.node, cst.Param) and isinstance(one.node.default, cst.BaseNumber)
+            for one in self._own(name)
+        )
+
     def reads(self, target: cst.Name) -> list[cst.CSTNode]:
         """Where a name is read that is bound here."""
         return [access.node for one in self._own(target) for access in one.references]

@@ -116,6 +116,9 @@ class Rewriter(cst.CSTTransformer):
     ) -> cst.BaseExpression:
         if not self._names.is_read(original_node):
             return updated_node
+        name = original_node.attr.value
+        if name == "as_numpy_dtype" and self._names.path(original_node) != name:
+            return instead(updated_node, call(self._tf(name), updated_node.value))
         if self._names.dotted(original_node) is not None:
             return instead(updated_node, self._moved(original_node) or updated_node)
         return instead(updated_node, self._attribute(original_node, updated_node))
