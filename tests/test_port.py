@@ -152,6 +152,7 @@ SAME = [
     "import numpy as np\nc = np.zeros(3)\nc += 1",
     "frame.assign(column=1)",
     "tf.assign(v, x)",
+    "def apply_gradients(self, v, g):\n    return tf.group(tf.assign(v, v - g))",
     "x.shape[1:]",
     "x.shape == y.shape",
     "np_array.shape",

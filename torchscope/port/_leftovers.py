@@ -223,6 +223,8 @@ class _Finder(cst.CSTVisitor):
         return any((self._names.path(one.func) or "").endswith("MovingAverage") for one in made)
 
     def _is_left_to_a_session(self, node: cst.Call) -> bool:
+        if any(function.name.value == "apply_gradients" for function in self._functions):
+            return False  # an optimizer of the program's own, which takes its step when called
         return is_left_to_a_session(node, self._names, self._parents)
 
     # ---- counters --------------------------------------------------------------------------------
