@@ -40,6 +40,12 @@ SHAPES = [
     ("x.shape.ndims", "x.ndim"),
     ("x.get_shape().dims", "list(x.shape)"),
     ("x.get_shape().dims[1].value", "x.shape[1]"),
+    ("len(x.get_shape()._dims)", "len(x.shape)"),
+    (
+        "shapes = [a.get_shape() for a in x]\nfor s in shapes: n += s.ndims + s[1].value",
+        "shapes = [a.shape for a in x]\nfor s in shapes: n = n + (len(s) + s[1])",
+    ),
+    ("s = [x.get_shape(), 1]\ns[0][1].value", "s = [x.shape, 1]\ns[0][1]"),
     ("d = x.get_shape().dims\nd[:-1] + [d[-1].value]", "d = list(x.shape)\nd[:-1] + [d[-1]]"),
     ("x.get_shape().is_fully_defined()", "True"),
     ("assert x.get_shape() == [n, 3]", "assert list(x.shape) == [n, 3]"),
@@ -52,6 +58,12 @@ SHAPES = [
     ("x.get_shape().with_rank(2)[1].value", "tf.ensure_shape(x, [None] * 2).shape[1]"),
     ("x.get_shape().with_rank_at_least(2)", "x.shape"),
     ("x.get_shape().concatenate([1])", "tf.TensorShape(x.shape).concatenate([1])"),
+    ("x.get_shape()[1:].with_rank(n)", "tf.TensorShape(x.shape[1:]).with_rank(n)"),
+    (
+        "x.get_shape()[:-1].assert_is_compatible_with(y.get_shape())",
+        "tf.TensorShape(x.shape[:-1]).assert_is_compatible_with(y.shape)",
+    ),
+    ("x.shape.is_compatible_with(y.shape)", "tf.TensorShape(x.shape).is_compatible_with(y.shape)"),
     ("x.get_shape().merge_with(y.get_shape())", "tf.ensure_shape(x, y.shape).shape"),
     ("x.get_shape().assert_has_rank(n + 1)", "tf.ensure_shape(x, [None] * (n + 1))"),
     (
@@ -105,6 +117,8 @@ VARIABLES = [
     ("tf.name_scope(s.original_name_scope)", "tf.name_scope(tf.original_name_scope(s))"),
     ("x.dtype.base_dtype", "x.dtype"),
     ("x.dtype.is_floating", "x.dtype.is_floating_point"),
+    ("np.zeros(3, x.dtype.as_numpy_dtype)", "np.zeros(3, tf.as_numpy_dtype(x.dtype))"),
+    ("tf.float32.as_numpy_dtype", "tf.as_numpy_dtype(tf.float32)"),
 ]
 IN_PLACE = [
     ("x += y", "x = x + y"),
@@ -142,6 +156,7 @@ SAME = [
     "import numpy as np\nc = np.zeros(3)\nc += 1",
     "frame.assign(column=1)",
     "tf.assign(v, x)",
+    "def apply_gradients(self, v, g):\n    return tf.group(tf.assign(v, v - g))",
     "x.shape[1:]",
     "x.shape == y.shape",
     "np_array.shape",
@@ -258,6 +273,17 @@ MOVED = [
     ("tf.compat.v1.get_variable('w', [1])", "tf.get_variable('w', [1])"),
     ("tf.python.ops.math_ops.tanh(x)", "tf.tanh(x)"),
     ("tf.nn.relu(x)", "tf.nn.relu(x)"),
+    ("with tf.gfile.GFile(path, 'r') as f: f.read()", "with open(path, 'r') as f: f.read()"),
+    (
+        "tf.nn.sparse_softmax_cross_entropy_with_logits(tf.exp(x), y, name='loss')",
+        "tf.nn.sparse_softmax_cross_entropy_with_logits(logits=tf.exp(x), labels=y, name='loss')",
+    ),
+    (
+        "tf.nn.softmax_cross_entropy_with_logits(labels=x, logits=y)",
+        "tf.nn.softmax_cross_entropy_with_logits(labels=x, logits=y)",
+    ),
+    ("tf.contrib.linalg.LinearOperatorTriL(x)", "tf.linalg.LinearOperatorLowerTriangular(x)"),
+    ("tf.io.gfile.GFile(path, mode='rb')", "open(path, mode='rb')"),
 ]
 
 
@@ -384,7 +410,7 @@ LEFT = [
     ("tf.exp(x)[::-1]", 1, "tf.exp(x)[::-1]", r"tf\.reverse"),
     ("x[:, ::-1]", 1, "x[:, ::-1]", r"tf\.reverse"),
     ("v = tf.get_variable('v', [1])\nsess(v.initializer)", 2, "v.initializer", "as soon as"),
-    ("x.get_shape().is_compatible_with(y.get_shape())", 1, "x.shape.is_compatible_with", "Size"),
+    ("x.shape.assert_same_rank(y.shape)", 1, "x.shape.assert_same_rank", "Size"),
     ("for i in xrange(3): pass", 1, "xrange", "2to3"),
     ("d.iteritems()", 1, "d.iteritems", "2to3"),
 ]
@@ -403,6 +429,7 @@ FINE = [
     "c = np.ones(3)\nabs(np.ogrid[:3, :3][0] - c[0]) / np.float(n)",
     "try:\n    merge = tf.merge_summary\nexcept:\n    merge = tf.summary.merge",
     "try:\n    return tf.nn.new(x)\nexcept AttributeError:\n    return tf.nn.relu(x)",
+    "def normc(std=1.0):\n    return std / np.sqrt(np.ones(n))",
     "assert x.shape == (2, 3)",
     "assert x.shape == y.shape",
     "assert list(x.shape) == [2, 3]",
@@ -486,6 +513,18 @@ def test_an_import_of_what_is_missing_stays_and_is_reported():
 
 def test_a_star_is_reported():
     assert left("from tensorflow import *\n") == [(1, "from tensorflow import *")]
+
+
+def test_tf_may_come_from_a_star_import_of_the_programs_own_modules():
+    source = (
+        "from gcn.layers import *\n\ndef f(x):\n    x += tf.shape(x)[0] * x.get_shape()[0].value\n"
+        "    return x.set_shape([2])\n"
+    )
+    new = source.replace("x += ", "x = x + ").replace("get_shape()[0].value", "shape[0]")
+    assert ported(source) == new.replace("x.set_shape([2])", "tf.ensure_shape(x, [2])")
+    assert left("from layers import *\nx = tf.placeholder(1)\n") == [(2, "tf.placeholder")]
+    with pytest.raises(PortError, match="does not import tensorflow"):
+        port(b"tf.placeholder(1)\n")
 
 
 def test_a_program_of_what_is_there_leaves_nothing():

@@ -276,7 +276,8 @@ def test_the_repr_of_an_opening_of_a_scope_shows_the_scope(store):
 def test_a_scope_entered_by_itself_is_refused_and_says_what_to_write(store: ts.VariableStore):
     with ts.variable_scope("a") as scope:
         pass
-    refusal = pytest.raises(TypeError, match=r"'a' is not a context manager\. Write: with ts\.variable_scope\(scope\):")
+    said = r"'a' is not a context manager\. Write: with ts\.variable_scope\(scope\):"
+    refusal = pytest.raises(TypeError, match=said)
     with refusal, scope:  # type: ignore[attr-defined]
         pass
     with pytest.raises(TypeError, match=r"with ts\.variable_scope\(scope\):"):

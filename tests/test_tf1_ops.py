@@ -146,6 +146,8 @@ CALLS: dict[str, Callable[[Tensor], Any]] = {
     "svd": lambda x: tf.svd(x, compute_uv=False),
     "tensordot": lambda x: tf.tensordot(x, x, [[1], [1]]),
     "trace": lambda x: tf.trace(x),
+    "arg_max": lambda x: tf.arg_max(x, 1),
+    "arg_min": lambda x: tf.arg_min(x, 0),
     "batch_matmul": lambda x: tf.batch_matmul(x, x, adj_y=True),
     "count_nonzero": lambda x: tf.count_nonzero(tf.to_int32(x * 2), 1),
     "reduce_all": lambda x: tf.reduce_all(x > 0.3, 0),
@@ -539,3 +541,10 @@ def test_ints_of_a_sparse_tensor_divide_as_floats_and_gradients_flow():
 def test_what_does_not_fit_a_sparse_tensor_is_named(y: Any, error: type[Exception], message: str):
     with pytest.raises(error, match=message):
         SPARSE * y
+
+
+def test_a_shape_that_has_another_rank_is_refused():
+    shape = tf.TensorShape([None, 3])
+    shape.assert_has_rank(2)
+    with pytest.raises(ValueError, match="must have rank 3"):
+        shape.assert_has_rank(3)

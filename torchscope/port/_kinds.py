@@ -74,6 +74,7 @@ class Reader:
     def __init__(self, names: Names) -> None:
         self._names = names
         self._known: dict[cst.CSTNode, Kinds] = {}
+        self._known_elements: dict[cst.CSTNode, Kinds] = {}
 
     def kinds(self, node: cst.BaseExpression) -> Kinds:
         """All that an expression may hold; empty for a name that is bound to itself."""
@@ -93,6 +94,12 @@ class Reader:
 
     def elements(self, node: cst.BaseExpression) -> Kinds:
         """All that an index or a loop may take out of an expression."""
+        if node not in self._known_elements:
+            self._known_elements[node] = NOTHING
+            self._known_elements[node] = self._read_elements(node)
+        return self._known_elements[node]
+
+    def _read_elements(self, node: cst.BaseExpression) -> Kinds:
         if isinstance(node, cst.List | cst.Tuple | cst.Set):
             return self._all(*(element.value for element in node.elements))
         if isinstance(node, cst.ListComp | cst.GeneratorExp | cst.SetComp):
@@ -101,7 +108,8 @@ class Reader:
             return self.elements(node.args[0].value) if node.args else NOTHING
         if isinstance(node, cst.Call) and self._names.is_builtin(node.func, "range"):
             return frozenset({Kind.NUMBER})
-        return frozenset(map(_element, self.kinds(node)))
+        held = [one.value for one in self._names.bound(node) if one.value and not one.steps]
+        return frozenset(map(_element, self.kinds(node))).union(*map(self.elements, held))
 
     def _read(self, node: cst.BaseExpression) -> Kinds:
         match node:
@@ -182,10 +190,12 @@ class Reader:
         match node.attr.value:
             case "shape":
                 return frozenset({Kind.SHAPE})
-            case "dims" if self.may_be(node.value, Kind.SHAPE):
+            case "dims" | "_dims" if self.may_be(node.value, Kind.SHAPE):
                 return frozenset({Kind.SHAPE})
             case "value" if self.may_be(node.value, Kind.SIZE):
                 return frozenset({Kind.SIZE})
+            case "T" if self.is_only(node.value, Kind.ARRAY):
+                return frozenset({Kind.ARRAY})
             case "ndim" | "ndims":
                 return frozenset({Kind.NUMBER})
             case "dtype" | "name":

@@ -168,7 +168,11 @@ class _Finder(cst.CSTVisitor):
             self._tell(node, node, _ATTRIBUTES[name])
         elif _OF_A_GRAPH.search(get_full_name_for_node(node) or ""):
             self._tell(node, node, _ATTRIBUTES["graph"])
-        elif _SHAPE_METHODS.fullmatch(name) and self._reader.may_be(node.value, Kind.SHAPE):
+        elif (
+            _SHAPE_METHODS.fullmatch(name)
+            and self._reader.may_be(node.value, Kind.SHAPE)
+            and not self._names.calls(node.value, "TensorShape")
+        ):
             self._tell(node, node, "A shape is a torch.Size here, with ints: compare them.")
 
     # ---- training, sessions, what runs at once ---------------------------------------------------
@@ -227,6 +231,8 @@ class _Finder(cst.CSTVisitor):
         return any((self._names.path(one.func) or "").endswith("MovingAverage") for one in made)
 
     def _is_left_to_a_session(self, node: cst.Call) -> bool:
+        if any(function.name.value == "apply_gradients" for function in self._functions):
+            return False  # an optimizer of the program's own, which takes its step when called
         return is_left_to_a_session(node, self._names, self._parents)
 
     # ---- counters --------------------------------------------------------------------------------
@@ -333,8 +339,11 @@ class _Finder(cst.CSTVisitor):
 
     def _may_be_tensor(self, node: cst.BaseExpression) -> bool:
         """Whether it may be a tensor, or is unknown in a function that may have tensors."""
-        return self._reader.may_be(node, *TENSORS) or (
-            self._reader.may_be(node, Kind.UNKNOWN) and self._is_in_tensorflow()
+        if self._reader.may_be(node, *TENSORS):
+            return True
+        is_unknown = self._reader.may_be(node, Kind.UNKNOWN)
+        return (
+            is_unknown and self._is_in_tensorflow() and not self._names.is_number_by_default(node)
         )
 
     def _is_in_tensorflow(self) -> bool:

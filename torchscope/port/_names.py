@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import libcst as cst
 from libcst.helpers import get_full_name_for_node, get_full_name_for_node_or_raise
@@ -23,6 +24,7 @@ from libcst.metadata import (
 )
 
 HOME = "torchscope.tf1"
+_USUAL = "tf"  # how programs call TensorFlow
 
 Import = cst.Import | cst.ImportFrom
 
@@ -32,6 +34,7 @@ _MOVED = [
     (re.compile(rf"{pattern}(?=\.|$)"), to)
     for pattern, to in [
         (r"compat\.v1", ""),
+        (r"(contrib\.)?linalg\.LinearOperatorTriL", "linalg.LinearOperatorLowerTriangular"),
         (r"models\.rnn\.rnn_cell", "nn.rnn_cell"),
         (r"models\.rnn(\.rnn)?", "nn"),
         (r"nn\.seq2seq", "contrib.legacy_seq2seq"),
@@ -124,6 +127,7 @@ class Names:
         self._attributes = bindings.attributes
         self._modules = bindings.modules
         self._dotted: dict[cst.Name, str | None] = {}
+        self._has_star = bindings.has_star
 
     def bound(self, node: cst.CSTNode) -> list[Bound]:
         """All that a name may be bound to where it is read; ``self.x``, anywhere in the file."""
@@ -150,6 +154,8 @@ class Names:
 
     def _resolved(self, name: cst.Name) -> str | None:
         assignments = self._assignments(name)
+        if self._has_star and name.value == _USUAL and not assignments:
+            return "tensorflow"
         imports = [_imported(one) for one in assignments if isinstance(one, ImportAssignment)]
         if imports:
             return min(filter(None, imports), default=None)  # of a try and its except, either
@@ -163,6 +169,10 @@ class Names:
         dotted = self.dotted(node)
         return None if dotted is None else path_of(dotted)
 
+    def calls(self, node: cst.CSTNode, path: str) -> bool:
+        """Whether an expression is a call of the function that `torchscope.tf1` has there."""
+        return isinstance(node, cst.Call) and self.path(node.func) == path
+
     def root(self) -> str | None:
         """The file's name for TensorFlow itself, bound at its top."""
         scope = self._scopes[self.module]
@@ -170,11 +180,18 @@ class Names:
         for one in scope.assignments:
             if isinstance(one, ImportAssignment) and path_of(_imported(one) or "") == "":
                 return one.name
-        return None
+        return _USUAL if self._is_from_star else None
+
+    @cached_property
+    def _is_from_star(self) -> bool:
+        """Whether ``tf`` comes from a module of the program's own, by ``from layers import *``."""
+        read = (one.value for one in self._scopes if isinstance(one, cst.Attribute))
+        return any(isinstance(one, cst.Name) and self.dotted(one) == "tensorflow" for one in read)
 
     def has_tensorflow(self) -> bool:
         """Whether anything of TensorFlow is imported, anywhere in the file."""
-        return any(path_of(module) is not None for module in self._modules)
+        imports = any(path_of(module) is not None for module in self._modules)
+        return imports or self._is_from_star
 
     def paths(self) -> set[str]:
         """The paths in `torchscope.tf1` of all attributes of TensorFlow that the file uses."""
@@ -202,6 +219,13 @@ class Names:
     def is_class(self, name: cst.Name) -> bool:
         """Whether a name is a class of the file."""
         return any(isinstance(one.node, cst.ClassDef) for one in self._own(name))
+
+    def is_number_by_default(self, name: cst.CSTNode) -> bool:
+        """Whether an expression is a parameter whose default is a number."""
+        return isinstance(name, cst.Name) and any(
+            isinstance(one.node, cst.Param) and isinstance(one.node.default, cst.BaseNumber)
+            for one in self._own(name)
+        )
 
     def reads(self, target: cst.Name) -> list[cst.CSTNode]:
         """Where a name is read that is bound here."""
@@ -250,6 +274,7 @@ class _Bindings(cst.CSTVisitor):
         self.names: dict[cst.CSTNode, list[Bound]] = defaultdict(list)
         self.attributes: dict[str, list[Bound]] = defaultdict(list)
         self.modules: list[str] = []
+        self.has_star = False
 
     def visit_Import(self, node: cst.Import) -> None:
         self.modules += imported(node)[1]
@@ -257,6 +282,7 @@ class _Bindings(cst.CSTVisitor):
     def visit_ImportFrom(self, node: cst.ImportFrom) -> None:
         module, names = imported(node)
         self.modules += [module, *names]
+        self.has_star |= isinstance(node.names, cst.ImportStar)
 
     def visit_Assign(self, node: cst.Assign) -> None:
         for target in node.targets:

@@ -21,6 +21,13 @@ from ._syntax import call, instead, right_side, shape_of
 _SWITCHES = re.compile(r"(dis|en)able_(v2_\w+|eager_execution|resource_variables|control_flow_v2)")
 _NOTHING = cst.Pass()  # in place of such a line, until its comments have another place
 
+# Classes that open a file as Python's own function does.
+_OPENS = re.compile(r"(io\.)?gfile\.(GFile|FastGFile|Open)")
+
+# Losses that took logits and labels by position before TensorFlow 1.0, and by name alone since.
+_LOGITS_FIRST = re.compile(r"nn\.(softmax|sparse_softmax|sigmoid)_cross_entropy_with_logits")
+_TIGHT_EQUAL = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
+
 # Usual names of variables and tensors, where nothing else tells what `v.name` is the name of.
 _VARIABLES = re.compile(
     r"[glptvwxyz]|grad(ient)?|param(eter)?|(\w+_)?(tensor|var)|tvar|variable|weights?|bias"
@@ -34,6 +41,7 @@ _CHECKS = {
     "merge_with": (False, True),
     "with_rank": (True, True),
 }
+_OF_TENSOR_SHAPES = ("concatenate", "is_compatible_with")  # what else a torch.Size cannot do
 
 _OPERATORS: dict[type, type[cst.BaseBinaryOp]] = {
     cst.AddAssign: cst.Add,
@@ -107,6 +115,9 @@ class Rewriter(cst.CSTTransformer):
     ) -> cst.BaseExpression:
         if not self._names.is_read(original_node):
             return updated_node
+        name = original_node.attr.value
+        if name == "as_numpy_dtype" and self._names.path(original_node) != name:
+            return instead(updated_node, call(self._tf(name), updated_node.value))
         if self._names.dotted(original_node) is not None:
             return instead(updated_node, self._moved(original_node) or updated_node)
         return instead(updated_node, self._attribute(original_node, updated_node))
@@ -117,7 +128,7 @@ class Rewriter(cst.CSTTransformer):
             case "ndims" | "rank" if self._is_shape(inner):
                 of = shape_of(new)
                 return cst.Attribute(of, cst.Name("ndim")) if of else call("len", new)
-            case "dims" if self._is_shape(inner):
+            case "dims" | "_dims" if self._is_shape(inner):
                 return call("list", new)
             case "value" if self._reader.may_be(inner, Kind.SIZE):
                 return new
@@ -147,7 +158,7 @@ class Rewriter(cst.CSTTransformer):
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         if self._names.dotted(original_node.func) is not None:
-            return updated_node
+            return _called_as_here(self._names.path(original_node.func) or "", updated_node)
         if isinstance(original_node.func, cst.Attribute):
             new = self._method(original_node.func, updated_node)
             return instead(updated_node, new)
@@ -168,16 +179,15 @@ class Rewriter(cst.CSTTransformer):
                 return call("list", new)
             case "with_rank_at_least", 1 if self._is_shape(inner):
                 return new
-            case _, 1 if name in _CHECKS and self._is_shape(inner):
-                of = shape_of(new)
-                return self._checked(of, name, args[0].value) if of else updated
+            case _, 1 if name in _CHECKS and self._is_size(inner) and (of := shape_of(new)):
+                return self._checked(of, name, args[0].value)
+            case _, 1 if name in (*_CHECKS, *_OF_TENSOR_SHAPES) and self._is_size(inner):
+                of = call(self._tf("TensorShape"), new)
+                return updated.with_changes(func=updated.func.with_changes(value=of))
             case "is_fully_defined", 0 if self._is_shape(inner):
                 return cst.Name("True")
             case "num_elements", 0 if self._is_shape(inner):
                 return updated.with_changes(func=updated.func.with_changes(attr=cst.Name("numel")))
-            case "concatenate", 1 if self._is_size(inner):
-                of = call(self._tf("TensorShape"), new)
-                return updated.with_changes(func=updated.func.with_changes(value=of))
             case "set_shape", 1:
                 return self._called("ensure_shape", updated, new)
             case "assign" | "assign_add" | "assign_sub", _ if _gives_value(args):
@@ -271,7 +281,7 @@ class Rewriter(cst.CSTTransformer):
         method = node.func if isinstance(node, cst.Call) else node
         return (
             isinstance(method, cst.Attribute)
-            and method.attr.value in ("as_list", "dims")
+            and method.attr.value in ("as_list", "dims", "_dims")
             and isinstance(new, cst.Call)
             and isinstance(new.func, cst.Name)  # list
         )
@@ -281,8 +291,7 @@ class Rewriter(cst.CSTTransformer):
 
     def _is_size(self, node: cst.BaseExpression) -> bool:
         """Whether an expression that was a TensorShape is a torch.Size now."""
-        is_made = isinstance(node, cst.Call) and self._names.path(node.func) == "TensorShape"
-        return self._is_shape(node) and not is_made
+        return self._is_shape(node) and not self._names.calls(node, "TensorShape")
 
     def _is_only_size(self, node: cst.BaseExpression) -> bool:
         return self._reader.is_only(node, Kind.SHAPE) and self._is_size(node)
@@ -293,6 +302,23 @@ class Rewriter(cst.CSTTransformer):
             return True
         unknown = self._reader.may_be(node, Kind.UNKNOWN)
         return unknown and isinstance(node, cst.Name) and bool(_VARIABLES.fullmatch(node.value))
+
+
+def _called_as_here(path: str, call: cst.Call) -> cst.Call:
+    """A call of one of TensorFlow's functions, where it is called in another way here."""
+    if _OPENS.fullmatch(path):
+        return call.with_changes(func=cst.Name("open"))
+    if _LOGITS_FIRST.fullmatch(path) and len(_by_position(call)) == 2:
+        logits, labels = (
+            arg.with_changes(keyword=cst.Name(keyword), equal=_TIGHT_EQUAL)
+            for arg, keyword in zip(call.args, ("logits", "labels"), strict=False)
+        )
+        return call.with_changes(args=[logits, labels, *call.args[2:]])
+    return call
+
+
+def _by_position(call: cst.Call) -> list[cst.Arg]:
+    return [arg for arg in call.args if arg.keyword is None and not arg.star]
 
 
 def _listed(node: cst.BaseExpression) -> cst.BaseExpression:

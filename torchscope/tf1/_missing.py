@@ -35,16 +35,25 @@ ADVICE: dict[str, str] = {
     "torchscope.checkpoint.load(net, path) reads TensorFlow's checkpoints, save writes them.": """
         contrib.framework.assign_from_checkpoint contrib.framework.assign_from_checkpoint_fn
         contrib.framework.assign_from_values contrib.framework.assign_from_values_fn
-        contrib.framework.init_from_checkpoint contrib.framework.list_variables
-        contrib.framework.load_checkpoint contrib.framework.load_variable
+        contrib.framework.init_from_checkpoint
         contrib.slim.assign_from_checkpoint contrib.slim.assign_from_checkpoint_fn
         contrib.slim.assign_from_values contrib.slim.assign_from_values_fn saved_model
-        train.Checkpoint train.CheckpointManager train.NewCheckpointReader train.Saver
-        train.checkpoint_exists train.checkpoints_iterator train.export_meta_graph
-        train.get_checkpoint_mtimes train.get_checkpoint_state train.import_meta_graph
-        train.init_from_checkpoint train.latest_checkpoint train.list_variables
-        train.load_checkpoint train.load_variable train.remove_checkpoint
+        train.Checkpoint train.CheckpointManager train.Saver train.checkpoints_iterator
+        train.export_meta_graph train.get_checkpoint_mtimes train.import_meta_graph
+        train.init_from_checkpoint train.remove_checkpoint
         train.update_checkpoint_state train.warm_start train.write_graph
+    """,
+    "torchscope.checkpoint.list_variables(path) lists the names and shapes.": """
+        contrib.framework.list_variables train.list_variables
+    """,
+    "torchscope.checkpoint.load_variable(path, name) reads it.": """
+        contrib.framework.load_variable train.load_variable
+    """,
+    "torchscope.checkpoint.open(path) is a mapping from the names to the tensors.": """
+        contrib.framework.load_checkpoint train.NewCheckpointReader train.load_checkpoint
+    """,
+    "torchscope.checkpoint.latest_checkpoint(folder) is its path, or None.": """
+        train.checkpoint_exists train.get_checkpoint_state train.latest_checkpoint
     """,
     "Training is a loop in Python: call the net, loss.backward(), optimizer.step().": """
         contrib.learn contrib.metrics contrib.slim.evaluation contrib.slim.learning
@@ -109,8 +118,10 @@ ADVICE: dict[str, str] = {
         audio_summary histogram_summary image_summary merge_all_summaries merge_summary
         scalar_summary
     """,
-    "argparse reads a command line; pass the model's function what it needs.": "app flags",
-    "pathlib and open read and write files.": "contrib.gfile gfile",
+    "Write FLAGS = argparse.Namespace(rate=0.01, ...); argparse can fill it.": """
+        app flags
+    """,
+    "open, os.path.exists, os.makedirs, os.listdir and glob.glob do it.": "contrib.gfile gfile",
     "torch has no tensors of strings: do it in Python, before the model.": """
         as_string contrib.lookup decode_base64 edit_distance encode_base64 lookup
         reduce_join regex_full_match regex_replace string string_join string_length

@@ -26,6 +26,7 @@ bool = torch.bool
 __all__ = [
     "DType",
     "as_dtype",
+    "as_numpy_dtype",
     "bfloat16",
     "bool",
     "complex64",
@@ -72,3 +73,17 @@ def as_dtype(type_value: Any) -> torch.dtype:
         if isinstance(name, str) and name in _BY_NAME:
             return _BY_NAME[name]
     raise TypeError(f"as_dtype(): {type_value!r} is not a dtype; give tf.float32 or 'float32'.")
+
+
+def as_numpy_dtype(dtype: Any) -> Any:
+    """The type that numpy has for a dtype: TensorFlow's ``dtype.as_numpy_dtype``.
+
+    Torch: ``torch.empty(0, dtype=dtype).numpy().dtype.type``.
+
+    >>> as_numpy_dtype(float32)
+    <class 'numpy.float32'>
+
+    Raises:
+        TypeError: numpy does not have it (bfloat16).
+    """
+    return torch.empty(0, dtype=as_dtype(dtype)).numpy().dtype.type

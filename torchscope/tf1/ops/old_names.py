@@ -1,5 +1,8 @@
 """Names from before TensorFlow 1.0, and second names, of operations defined elsewhere."""
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from torchscope.tf1._convert import Operand
@@ -21,10 +24,13 @@ from .linear_algebra import (
     matrix_solve,
     matrix_triangular_solve,
 )
+from .reductions import argmax, argmin
 from .segments import setdiff1d
 from .slicing import reverse, unstack
 
 __all__ = [
+    "arg_max",
+    "arg_min",
     "batch_cholesky",
     "batch_matmul",
     "batch_matrix_band_part",
@@ -85,3 +91,23 @@ def batch_matmul(
     Torch: ``x @ y``.
     """
     return matmul(x, y, adjoint_a=adj_x, adjoint_b=adj_y)
+
+
+def arg_max(
+    input: Operand, dimension: Any, output_type: Any = torch.int64, name: str | None = None
+) -> Tensor:
+    """The index of the largest element over an axis; of equal ones the first.
+
+    Torch: ``x.argmax(dimension)``.
+    """
+    return argmax(input, dimension, output_type=output_type)
+
+
+def arg_min(
+    input: Operand, dimension: Any, output_type: Any = torch.int64, name: str | None = None
+) -> Tensor:
+    """The index of the smallest element over an axis; of equal ones the first.
+
+    Torch: ``x.argmin(dimension)``.
+    """
+    return argmin(input, dimension, output_type=output_type)

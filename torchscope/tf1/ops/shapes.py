@@ -165,6 +165,10 @@ class TensorShape(tuple[int | None, ...]):
         """The sizes of the one, then those of the other."""
         return TensorShape([*self, *TensorShape(other)])
 
+    def assert_has_rank(self, rank: int) -> None:
+        """Raise a ValueError unless it could have this rank."""
+        self.with_rank(rank)
+
     def with_rank(self, rank: int) -> "TensorShape":
         """Itself; ValueError unless it has this rank."""
         if len(self) != rank:
