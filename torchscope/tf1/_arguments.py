@@ -5,9 +5,10 @@ How an operation uses it::
     axis = renamed("argmax", axis=axis, dimension=dimension)    # ValueError if two are given
     dims = axes(axis, x.ndim, "reduce_sum")                     # a tuple of ints, not negative
     dim = one_axis(axis, x.ndim, "concat")                      # one int, not negative
-    sizes = shape(shape, "reshape")                             # a tuple of ints, -1 for unknown
+    sizes = shape(shape, "reshape")                             # a tuple of ints
 """
 
+import math
 from typing import Any, cast
 
 import torch
@@ -64,10 +65,10 @@ def one_axis(axis: Any, rank: int, function: str, argument: str = "axis") -> int
 
 
 def shape(value: Any, function: str, argument: str = "shape") -> tuple[int, ...]:
-    """Sizes as a tuple of ints, None as -1.
+    """Sizes as a tuple of ints.
 
     Args:
-        value: a list of ints, 0-d tensors or None; ``x.shape``; an integer tensor or array, rank 1.
+        value: a list of ints or 0-d tensors; ``x.shape``; an integer tensor or array, rank 1.
         function: named in errors.
         argument: named in errors.
 
@@ -89,22 +90,30 @@ def shape(value: Any, function: str, argument: str = "shape") -> tuple[int, ...]
 
 
 def ints(value: Any, function: str, argument: str) -> tuple[int, ...]:
-    """A tuple of ints from an int, a list, a tensor or an array; None inside a list is -1."""
+    """A tuple of ints from an int, a list, a tensor or an array."""
     if is_array(value):  # a tensor or an array
         value = remembered(value) or value.tolist()
     sizes: tuple[Any, ...] = tuple(value) if hasattr(value, "__iter__") else (value,)
     for size in sizes:
         if type(size) is not int:
-            return tuple(-1 if n is None else one_int(n, function, argument) for n in sizes)
+            if any(n is None for n in sizes):
+                raise TypeError(f"{function}(): {argument}={value!r} has a None in it.")
+            return tuple(one_int(n, function, argument) for n in sizes)
     return sizes
 
 
 def one_int(value: Any, function: str, argument: str) -> int:
-    """One int from an int, a 0-d integer tensor or array; TypeError for anything else."""
+    """One int from an int, or an integer tensor or array of one element.
+
+    Raises:
+        ValueError: None, or a list of ints.
+        TypeError: anything else.
+    """
     if type(value) is int or isinstance(value, torch.SymInt):
         return value  # pyright: ignore[reportReturnType]  # a SymInt is an int to all that follows
     if is_array(value):
-        value = value.item()
+        value = value.item() if math.prod(value.shape) == 1 else value.tolist()
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{function}(): {argument} has to be an int, not {value!r}.")
+        error = ValueError if value is None or isinstance(value, (list, tuple)) else TypeError
+        raise error(f"{function}(): {argument} has to be an int, not {value!r}.")
     return value.__index__()

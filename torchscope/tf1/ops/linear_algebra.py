@@ -120,6 +120,8 @@ def matrix_band_part(
         raise ValueError("matrix_band_part(): input is a scalar.")
     lower = one_int(num_lower, "matrix_band_part", "num_lower")
     upper = one_int(num_upper, "matrix_band_part", "num_upper")
+    if lower > x.shape[-2 % x.ndim] or upper > x.shape[-1]:
+        raise ValueError(f"matrix_band_part(): {lower}, {upper} is more than {list(x.shape)} has.")
     if x.ndim == 1:
         return matrix_band_part(x.unsqueeze(0), lower, upper).squeeze(0)
     x = x if upper < 0 else x.tril(upper)
@@ -250,7 +252,9 @@ def cholesky_solve(chol: Operand, rhs: Operand, name: str | None = None) -> Tens
     Torch: ``torch.cholesky_solve(rhs, chol)``.
     """
     factor, right = pair(chol, rhs, "cholesky_solve", ("chol", "rhs"))
-    return torch.cholesky_solve(right, factor)
+    _check_sides(_square(factor, "cholesky_solve"), right, "cholesky_solve")
+    half = linalg.solve_triangular(factor, right, upper=False)
+    return linalg.solve_triangular(factor.mH, half, upper=True)
 
 
 def matrix_inverse(input: Operand, adjoint: bool = False, name: str | None = None) -> Tensor:
@@ -334,7 +338,7 @@ def qr(
     input: Operand, full_matrices: bool = False, name: str | None = None
 ) -> tuple[Tensor, Tensor]:
     """An orthogonal and an upper triangular matrix whose product is the given one."""
-    x = _matrices(input, "qr")
+    x = floating(_matrices(input, "qr"), "qr")
     q, r = linalg.qr(x, "complete" if full_matrices else "reduced")
     return q, r
 
@@ -349,7 +353,7 @@ def svd(
 
     Torch: ``torch.linalg.svd``, which gives ``u, s, v.mH``.
     """
-    x = floating(tensor, "svd", "tensor")
+    x = floating(_matrices(tensor, "svd", "tensor"), "svd")
     if not compute_uv:
         return linalg.svdvals(x)
     u, s, vh = linalg.svd(x, full_matrices)

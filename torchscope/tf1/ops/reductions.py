@@ -73,7 +73,8 @@ def reduce_mean(
     if x.is_floating_point() or x.is_complex():
         return x.mean(dims, keep)
     count = math.prod(x.shape[d] for d in dims)
-    return torch.div(x.sum(dims, keep, dtype=x.dtype), max(count, 1), rounding_mode="trunc")
+    # Added up in int64, where a sum of small integers does not overflow.
+    return torch.div(x.sum(dims, keep), max(count, 1), rounding_mode="trunc").to(x.dtype)
 
 
 def reduce_max(
@@ -198,7 +199,9 @@ def reduce_variance(
     """
     x = floating(input_tensor, "reduce_variance", "input_tensor")
     dims, keep = _asked("reduce_variance", x, axis, keepdims)
-    return torch.square(x - x.mean(dims, True)).mean(dims, keep) if dims else torch.zeros_like(x)
+    if not dims:
+        return torch.square(x - x)  # zeros, through which the standard deviation has no gradient
+    return torch.square(x - x.mean(dims, True)).mean(dims, keep)
 
 
 def reduce_std(
@@ -341,9 +344,7 @@ def _where_extreme(
     x = tensor(input, function=function, argument="input")
     if x.dtype is torch.bool:
         x = x.byte()
-    # A scalar has no axis in TensorFlow, which raises at run time; torch returns 0, and so do we.
-    rank = max(x.ndim, 1) if isinstance(input, Tensor) else x.ndim
-    dim = one_axis(0 if axis is None else axis, rank, function)
+    dim = one_axis(0 if axis is None else axis, x.ndim, function)
     try:
         places = operation(x, dim)
         return places if dtype is torch.int64 else places.to(dtype)
