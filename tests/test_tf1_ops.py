@@ -381,7 +381,7 @@ REFUSED: list[tuple[Callable[[Tensor], Any], type[Exception], str]] = [
     (lambda x: tf.reduce_sum(3.0, 0), ValueError, r"reduce_sum\(\): axis=0 for a scalar"),
     (lambda x: tf.reduce_sum(x > 0), TypeError, r"reduce_sum\(\): input_tensor is bool"),
     (lambda x: tf.reduce_any(x), TypeError, r"reduce_any\(\): input_tensor is float32"),
-    (lambda x: tf.argmax(x, [0]), ValueError, r"argmax\(\): axis has to be an int, not \[0\]"),
+    (lambda x: tf.argmax(x, [0]), TypeError, r"argmax\(\): axis has to be an int, not \[0\]"),
     (lambda x: tf.one_hot([0], -1), ValueError, r"one_hot\(\): depth=-1 is negative"),
     (lambda x: tf.range(5, 0), ValueError, r"range\(\): steps of 1 do not lead from 5 to 0"),
     (lambda x: tf.zeros([-1]), ValueError, r"zeros\(\): shape=\[-1\] has a negative size"),

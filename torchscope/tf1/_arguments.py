@@ -46,7 +46,11 @@ def axes(axis: Any, rank: int, function: str, argument: str = "axis") -> tuple[i
         return tuple(range(rank))
     if type(axis) is int:
         return (one_axis(axis, rank, function, argument),)
-    found = tuple([one_axis(a, rank, function, argument) for a in ints(axis, function, argument)])
+    found = ints(axis, function, argument)
+    for a in found:
+        if not 0 <= a < rank:
+            found = tuple([one_axis(a, rank, function, argument) for a in found])
+            break
     if len(found) > 1 and len(set(found)) != len(found):
         raise ValueError(f"{function}(): {argument}={axis} has an axis twice.")
     return found
@@ -78,22 +82,20 @@ def shape(value: Any, function: str, argument: str = "shape") -> tuple[int, ...]
     """
     if type(value) is torch.Size:
         return value
-    if type(value) is list:  # nearly always
-        sizes = cast("list[Any]", value)
-        for size in sizes:
-            if type(size) is not int:
-                return ints(sizes, function, argument)
-        return tuple(sizes)
-    if getattr(value, "ndim", None) == 0 or not hasattr(value, "__iter__"):
+    if type(value) is not list and (
+        getattr(value, "ndim", 1) == 0 or not hasattr(value, "__iter__")
+    ):
         raise ValueError(f"{function}(): {argument}={value!r} has to be a list: [{value}].")
     return ints(value, function, argument)
 
 
 def ints(value: Any, function: str, argument: str) -> tuple[int, ...]:
     """A tuple of ints from an int, a list, a tensor or an array."""
-    if is_array(value):  # a tensor or an array
-        value = remembered(value) or value.tolist()
-    sizes: tuple[Any, ...] = tuple(value) if hasattr(value, "__iter__") else (value,)
+    if type(value) is not list and type(value) is not tuple:  # which they are nearly always
+        if is_array(value):
+            value = remembered(value) or value.tolist()
+        value = value if hasattr(value, "__iter__") else (value,)
+    sizes: tuple[Any, ...] = tuple(cast("Any", value))
     for size in sizes:
         if type(size) is not int:
             if any(n is None for n in sizes):

@@ -81,6 +81,8 @@ def scalar_mul(scalar: Operand, x: Operand, name: str | None = None) -> Tensor:
     Torch: ``scalar * x``.
     """
     x, scalar = operands(x, scalar, "scalar_mul", ("x", "scalar"))
+    if getattr(scalar, "ndim", 0):
+        raise ValueError(f"scalar_mul(): scalar has shape {list(scalar.shape)}.")
     return scalar * x
 
 

@@ -1,7 +1,7 @@
 """Tensors put together, repeated and reordered: reshape, concat, stack, tile, transpose."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -78,7 +78,7 @@ def stack(values: Any, axis: Any = 0, name: str = "stack") -> Tensor:
 
     Torch: ``torch.stack``; numbers may be among the values, and nothing is promoted.
     """
-    if axis == 0 and not (isinstance(values, (list, tuple)) and any(isinstance(v, Tensor) for v in values)):
+    if axis == 0 and not _has_tensors(values):
         return tensor(values, function="stack", argument="values")
     parts = same_dtype(values, "stack")
     if not parts:
@@ -188,6 +188,14 @@ def squeeze(
 
 def _tensor(value: Operand, function: str, argument: str = "input") -> Tensor:
     return tensor(value, function=function, argument=argument)
+
+
+def _has_tensors(values: Any) -> bool:
+    if isinstance(values, (list, tuple)):
+        for value in cast("list[Any]", values):
+            if isinstance(value, Tensor):
+                return True
+    return False
 
 
 def _unlike(parts: Sequence[Tensor], function: str) -> ValueError:

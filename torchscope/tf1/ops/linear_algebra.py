@@ -120,8 +120,6 @@ def matrix_band_part(
         raise ValueError("matrix_band_part(): input is a scalar.")
     lower = one_int(num_lower, "matrix_band_part", "num_lower")
     upper = one_int(num_upper, "matrix_band_part", "num_upper")
-    if lower > x.shape[-2 % x.ndim] or upper > x.shape[-1]:
-        raise ValueError(f"matrix_band_part(): {lower}, {upper} is more than {list(x.shape)} has.")
     if x.ndim == 1:
         return matrix_band_part(x.unsqueeze(0), lower, upper).squeeze(0)
     x = x if upper < 0 else x.tril(upper)

@@ -257,6 +257,8 @@ def argmax(
 
     Torch: ``x.argmax(axis)``; the axis is 0 by default (torch: the flattened tensor).
     """
+    if isinstance(axis, (list, tuple)):
+        raise TypeError(f"argmax(): axis has to be an int, not {axis!r}.")  # argmin: ValueError
     return _where_extreme(torch.argmax, "argmax", input, axis, dimension, output_type)
 
 
@@ -344,7 +346,9 @@ def _where_extreme(
     x = tensor(input, function=function, argument="input")
     if x.dtype is torch.bool:
         x = x.byte()
-    dim = one_axis(0 if axis is None else axis, x.ndim, function)
+    # A scalar has no axis in TensorFlow, which raises at run time; torch returns 0, and so do we.
+    rank = max(x.ndim, 1) if isinstance(input, Tensor) else x.ndim
+    dim = one_axis(0 if axis is None else axis, rank, function)
     try:
         places = operation(x, dim)
         return places if dtype is torch.int64 else places.to(dtype)

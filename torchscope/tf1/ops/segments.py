@@ -205,8 +205,12 @@ def dynamic_stitch(
     places = [integers(one, "dynamic_stitch", "indices") for one in indices]
     parts = same_dtype(data, "dynamic_stitch", "data")
     rest = parts[0].shape[places[0].ndim :] if parts and places else ()
-    if not places or len(places) != len(parts) or any(
-        part.shape != (*place.shape, *rest) for place, part in zip(places, parts, strict=True)
+    if (
+        not places
+        or len(places) != len(parts)
+        or any(
+            part.shape != (*place.shape, *rest) for place, part in zip(places, parts, strict=True)
+        )
     ):
         shapes = [list(part.shape) for part in parts]
         raise ValueError(f"dynamic_stitch(): data of shapes {shapes} do not fit the indices.")

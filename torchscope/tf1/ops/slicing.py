@@ -32,6 +32,9 @@ __all__ = [
 ]
 
 
+_WHOLE = builtins.slice(None)
+
+
 def slice(input_: Operand, begin: Any, size: Any, name: str | None = None) -> Tensor:
     """A block of a tensor, by its begin and size; a size of -1 means up to the end.
 
@@ -48,20 +51,21 @@ def slice(input_: Operand, begin: Any, size: Any, name: str | None = None) -> Te
     if not len(starts) == len(sizes) == len(shape):
         raise ValueError(f"slice(): begin and size need one number for each of {list(shape)}.")
     index: list[builtins.slice] = []
-    used = 0  # Axes behind the last one that is cut take no time.
-    for start, length, whole in zip(starts, sizes, shape, strict=True):
+    for dim, start in enumerate(starts):
+        length, whole = sizes[dim], shape[dim]
         stop = whole if length == -1 else start + length
-        index.append(builtins.slice(start, stop))
-        if stop != whole or start:
-            used = len(index)
+        if start or stop != whole:
             if not 0 <= start <= stop <= whole:
                 raise ValueError(
                     f"slice(): begin {list(starts)}, size {list(sizes)} exceed {list(shape)}."
                 )
-    if used == 0:
-        return x  # pyright: ignore[reportReturnType]  # ints stay ints
-    block: Any = x
-    return block[index[0]] if used == 1 else block[tuple(index[:used])]
+            while len(index) < dim:  # whole axes behind the last one that is cut are left out
+                index.append(_WHOLE)
+            index.append(builtins.slice(start, stop))
+    block: Any = x  # which may be a tensor or sizes
+    if not index:
+        return block
+    return block[index[0]] if len(index) == 1 else block[tuple(index)]
 
 
 def strided_slice(
@@ -414,7 +418,11 @@ def _blocks(x: Tensor, block_shape: Any, function: str) -> tuple[int, ...]:
 def _pairs(value: Any, count: int, function: str, argument: str) -> Sequence[tuple[int, int]]:
     """A given number of pairs of ints, none negative."""
     rows = remembered(value) or value.tolist() if is_array(value) else value
-    if rows is None or len(rows) != count or any(not hasattr(row, "__len__") or len(row) != 2 for row in rows):
+    if (
+        rows is None
+        or len(rows) != count
+        or any(not hasattr(row, "__len__") or len(row) != 2 for row in rows)
+    ):
         raise ValueError(f"{function}(): {argument} has to be {count} pairs, not {value}.")
     pairs: list[tuple[int, int]] = []
     for row in rows:
