@@ -9,11 +9,13 @@ How an operation uses it::
 """
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from ._convert import is_array, remembered
+
+_LISTS = (list, tuple)
 
 
 def renamed(function: str, **spellings: Any) -> Any:
@@ -91,11 +93,12 @@ def shape(value: Any, function: str, argument: str = "shape") -> tuple[int, ...]
 
 def ints(value: Any, function: str, argument: str) -> tuple[int, ...]:
     """A tuple of ints from an int, a list, a tensor or an array."""
-    if type(value) is not list and type(value) is not tuple:  # which they are nearly always
+    if type(value) not in _LISTS:  # in which they are nearly always
         if is_array(value):
             value = remembered(value) or value.tolist()
-        value = value if hasattr(value, "__iter__") else (value,)
-    sizes: tuple[Any, ...] = tuple(cast("Any", value))
+        if not hasattr(value, "__iter__"):
+            value = (value,)
+    sizes: tuple[Any, ...] = tuple(value)
     for size in sizes:
         if type(size) is not int:
             if any(n is None for n in sizes):
