@@ -44,7 +44,6 @@ def gather(
     x = tensor(params, function="gather", argument="params")
     at = integers(indices, "gather", "indices", x.device)
     dim = one_axis(batch_dims if axis is None else axis, x.ndim, "gather")
-    batch_dims = batch_dims + at.ndim if batch_dims < 0 else batch_dims
     if batch_dims:
         return _batched(x, at, dim, batch_dims)
     if dim == 0:
@@ -184,6 +183,7 @@ def _chooses_rows(condition: Tensor, x: Tensor) -> bool:
 
 def _batched(x: Tensor, at: Tensor, dim: int, batch_dims: int) -> Tensor:
     """Gather along an axis; the first axes are a batch, each with its own indices."""
+    batch_dims = batch_dims + at.ndim if batch_dims < 0 else batch_dims
     if dim < batch_dims or x.shape[:batch_dims] != at.shape[:batch_dims]:
         raise ValueError(
             f"gather(): batch_dims={batch_dims} does not fit params {list(x.shape)} and indices"
