@@ -5,14 +5,17 @@ How an operation uses it::
     axis = renamed("argmax", axis=axis, dimension=dimension)    # ValueError if two are given
     dims = axes(axis, x.ndim, "reduce_sum")                     # a tuple of ints, not negative
     dim = one_axis(axis, x.ndim, "concat")                      # one int, not negative
-    sizes = shape(shape, "reshape")                             # a tuple of ints, -1 for unknown
+    sizes = shape(shape, "reshape")                             # a tuple of ints
 """
 
-from typing import Any, cast
+import math
+from typing import Any
 
 import torch
 
 from ._convert import is_array, remembered
+
+_LISTS = (list, tuple)
 
 
 def renamed(function: str, **spellings: Any) -> Any:
@@ -45,7 +48,11 @@ def axes(axis: Any, rank: int, function: str, argument: str = "axis") -> tuple[i
         return tuple(range(rank))
     if type(axis) is int:
         return (one_axis(axis, rank, function, argument),)
-    found = tuple([one_axis(a, rank, function, argument) for a in ints(axis, function, argument)])
+    found = ints(axis, function, argument)
+    for a in found:
+        if not 0 <= a < rank:
+            found = tuple([one_axis(a, rank, function, argument) for a in found])
+            break
     if len(found) > 1 and len(set(found)) != len(found):
         raise ValueError(f"{function}(): {argument}={axis} has an axis twice.")
     return found
@@ -64,10 +71,10 @@ def one_axis(axis: Any, rank: int, function: str, argument: str = "axis") -> int
 
 
 def shape(value: Any, function: str, argument: str = "shape") -> tuple[int, ...]:
-    """Sizes as a tuple of ints, None as -1.
+    """Sizes as a tuple of ints.
 
     Args:
-        value: a list of ints, 0-d tensors or None; ``x.shape``; an integer tensor or array, rank 1.
+        value: a list of ints or 0-d tensors; ``x.shape``; an integer tensor or array, rank 1.
         function: named in errors.
         argument: named in errors.
 
@@ -77,34 +84,41 @@ def shape(value: Any, function: str, argument: str = "shape") -> tuple[int, ...]
     """
     if type(value) is torch.Size:
         return value
-    if type(value) is list:  # nearly always
-        sizes = cast("list[Any]", value)
-        for size in sizes:
-            if type(size) is not int:
-                return ints(sizes, function, argument)
-        return tuple(sizes)
-    if getattr(value, "ndim", None) == 0 or not hasattr(value, "__iter__"):
+    if type(value) is not list and (
+        getattr(value, "ndim", 1) == 0 or not hasattr(value, "__iter__")
+    ):
         raise ValueError(f"{function}(): {argument}={value!r} has to be a list: [{value}].")
     return ints(value, function, argument)
 
 
 def ints(value: Any, function: str, argument: str) -> tuple[int, ...]:
-    """A tuple of ints from an int, a list, a tensor or an array; None inside a list is -1."""
-    if is_array(value):  # a tensor or an array
-        value = remembered(value) or value.tolist()
-    sizes: tuple[Any, ...] = tuple(value) if hasattr(value, "__iter__") else (value,)
+    """A tuple of ints from an int, a list, a tensor or an array."""
+    if type(value) not in _LISTS:  # in which they are nearly always
+        if is_array(value):
+            value = remembered(value) or value.tolist()
+        if not hasattr(value, "__iter__"):
+            value = (value,)
+    sizes: tuple[Any, ...] = tuple(value)
     for size in sizes:
         if type(size) is not int:
-            return tuple(-1 if n is None else one_int(n, function, argument) for n in sizes)
+            if any(n is None for n in sizes):
+                raise TypeError(f"{function}(): {argument}={value!r} has a None in it.")
+            return tuple(one_int(n, function, argument) for n in sizes)
     return sizes
 
 
 def one_int(value: Any, function: str, argument: str) -> int:
-    """One int from an int, a 0-d integer tensor or array; TypeError for anything else."""
+    """One int from an int, or an integer tensor or array of one element.
+
+    Raises:
+        ValueError: None, or a list of ints.
+        TypeError: anything else.
+    """
     if type(value) is int or isinstance(value, torch.SymInt):
         return value  # pyright: ignore[reportReturnType]  # a SymInt is an int to all that follows
     if is_array(value):
-        value = value.item()
+        value = value.item() if math.prod(value.shape) == 1 else value.tolist()
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{function}(): {argument} has to be an int, not {value!r}.")
+        error = ValueError if value is None or isinstance(value, (list, tuple)) else TypeError
+        raise error(f"{function}(): {argument} has to be an int, not {value!r}.")
     return value.__index__()

@@ -157,6 +157,13 @@ def tensor_operands(
     return _both(*operands(x, y, function, names, bools=bools))
 
 
+def like(x: Operand, y: Operand, function: str) -> Operand:
+    """The left operand, a number or list in the dtype of a tensor on the right."""
+    if isinstance(y, Tensor) and not is_array(x):
+        return tensor(x, y.dtype, device=y.device, function=function, argument="x")
+    return x
+
+
 def pair(
     x: Operand, y: Operand, function: str, names: tuple[str, str] = ("x", "y")
 ) -> tuple[Tensor, Tensor]:
@@ -208,6 +215,13 @@ def check_broadcast(one: Sequence[int], two: Sequence[int], function: str) -> No
     for a, b in zip(reversed(one), reversed(two), strict=False):
         if a != b and a != 1 and b != 1:
             raise ValueError(f"{function}(): shapes {list(one)} and {list(two)} do not broadcast.")
+
+
+def check_fills(part: Sequence[int], whole: Sequence[int], function: str, argument: str) -> None:
+    """ValueError unless the shape of an argument broadcasts to another shape."""
+    ends = zip(reversed(part), reversed(whole), strict=False)
+    if len(part) > len(whole) or any(n not in (1, size) for n, size in ends):
+        raise ValueError(f"{function}(): {argument} {list(part)} does not fit {list(whole)}.")
 
 
 def remember(made: Tensor, numbers: list[Any]) -> None:
@@ -303,11 +317,13 @@ def _made(value: Any, dtype: Any, device: Any, where: str) -> Tensor:
         raise ValueError(f"{where} is None.")
     if isinstance(value, (list, tuple)):
         return _from_list(cast("list[Any]", value), dtype, device, where)
+    if isinstance(value, range):
+        return _from_list(list(value), dtype, device, where)
     if is_array(value):
         # copy() first: torch.asarray refuses negative strides.
         return torch.asarray(value.copy(), dtype=dtype, device=device)
     _check_number(value, dtype, where)
-    return torch.tensor(value, dtype=dtype or _dtype_of([value]), device=device)
+    return _read(value, dtype or _dtype_of([value]), device, where)
 
 
 def _from_list(values: Sequence[Any], dtype: Any, device: Any, where: str) -> Tensor:
@@ -319,14 +335,21 @@ def _from_list(values: Sequence[Any], dtype: Any, device: Any, where: str) -> Te
         return _stacked(values, dtype or _dtype_of(leaves), device, where)
     for leaf in leaves:
         _check_number(leaf, dtype, where)
-    try:
-        made = torch.tensor(list(values), dtype=dtype or _dtype_of(leaves), device=device)
-    except (TypeError, ValueError):
-        raise ValueError(f"{where} is ragged: {values}.") from None
+    made = _read(list(values), dtype or _dtype_of(leaves), device, where)
     unreadable = torch.compiler.is_compiling() or made.is_meta
     if unreadable and all(type(leaf) in (int, torch.SymInt) for leaf in leaves):
         remember(made, list(values))
     return made
+
+
+def _read(values: Any, dtype: torch.dtype, device: Any, where: str) -> Tensor:
+    """A tensor of Python's numbers."""
+    try:
+        return torch.tensor(values, dtype=dtype, device=device)
+    except (TypeError, ValueError):
+        raise ValueError(f"{where} is ragged: {values}.") from None
+    except RuntimeError:
+        raise ValueError(f"{where}: {values} does not fit into {name_of(dtype)}.") from None
 
 
 def _stacked(values: Sequence[Any], dtype: torch.dtype, device: Any, where: str) -> Tensor:

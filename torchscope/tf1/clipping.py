@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ._arguments import axes as axes_of
-from ._convert import Operand, floating, tensor
+from ._convert import Operand, check_fills, floating, tensor
 from ._rows import is_rows, with_values
 from .ops._gradients import rsqrt, sqrt
 from .ops.arithmetic import maximum, minimum
@@ -40,7 +40,8 @@ def clip_by_norm(
     total = squares.sum(dims, keepdim=True) if dims else squares  # torch takes () for all axes
     some = total > 0
     norm = torch.where(some, torch.where(some, total, 1.0).sqrt(), total)  # no gradient at 0
-    return t * clip_norm / maximum(norm, clip_norm)
+    limit = _limit(clip_norm, t, "clip_by_norm")
+    return t * limit / maximum(norm, limit)
 
 
 def clip_by_average_norm(t: Operand, clip_norm: Operand, name: str | None = None) -> Tensor:
@@ -50,7 +51,8 @@ def clip_by_average_norm(t: Operand, clip_norm: Operand, name: str | None = None
     """
     t = floating(t, "clip_by_average_norm", "t")
     inverse = rsqrt(t.square().sum())
-    return t * clip_norm * minimum(inverse * t.numel(), _inverse(clip_norm, t))
+    limit = _limit(clip_norm, t, "clip_by_average_norm")
+    return t * limit * minimum(inverse * t.numel(), 1.0 / limit)
 
 
 def clip_by_global_norm(
@@ -82,7 +84,8 @@ def clip_by_global_norm(
     """
     tensors = _listed(t_list, "clip_by_global_norm")
     norm = global_norm(tensors) if use_norm is None else floating(use_norm, "clip_by_global_norm")
-    scale = clip_norm * minimum(1.0 / norm, _inverse(clip_norm, norm))
+    limit = _limit(clip_norm, norm, "clip_by_global_norm")
+    scale = limit * minimum(1.0 / norm, 1.0 / limit)
     scale = scale + (norm - norm)  # not finite: NaN
     return [_scaled(t, scale) for t in tensors], norm
 
@@ -100,6 +103,15 @@ def global_norm(t_list: Iterable[Operand], name: str | None = None) -> Tensor:
     return sqrt(torch.stack(squares).sum()) if squares else torch.tensor(0.0)
 
 
+def _limit(clip_norm: Operand, like: Tensor, function: str) -> Tensor:
+    """The largest norm as a tensor that broadcasts to another."""
+    limit = tensor(
+        clip_norm, like.dtype, device=like.device, function=function, argument="clip_norm"
+    )
+    check_fills(limit.shape, like.shape, function, "clip_norm")
+    return limit
+
+
 def _listed(t_list: Iterable[Operand], function: str) -> list[Any]:
     if isinstance(t_list, (str, Tensor)) or not isinstance(t_list, Iterable):
         raise TypeError(f"{function}(): t_list has to be a list of tensors, not {type(t_list)}.")
@@ -107,11 +119,6 @@ def _listed(t_list: Iterable[Operand], function: str) -> list[Any]:
         t if t is None or is_rows(t) else floating(t, function, "an element of t_list")
         for t in t_list
     ]
-
-
-def _inverse(clip_norm: Operand, like: Tensor) -> Tensor:
-    """One divided by it, infinite for zero."""
-    return 1.0 / tensor(clip_norm).to(like)
 
 
 def _scaled(t: Any, scale: Tensor) -> Any:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # as torch's documentation writes it
 
 from torchscope.tf1._arguments import one_axis, renamed
-from torchscope.tf1._convert import Operand, floating, numeric
+from torchscope.tf1._convert import Operand, floating, numeric, tensor
 from torchscope.tf1.ops.elementwise import log_sigmoid, sigmoid, tanh
 
 __all__ = [
@@ -137,7 +137,7 @@ def zero_fraction(value: Operand, name: str | None = None) -> Tensor:
 
     Torch: ``(x == 0).float().mean()``.
     """
-    return (numeric(value, "zero_fraction", "value") == 0).float().mean()
+    return (tensor(value, function="zero_fraction") == 0).float().mean()
 
 
 def _axis(x: Tensor, axis: Any, dim: Any, function: str) -> int:

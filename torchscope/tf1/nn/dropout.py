@@ -1,6 +1,6 @@
 """Dropout, which in TensorFlow 1 takes the probability to *keep*."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -63,6 +63,8 @@ def dropout(
 def _noise_shape(x: Tensor, noise_shape: Any) -> tuple[int, ...]:
     if noise_shape is None:
         return x.shape
+    if isinstance(noise_shape, (list, tuple)):
+        noise_shape = [-1 if n is None else n for n in cast("list[Any]", noise_shape)]
     wanted = ints(noise_shape, "dropout", "noise_shape")
     if len(wanted) == x.ndim:
         wanted = tuple(s if w < 0 else w for w, s in zip(wanted, x.shape, strict=True))

@@ -8,7 +8,11 @@ from torch import Tensor
 
 from torchscope.tf1._convert import (
     Operand,
+    check_fills,
     floating,
+    like,
+    name_of,
+    numeric,
     operands,
     pair,
     same_dtype,
@@ -77,6 +81,8 @@ def scalar_mul(scalar: Operand, x: Operand, name: str | None = None) -> Tensor:
     Torch: ``scalar * x``.
     """
     x, scalar = operands(x, scalar, "scalar_mul", ("x", "scalar"))
+    if getattr(scalar, "ndim", 0):
+        raise ValueError(f"scalar_mul(): scalar has shape {list(scalar.shape)}.")
     return scalar * x
 
 
@@ -93,11 +99,14 @@ def truediv(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
 
 def realdiv(x: Operand, y: Operand, name: str | None = None) -> Tensor:
-    """The quotient ``x / y``; of integers, rounded towards 0.
+    """The quotient ``x / y`` of floats; TypeError for integers.
 
     Torch: ``x / y``.
     """
-    return _divided(*operands(x, y, "realdiv"), "trunc")
+    x, y = operands(x, y, "realdiv")
+    one = x if isinstance(x, Tensor) else y
+    floating(one, "realdiv")
+    return x / y
 
 
 def div(x: Operand, y: Operand, name: str | None = None) -> Tensor:
@@ -111,7 +120,7 @@ def div(x: Operand, y: Operand, name: str | None = None) -> Tensor:
         if isinstance(y, Tensor) and getattr(x, "dtype", None) is not y.dtype:
             raise ValueError(str(error)) from None  # TensorFlow's class here, unlike its neighbours
         raise
-    return _divided(x, y, "floor")
+    return _divided(x, y)
 
 
 def floordiv(x: Operand, y: Operand, name: str | None = None) -> Tensor:
@@ -154,7 +163,7 @@ def div_no_nan(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
     Torch: ``torch.where(y == 0, 0.0, x / y)``, whose gradient has NaNs.
     """
-    x, y = _floats(*tensor_operands(x, y, "div_no_nan"))
+    x, y = _floats(*tensor_operands(like(x, y, "div_no_nan"), y, "div_no_nan"))
     zero = y == 0
     return (x / y.masked_fill(zero, 1)).masked_fill(zero, 0)
 
@@ -167,6 +176,8 @@ def pow(x: Operand, y: Operand, name: str | None = None) -> Tensor:
     """
     x, y = operands(x, y, "pow")
     if not isinstance(y, Tensor):
+        if y < 0 and not (x.dtype.is_floating_point or x.dtype.is_complex):
+            raise ValueError(f"pow(): x is {name_of(x.dtype)} and y negative; tf.cast x first.")
         if y != 0:
             return x**y
         y = torch.zeros((), dtype=x.dtype, device=x.device)
@@ -223,11 +234,10 @@ def clip_by_value(
     t, low = operands(t, clip_value_min, "clip_by_value", ("t", "clip_value_min"))
     if not isinstance(low, Tensor) and not isinstance(high, Tensor) and low <= high:
         return t.clamp(low, high)
-    clipped = t.clamp(max=high).clamp(min=low)
-    if clipped.shape != t.shape:
-        shapes = f"{list(clipped.shape)}, by its bounds, from {list(t.shape)}"
-        raise ValueError(f"clip_by_value(): the result would be {shapes}.")
-    return clipped
+    for bound, argument in ((low, "clip_value_min"), (high, "clip_value_max")):
+        if isinstance(bound, Tensor):
+            check_fills(bound.shape, t.shape, "clip_by_value", argument)
+    return t.clamp(max=high).clamp(min=low)
 
 
 def squared_difference(x: Operand, y: Operand, name: str | None = None) -> Tensor:
@@ -295,23 +305,25 @@ def _floats(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _floored(x: Tensor, y: Tensor) -> Tensor:
-    return torch.floor(_divided(x, y, "floor"))
+    return torch.floor(_divided(x, y))
 
 
 def _truncated(x: Tensor, y: Tensor) -> Tensor:
     return torch.div(x, y, rounding_mode="trunc")
 
 
-def _divided(x: Tensor, y: Tensor, rounding: str) -> Tensor:
-    """The quotient, rounded for integers; one of the two may be a Python number."""
+def _divided(x: Tensor, y: Tensor) -> Tensor:
+    """The quotient, rounded down for integers; one of the two may be a Python number."""
     one = x if isinstance(x, Tensor) else y
     if one.dtype.is_floating_point or one.dtype.is_complex:
         return x / y
-    return torch.div(x, y, rounding_mode=rounding)
+    return torch.div(x, y, rounding_mode="floor")
 
 
 def _summed(inputs: Iterable[Operand], function: str) -> Tensor:
-    values = same_dtype([inputs] if isinstance(inputs, Tensor) else inputs, function, "inputs")
+    if isinstance(inputs, Tensor) or not isinstance(inputs, Iterable):
+        raise TypeError(f"{function}(): inputs has to be a list of tensors, not {inputs!r}.")
+    values = [numeric(x, function, "inputs") for x in same_dtype(inputs, function, "inputs")]
     if not values:
         raise ValueError(f"{function}(): inputs is empty.")
     for value in values:

@@ -1,7 +1,7 @@
 """Tensors put together, repeated and reordered: reshape, concat, stack, tile, transpose."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -55,12 +55,12 @@ def concat(
     parts = same_dtype(values, "concat")
     if not parts:
         raise ValueError("concat(): values is empty.")
+    if len(parts) == 1:  # whatever the axis
+        return parts[0]
     rank = parts[0].ndim
     if not rank:
         raise ValueError("concat(): values are scalars; use tf.stack.")
     dim = one_axis(axis, rank, "concat")
-    if len(parts) == 1:
-        return parts[0]
     try:
         joined = torch.cat(parts, dim)
     except RuntimeError:
@@ -78,12 +78,8 @@ def stack(values: Any, axis: Any = 0, name: str = "stack") -> Tensor:
 
     Torch: ``torch.stack``; numbers may be among the values, and nothing is promoted.
     """
-    for value in values:
-        if isinstance(value, Tensor):
-            break
-    else:
-        if axis == 0:
-            return tensor(list(values), function="stack", argument="values")
+    if axis == 0 and not _has_tensors(values):
+        return tensor(values, function="stack", argument="values")
     parts = same_dtype(values, "stack")
     if not parts:
         raise ValueError("stack(): values is empty.")
@@ -166,8 +162,8 @@ def expand_dims(
         axis = renamed("expand_dims", axis=axis, dim=dim)
     if axis is None:
         raise ValueError("expand_dims(): axis is missing.")
-    if type(axis) is not int:
-        (axis,) = ints(axis, "expand_dims", "axis")
+    if isinstance(axis, (list, tuple)):
+        axis = tensor(axis, function="expand_dims", argument="axis")  # of one element
     return x.unsqueeze(one_axis(axis, x.ndim + 1, "expand_dims"))
 
 
@@ -181,9 +177,9 @@ def squeeze(
     x = _tensor(input, "squeeze")
     if squeeze_dims is not None:
         axis = renamed("squeeze", axis=axis, squeeze_dims=squeeze_dims)
-    if axis is None or axis == []:
+    dims = () if axis is None else axes(axis, x.ndim, "squeeze")
+    if not dims:
         return x.squeeze()
-    dims = axes(axis, x.ndim, "squeeze")
     for dim in dims:
         if x.shape[dim] != 1:
             raise ValueError(f"squeeze(): axis {dim} of shape {list(x.shape)} is not 1.")
@@ -192,6 +188,14 @@ def squeeze(
 
 def _tensor(value: Operand, function: str, argument: str = "input") -> Tensor:
     return tensor(value, function=function, argument=argument)
+
+
+def _has_tensors(values: Any) -> bool:
+    if isinstance(values, (list, tuple)):
+        for value in cast("list[Any]", values):
+            if isinstance(value, Tensor):
+                return True
+    return False
 
 
 def _unlike(parts: Sequence[Tensor], function: str) -> ValueError:

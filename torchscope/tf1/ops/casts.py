@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchscope.tf1._convert import Operand, as_dtype, tensor
+from torchscope.tf1._convert import Operand, as_dtype, numeric, tensor
 
 __all__ = [
     "bitcast",
@@ -39,12 +39,17 @@ def saturate_cast(value: Operand, dtype: Any, name: str | None = None) -> Tensor
 
     Torch: ``x.clamp(low, high).to(dtype)``.
     """
-    x, wanted = tensor(value, function="saturate_cast"), as_dtype(dtype)
-    limits = torch.finfo(wanted) if wanted.is_floating_point else torch.iinfo(wanted)
-    largest = torch.tensor(limits.max, device="cpu").to(x.dtype)
-    if largest.item() > limits.max:  # 2 ** 31 - 1 is 2 ** 31 in float32
-        largest = torch.nextafter(largest, torch.zeros_like(largest))
-    return x.clamp(limits.min, largest.item()).to(wanted)
+    x, wanted = numeric(value, "saturate_cast", "value"), as_dtype(dtype)
+    if x.is_complex() or wanted.is_complex:
+        return cast(x, wanted)
+    (low, high), (least, largest) = _limits(x.dtype), _limits(wanted)
+    low, high = max(low, least), min(high, largest)
+    if x.is_floating_point():
+        bound = torch.tensor(float(high), dtype=torch.float64, device="cpu").to(x.dtype)
+        if bound.item() > high:  # 2 ** 31 - 1 is 2 ** 31 in float32
+            bound = torch.nextafter(bound, torch.zeros_like(bound))
+        high = bound.item()
+    return x.clamp(low, high).to(wanted)
 
 
 def bitcast(input: Operand, type: Any, name: str | None = None) -> Tensor:
@@ -121,3 +126,9 @@ def identity_n(input: Iterable[Operand], name: str | None = None) -> list[Tensor
     Torch: nothing.
     """
     return [identity(one) for one in input]
+
+
+def _limits(dtype: torch.dtype) -> tuple[float, float]:
+    """The smallest and the largest number of a dtype."""
+    limits = torch.finfo(dtype) if dtype.is_floating_point else torch.iinfo(dtype)
+    return limits.min, limits.max

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from torchscope.tf1._arguments import ints, one_int
+from torchscope.tf1._arguments import ints, one_int, renamed
 from torchscope.tf1._convert import Operand, floating, name_of, numeric, tensor, tensor_operands
 from torchscope.tf1.dtypes import as_dtype
 
@@ -89,12 +89,19 @@ def check_numerics(tensor: Operand, message: str, name: str | None = None) -> Te
     return x
 
 
-def verify_tensor_all_finite(t: Operand, msg: str, name: str | None = None) -> Tensor:
-    """The tensor; ValueError if it has an infinity or a NaN.
+def verify_tensor_all_finite(
+    t: Operand = None,
+    msg: str | None = None,
+    name: str | None = None,
+    x: Operand = None,
+    message: str | None = None,
+) -> Tensor:
+    """The tensor, ``t`` or ``x``; ValueError if it has an infinity or a NaN.
 
     Torch: ``assert x.isfinite().all()``.
     """
-    return check_numerics(t, msg)
+    text = renamed("verify_tensor_all_finite", message=message, msg=msg)
+    return check_numerics(renamed("verify_tensor_all_finite", x=x, t=t), text)
 
 
 def _comparing(function: str, sign: str, holds: Callable[[Any, Any], Any]) -> Any:
@@ -109,7 +116,7 @@ def _comparing(function: str, sign: str, holds: Callable[[Any, Any], Any]) -> An
         name: str | None = None,
     ) -> None:
         if not (type(x) is int and type(y) is int):  # as sizes are
-            x, y = tensor_operands(x, y, function, bools=True)
+            x, y = tensor_operands(x, y, function, bools=sign in ("==", "!="))
         what = f"{message or function}: x {sign} y does not hold"
         _check(holds(x, y), what, x=x, y=y, data=data)
 
@@ -259,12 +266,12 @@ def assert_rank_at_least(
         )
 
 
-def assert_scalar(tensor: Operand, name: str | None = None) -> Tensor:
+def assert_scalar(tensor: Operand, name: str | None = None, message: str | None = None) -> Tensor:
     """The tensor; ValueError unless its rank is 0.
 
     Torch: ``assert x.ndim == 0``.
     """
-    assert_rank(tensor, 0, message="assert_scalar")
+    assert_rank(tensor, 0, message=message or "assert_scalar")
     return _as_tensor(tensor)
 
 

@@ -14,6 +14,7 @@ from torchscope.tf1._convert import (
     as_dtype,
     integers,
     is_array,
+    numeric,
     same_dtype,
     tensor,
     tensor_operands,
@@ -58,8 +59,10 @@ def constant(
     if shape is None:
         return x
     sizes = sizes_of(shape, "constant")
+    if verify_shape and sizes != tuple(x.shape):
+        raise TypeError(f"constant(): the value has shape {list(x.shape)}, not {list(sizes)}.")
     missing = math.prod(sizes) - x.numel()
-    if missing < 0 or not x.numel() or (verify_shape and sizes != tuple(x.shape)):
+    if missing < 0 or (missing and not x.numel()):
         raise ValueError(f"constant(): a value of {x.numel()} elements cannot fill {list(sizes)}.")
     flat = x.reshape(-1)
     return torch.cat([flat, flat[-1:].expand(missing)]).reshape(sizes)
@@ -151,7 +154,11 @@ def range(
     """
     if limit is None:
         start, limit = 0, start
-    if type(start) is type(limit) is type(delta) is int and delta * (limit - start) > 0:
+    if (
+        type(start) is type(limit) is type(delta) is int
+        and delta * (limit - start) > 0
+        and abs(start) + abs(limit) < 2**31
+    ):
         return torch.arange(start, limit, delta, dtype=as_dtype(dtype or torch.int32))
     bounds = [tensor(n, function="range", argument="limit") for n in (start, limit, delta)]
     if any(bound.ndim for bound in bounds):
@@ -173,6 +180,8 @@ def linspace(start: Operand, stop: Operand, num: Any, name: str | None = None) -
     count = one_int(num, "linspace", "num")
     if count < 0 or first.ndim or last.ndim:
         raise ValueError(f"linspace(): num={num} is negative, or start or stop is not a scalar.")
+    if first.requires_grad or last.requires_grad:  # which torch.linspace would drop
+        return torch.lerp(first, last, torch.linspace(0, 1, count, dtype=dtype).to(first.device))
     return torch.linspace(first, last, count, dtype=dtype, device=first.device)
 
 
@@ -245,8 +254,13 @@ def sequence_mask(
 
     Torch: ``torch.arange(maxlen) < lengths[..., None]``.
     """
-    x = integers(lengths, "sequence_mask", "lengths")
-    longest = one_int(maxlen, "sequence_mask", "maxlen") if maxlen is not None else _longest(x)
+    x = numeric(lengths, "sequence_mask", "lengths")
+    if maxlen is None:
+        longest = int(torch.ceil(x.clamp(min=0).max()))
+    else:
+        longest, x = one_int(maxlen, "sequence_mask", "maxlen"), x.long()
+        if longest < 0:
+            raise ValueError(f"sequence_mask(): maxlen={maxlen} is negative.")
     mask = torch.arange(longest, dtype=x.dtype, device=x.device) < x.unsqueeze(-1)
     return mask.to(as_dtype(dtype))
 
@@ -256,6 +270,8 @@ def meshgrid(*args: Operand, indexing: str = "xy", name: str | None = None) -> l
 
     Torch: ``torch.meshgrid``; ``indexing`` is "xy" by default (torch: "ij").
     """
+    if not args:
+        return []
     vectors = [x.reshape(-1) for x in same_dtype(args, "meshgrid", "args")]
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid(): indexing={indexing!r}; give 'xy' or 'ij'.")
@@ -267,10 +283,6 @@ def _indices(indices: Operand) -> Tensor:
     if isinstance(indices, Tensor) and indices.dtype is torch.uint8:
         return indices.int()
     return integers(indices, "one_hot", "indices")
-
-
-def _longest(lengths: Tensor) -> int:
-    return int(lengths.clamp(min=0).max())
 
 
 def _number(value: Operand) -> Any:
@@ -291,8 +303,6 @@ def _filled(operation: Any, function: str, shape: Any, dtype: Any) -> Tensor:
 
 
 def _no_sizes(function: str, argument: str, sizes: Any) -> Exception:
-    if any(size is None for size in sizes):
-        return TypeError(f"{function}(): {argument}={sizes} has a None in it.")
     return ValueError(f"{function}(): {argument}={sizes} has a negative size.")
 
 

@@ -122,7 +122,10 @@ def where(
     if (x is None) != (y is None):
         raise ValueError("where(): give both x and y, or neither.")
     if x is None:
-        return torch.nonzero(tensor(condition, function="where", argument="condition"))
+        found = tensor(condition, function="where", argument="condition")
+        if not found.ndim:
+            raise ValueError("where(): condition is a scalar, and x and y are missing.")
+        return torch.nonzero(found)
     x, y = pair(x, y, "where")
     holds = boolean(condition, "where", "condition", x.device)
     if x.shape != y.shape or (holds.shape != x.shape and not _chooses_rows(holds, x)):
@@ -180,12 +183,16 @@ def _chooses_rows(condition: Tensor, x: Tensor) -> bool:
 
 def _batched(x: Tensor, at: Tensor, dim: int, batch_dims: int) -> Tensor:
     """Gather along an axis; the first axes are a batch, each with its own indices."""
+    batch_dims = batch_dims + at.ndim if batch_dims < 0 else batch_dims
     if dim < batch_dims or x.shape[:batch_dims] != at.shape[:batch_dims]:
         raise ValueError(
             f"gather(): batch_dims={batch_dims} does not fit params {list(x.shape)} and indices"
             f" {list(at.shape)}."
         )
-    found = x.movedim(dim, batch_dims)[(*_every(x, batch_dims, at.ndim), at)]
+    try:
+        found = x.movedim(dim, batch_dims)[(*_every(x, batch_dims, at.ndim), at)]
+    except IndexError:
+        raise _out_of_range("gather", at, x.shape) from None
     # The axes between the batch and the axis now come after the indices': move them back.
     sources = range(at.ndim, at.ndim + dim - batch_dims)
     return found.movedim(tuple(sources), tuple(range(batch_dims, dim)))

@@ -250,7 +250,9 @@ def cholesky_solve(chol: Operand, rhs: Operand, name: str | None = None) -> Tens
     Torch: ``torch.cholesky_solve(rhs, chol)``.
     """
     factor, right = pair(chol, rhs, "cholesky_solve", ("chol", "rhs"))
-    return torch.cholesky_solve(right, factor)
+    _check_sides(_square(factor, "cholesky_solve"), right, "cholesky_solve")
+    half = linalg.solve_triangular(factor, right, upper=False)
+    return linalg.solve_triangular(factor.mH, half, upper=True)
 
 
 def matrix_inverse(input: Operand, adjoint: bool = False, name: str | None = None) -> Tensor:
@@ -334,7 +336,7 @@ def qr(
     input: Operand, full_matrices: bool = False, name: str | None = None
 ) -> tuple[Tensor, Tensor]:
     """An orthogonal and an upper triangular matrix whose product is the given one."""
-    x = _matrices(input, "qr")
+    x = floating(_matrices(input, "qr"), "qr")
     q, r = linalg.qr(x, "complete" if full_matrices else "reduced")
     return q, r
 
@@ -349,7 +351,7 @@ def svd(
 
     Torch: ``torch.linalg.svd``, which gives ``u, s, v.mH``.
     """
-    x = floating(tensor, "svd", "tensor")
+    x = floating(_matrices(tensor, "svd", "tensor"), "svd")
     if not compute_uv:
         return linalg.svdvals(x)
     u, s, vh = linalg.svd(x, full_matrices)

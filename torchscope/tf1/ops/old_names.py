@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchscope.tf1._convert import Operand
+from torchscope.tf1._convert import Operand, like
 
 from .arithmetic import floordiv, mod, multiply, subtract, truediv
 from .arrays import stack
@@ -67,7 +67,6 @@ batch_matrix_inverse = matrix_inverse
 batch_matrix_solve = matrix_solve
 batch_matrix_triangular_solve = matrix_triangular_solve
 complex_abs = abs
-divide = truediv
 floor_div = floordiv
 floormod = mod
 guarantee_const = identity
@@ -81,6 +80,14 @@ reverse_v2 = reverse
 select = where
 sub = subtract
 unpack = unstack
+
+
+def divide(x: Operand, y: Operand, name: str | None = None) -> Tensor:
+    """The quotient as truediv, where also a number before a tensor takes its dtype.
+
+    Torch: ``x / y``.
+    """
+    return truediv(like(x, y, "divide"), y)
 
 
 def batch_matmul(

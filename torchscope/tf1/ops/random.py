@@ -14,7 +14,14 @@ from torch import Tensor
 
 from torchscope.tf1._arguments import one_int
 from torchscope.tf1._arguments import shape as sizes_of
-from torchscope.tf1._convert import Operand, floating, name_of, tensor
+from torchscope.tf1._convert import (
+    Operand,
+    check_broadcast,
+    floating,
+    name_of,
+    numeric,
+    tensor,
+)
 from torchscope.tf1.dtypes import as_dtype
 
 __all__ = [
@@ -256,9 +263,10 @@ def random_poisson(
     Returns:
         ``shape`` and then the shape of ``lam``.
     """
-    lam = floating(lam, "random_poisson", "lam")
+    lam = numeric(lam, "random_poisson", "lam")
+    lam = lam if lam.is_floating_point() else lam.float()
     size = _sizes(shape, "random_poisson")
-    return torch.poisson(lam.expand(*size, *lam.shape)).to(as_dtype(dtype))
+    return torch.poisson(lam.expand((*size, *lam.shape))).to(as_dtype(dtype))
 
 
 def _sizes(shape: Any, function: str, argument: str = "shape") -> tuple[int, ...]:
@@ -288,4 +296,6 @@ def _of(value: Operand, like: Tensor, function: str, argument: str) -> Any:
     """A parameter that can be multiplied with ``like``; numbers stay numbers."""
     if isinstance(value, (int, float)):
         return value
-    return tensor(value, like.dtype, device=like.device, function=function, argument=argument)
+    value = tensor(value, like.dtype, device=like.device, function=function, argument=argument)
+    check_broadcast(value.shape, like.shape, function)
+    return value

@@ -73,7 +73,8 @@ def reduce_mean(
     if x.is_floating_point() or x.is_complex():
         return x.mean(dims, keep)
     count = math.prod(x.shape[d] for d in dims)
-    return torch.div(x.sum(dims, keep, dtype=x.dtype), max(count, 1), rounding_mode="trunc")
+    # Added up in int64, where a sum of small integers does not overflow.
+    return torch.div(x.sum(dims, keep), max(count, 1), rounding_mode="trunc").to(x.dtype)
 
 
 def reduce_max(
@@ -198,7 +199,9 @@ def reduce_variance(
     """
     x = floating(input_tensor, "reduce_variance", "input_tensor")
     dims, keep = _asked("reduce_variance", x, axis, keepdims)
-    return torch.square(x - x.mean(dims, True)).mean(dims, keep) if dims else torch.zeros_like(x)
+    if not dims:
+        return torch.square(x - x)  # zeros, through which the standard deviation has no gradient
+    return torch.square(x - x.mean(dims, True)).mean(dims, keep)
 
 
 def reduce_std(
@@ -254,6 +257,8 @@ def argmax(
 
     Torch: ``x.argmax(axis)``; the axis is 0 by default (torch: the flattened tensor).
     """
+    if isinstance(axis, (list, tuple)):
+        raise TypeError(f"argmax(): axis has to be an int, not {axis!r}.")  # argmin: ValueError
     return _where_extreme(torch.argmax, "argmax", input, axis, dimension, output_type)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchscope.tf1._arguments import one_axis, one_int
 from torchscope.tf1._convert import Operand, as_dtype, integers, numeric, pair, same_dtype, tensor
 
-from .arithmetic import realdiv, truediv
+from .arithmetic import truediv
 from .elementwise import sqrt
 from .indexing import scatter_nd
 
@@ -142,7 +142,10 @@ def segment_mean(data: Operand, segment_ids: Operand, name: str | None = None) -
     Torch: ``torch.zeros(...).index_reduce(0, ids, x, "mean")``.
     """
     rows, ids, count = _sorted("segment_mean", data, segment_ids)
-    return realdiv(_sums(rows, ids, count), _members(rows, ids, count))
+    sums, members = _sums(rows, ids, count), _members(rows, ids, count)
+    if sums.is_floating_point() or sums.is_complex():
+        return sums / members
+    return torch.div(sums, members, rounding_mode="trunc")
 
 
 def segment_max(data: Operand, segment_ids: Operand, name: str | None = None) -> Tensor:
@@ -186,7 +189,10 @@ def dynamic_partition(
             f" {list(rows.shape)}."
         )
     count = one_int(num_partitions, "dynamic_partition", "num_partitions")
-    return [rows[ids == i] for i in range(count)]
+    parts = [rows[ids == i] for i in range(count)]
+    if sum(map(len, parts)) != ids.numel():
+        raise ValueError(f"dynamic_partition(): partitions are not all from 0 to {count - 1}.")
+    return parts
 
 
 def dynamic_stitch(
@@ -198,9 +204,13 @@ def dynamic_stitch(
     """
     places = [integers(one, "dynamic_stitch", "indices") for one in indices]
     parts = same_dtype(data, "dynamic_stitch", "data")
-    rest = parts[0].shape[places[0].ndim :]
-    if len(places) != len(parts) or any(
-        part.shape != (*place.shape, *rest) for place, part in zip(places, parts, strict=True)
+    rest = parts[0].shape[places[0].ndim :] if parts and places else ()
+    if (
+        not places
+        or len(places) != len(parts)
+        or any(
+            part.shape != (*place.shape, *rest) for place, part in zip(places, parts, strict=True)
+        )
     ):
         shapes = [list(part.shape) for part in parts]
         raise ValueError(f"dynamic_stitch(): data of shapes {shapes} do not fit the indices.")
@@ -239,6 +249,8 @@ def setdiff1d(
     Torch: ``x[~torch.isin(x, y)]``.
     """
     x, y = pair(x, y, "setdiff1d")
+    if x.ndim != 1 or y.ndim != 1:
+        raise ValueError(f"setdiff1d(): {list(x.shape)} and {list(y.shape)} are not vectors.")
     left = torch.nonzero(~torch.isin(x, y)).squeeze(1)
     return ListDiff(x[left], left.to(as_dtype(index_dtype)))
 
@@ -305,6 +317,8 @@ def bincount(
     Torch: ``torch.bincount``; ``maxlength`` leaves larger numbers out.
     """
     x = integers(arr, "bincount", "arr").reshape(-1)
+    if (x < 0).any():
+        raise ValueError(f"bincount(): arr has the negative number {int(x.min())}.")
     least = 0 if minlength is None else one_int(minlength, "bincount", "minlength")
     size = max(least, int(x.max()) + 1 if x.numel() else 0)
     if maxlength is not None:
@@ -328,8 +342,12 @@ def confusion_matrix(
 
     Torch: ``index_put_`` of ones, accumulated.
     """
-    actual = integers(labels, "confusion_matrix", "labels").reshape(-1).long()
-    guessed = integers(predictions, "confusion_matrix", "predictions").reshape(-1).long()
+    actual = numeric(labels, "confusion_matrix", "labels").reshape(-1).long()
+    guessed = numeric(predictions, "confusion_matrix", "predictions").reshape(-1).long()
+    if actual.shape != guessed.shape:
+        raise ValueError(
+            f"confusion_matrix(): {len(actual)} labels and {len(guessed)} predictions."
+        )
     if num_classes is None:
         classes = int(torch.cat([actual, guessed]).max()) + 1
     else:
@@ -368,8 +386,10 @@ def _rows(function: str, data: Operand, ids: Operand, count: Any) -> tuple[Tenso
         raise ValueError(
             f"{function}(): segment_ids {list(at.shape)} are not the first axes of {list(x.shape)}."
         )
-    rows = x.reshape(at.numel(), *x.shape[at.ndim :])
-    return rows, at.reshape(-1).long(), one_int(count, function, "num_segments")
+    segments = one_int(count, function, "num_segments")
+    if segments < 0:
+        raise ValueError(f"{function}(): num_segments={segments} is negative.")
+    return x.reshape(at.numel(), *x.shape[at.ndim :]), at.reshape(-1).long(), segments
 
 
 def _sorted(function: str, data: Operand, ids: Operand) -> tuple[Tensor, Tensor, int]:

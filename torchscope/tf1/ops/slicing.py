@@ -32,6 +32,9 @@ __all__ = [
 ]
 
 
+_WHOLE = builtins.slice(None)
+
+
 def slice(input_: Operand, begin: Any, size: Any, name: str | None = None) -> Tensor:
     """A block of a tensor, by its begin and size; a size of -1 means up to the end.
 
@@ -48,20 +51,21 @@ def slice(input_: Operand, begin: Any, size: Any, name: str | None = None) -> Te
     if not len(starts) == len(sizes) == len(shape):
         raise ValueError(f"slice(): begin and size need one number for each of {list(shape)}.")
     index: list[builtins.slice] = []
-    used = 0  # Axes behind the last one that is cut take no time.
-    for start, length, whole in zip(starts, sizes, shape, strict=True):
+    for dim, start in enumerate(starts):
+        length, whole = sizes[dim], shape[dim]
         stop = whole if length == -1 else start + length
-        index.append(builtins.slice(start, stop))
-        if stop != whole or start:
-            used = len(index)
+        if start or stop != whole:
             if not 0 <= start <= stop <= whole:
                 raise ValueError(
                     f"slice(): begin {list(starts)}, size {list(sizes)} exceed {list(shape)}."
                 )
-    if used == 0:
-        return x  # pyright: ignore[reportReturnType]  # ints stay ints
-    block: Any = x
-    return block[index[0]] if used == 1 else block[tuple(index[:used])]
+            while len(index) < dim:  # whole axes behind the last one that is cut are left out
+                index.append(_WHOLE)
+            index.append(builtins.slice(start, stop))
+    block: Any = x  # which may be a tensor or sizes
+    if not index:
+        return block
+    return block[index[0]] if len(index) == 1 else block[tuple(index)]
 
 
 def strided_slice(
@@ -145,6 +149,8 @@ def split(
     sizes = list(ints(parts, "split", "num_or_size_splits"))
     if sizes.count(-1) == 1:
         sizes[sizes.index(-1)] = size - sum(sizes) - 1
+    if num is not None and num != len(sizes):
+        raise ValueError(f"split(): num={num} for {len(sizes)} sizes.")
     if sum(sizes) != size or min(sizes, default=0) < 0:
         raise ValueError(f"split(): {parts} does not add up to {size}, axis {dim} of the value.")
     return list(torch.split(x, sizes, dim))
@@ -182,10 +188,12 @@ def pad(
     margins = _pairs(paddings, x.ndim, "pad", "paddings")
     mode = mode.upper()
     if mode == "CONSTANT":
+        flat = [n for margin in reversed(margins) for n in margin]
         value: Any = constant_values
         if value != 0:
             value = _tensor(value, "pad", "constant_values", x.dtype).item()
-        flat = [n for margin in reversed(margins) for n in margin]
+            if x.is_complex():  # torch pads it with zeros only
+                return torch.nn.functional.pad(x - value, flat) + value
         return torch.nn.functional.pad(x, flat, value=value)
     if mode not in ("REFLECT", "SYMMETRIC"):
         raise ValueError(f"pad(): mode={mode!r}; give 'CONSTANT', 'REFLECT' or 'SYMMETRIC'.")
@@ -255,7 +263,7 @@ def reverse_sequence(
             f" batch_axis={batch} do not fit {list(x.shape)}."
         )
     steps = torch.arange(x.shape[along], device=x.device)
-    ends = lengths.long().unsqueeze(1)
+    ends = lengths.long().masked_fill(lengths < 0, x.shape[along] + 1).unsqueeze(1)  # not allowed
     sources = torch.where(steps < ends, ends - 1 - steps, steps)  # [batch, steps]
     sources = sources if batch < along else sources.mT
     shape = [n if d in (along, batch) else 1 for d, n in enumerate(x.shape)]
@@ -263,7 +271,7 @@ def reverse_sequence(
         return x.gather(along, sources.reshape(shape).expand(x.shape))
     except RuntimeError as error:
         longest = x.shape[along]
-        raise ValueError(f"{function}(): a length is more than {longest}.") from error
+        raise ValueError(f"{function}(): a length is not from 0 to {longest}.") from error
 
 
 def roll(input: Operand, shift: Any, axis: Any, name: str | None = None) -> Tensor:
@@ -273,7 +281,10 @@ def roll(input: Operand, shift: Any, axis: Any, name: str | None = None) -> Tens
     """
     x = tensor(input, function="roll", argument="input")
     dims = [one_axis(dim, x.ndim, "roll") for dim in ints(axis, "roll", "axis")]
-    return torch.roll(x, ints(shift, "roll", "shift"), dims)
+    shifts = ints(shift, "roll", "shift")
+    if len(shifts) != len(dims):
+        raise ValueError(f"roll(): {len(shifts)} shifts for {len(dims)} axes.")
+    return torch.roll(x, shifts, dims)
 
 
 def space_to_batch_nd(
@@ -285,7 +296,7 @@ def space_to_batch_nd(
     """
     function = "space_to_batch_nd"
     x = tensor(input, function=function, argument="input")
-    blocks = ints(block_shape, function, "block_shape")
+    blocks = _blocks(x, block_shape, function)
     spatial = _pairs(paddings, len(blocks), function, "paddings")
     rest = x.ndim - 1 - len(blocks)
     x = pad(x, [(0, 0), *spatial, *[(0, 0)] * rest])
@@ -310,7 +321,7 @@ def batch_to_space_nd(
     """
     function = "batch_to_space_nd"
     x = tensor(input, function=function, argument="input")
-    blocks = ints(block_shape, function, "block_shape")
+    blocks = _blocks(x, block_shape, function)
     cuts = _pairs(crops, len(blocks), function, "crops")
     m, product = len(blocks), math.prod(blocks)
     if x.shape[0] % product:
@@ -353,7 +364,7 @@ def space_to_depth(
 
     Torch: ``torch.nn.functional.pixel_unshuffle``; there a channel's block stays together.
     """
-    x, last = _image(input, data_format, "space_to_depth")
+    x, last = _image(input, block_size, data_format, "space_to_depth")
     n, h, w, c = x.shape
     b = block_size
     if h % b or w % b:
@@ -370,7 +381,7 @@ def depth_to_space(
 
     Torch: ``torch.nn.functional.pixel_shuffle``; there a channel's block stays together.
     """
-    x, last = _image(input, data_format, "depth_to_space")
+    x, last = _image(input, block_size, data_format, "depth_to_space")
     n, h, w, c = x.shape
     b = block_size
     if c % (b * b):
@@ -397,10 +408,21 @@ def _cut(x: Tensor, dim: int, places: "builtins.range") -> Tensor:
     return x[(*index, builtins.slice(forwards[0], forwards[-1] + 1, forwards.step))].flip(dim)
 
 
+def _blocks(x: Tensor, block_shape: Any, function: str) -> tuple[int, ...]:
+    blocks = ints(block_shape, function, "block_shape")
+    if not 0 < len(blocks) < x.ndim or min(blocks) < 1:
+        raise ValueError(f"{function}(): block_shape={block_shape} does not fit {list(x.shape)}.")
+    return blocks
+
+
 def _pairs(value: Any, count: int, function: str, argument: str) -> Sequence[tuple[int, int]]:
     """A given number of pairs of ints, none negative."""
     rows = remembered(value) or value.tolist() if is_array(value) else value
-    if len(rows) != count or any(not hasattr(row, "__len__") or len(row) != 2 for row in rows):
+    if (
+        rows is None
+        or len(rows) != count
+        or any(not hasattr(row, "__len__") or len(row) != 2 for row in rows)
+    ):
         raise ValueError(f"{function}(): {argument} has to be {count} pairs, not {value}.")
     pairs: list[tuple[int, int]] = []
     for row in rows:
@@ -411,9 +433,11 @@ def _pairs(value: Any, count: int, function: str, argument: str) -> Sequence[tup
     return pairs
 
 
-def _image(input: Operand, data_format: str, function: str) -> tuple[Tensor, bool]:
+def _image(input: Operand, block_size: int, data_format: str, function: str) -> tuple[Tensor, bool]:
     """An image, channels last, and whether it was channels last already."""
     x, last = tensor(input, function=function, argument="input"), data_format == "NHWC"
+    if block_size < 2:
+        raise ValueError(f"{function}(): block_size={block_size} has to be 2 or more.")
     if x.ndim != 4 or data_format not in ("NHWC", "NCHW"):
         raise ValueError(f"{function}(): shape {list(x.shape)} is not a {data_format} image.")
     return (x if last else x.movedim(1, -1)), last

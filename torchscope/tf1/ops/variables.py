@@ -203,9 +203,8 @@ def scatter_update(
         ValueError: other shapes.
         IndexError: an index that is out of range.
     """
-    indices, updates = _rows(ref, indices, updates, "scatter_update")
-    with torch.no_grad():
-        return ref.index_put_((indices,), updates)
+    where, updates = _rows(ref, indices, updates, "scatter_update")
+    return _put(ref, where, updates, "scatter_update")
 
 
 def scatter_add(
@@ -215,9 +214,8 @@ def scatter_add(
 
     Torch: ``ref.index_put_((indices,), updates, accumulate=True)``.
     """
-    indices, updates = _rows(ref, indices, updates, "scatter_add")
-    with torch.no_grad():
-        return ref.index_put_((indices,), updates, accumulate=True)
+    where, updates = _rows(ref, indices, updates, "scatter_add")
+    return _put(ref, where, updates, "scatter_add", accumulate=True)
 
 
 def scatter_sub(
@@ -227,9 +225,8 @@ def scatter_sub(
 
     Torch: ``ref.index_put_((indices,), -updates, accumulate=True)``.
     """
-    indices, updates = _rows(ref, indices, updates, "scatter_sub")
-    with torch.no_grad():
-        return ref.index_put_((indices,), -updates, accumulate=True)
+    where, updates = _rows(ref, indices, updates, "scatter_sub")
+    return _put(ref, where, -updates, "scatter_sub", accumulate=True)
 
 
 def scatter_nd_update(
@@ -247,8 +244,7 @@ def scatter_nd_update(
         name: accepted.
     """
     where, updates = _slices(ref, indices, updates, "scatter_nd_update")
-    with torch.no_grad():
-        return ref.index_put_(where, updates)
+    return _put(ref, where, updates, "scatter_nd_update")
 
 
 def scatter_nd_add(
@@ -259,8 +255,7 @@ def scatter_nd_add(
     Torch: ``ref.index_put_(indices.unbind(-1), updates, accumulate=True)``.
     """
     where, updates = _slices(ref, indices, updates, "scatter_nd_add")
-    with torch.no_grad():
-        return ref.index_put_(where, updates, accumulate=True)
+    return _put(ref, where, updates, "scatter_nd_add", accumulate=True)
 
 
 def scatter_nd_sub(
@@ -271,8 +266,7 @@ def scatter_nd_sub(
     Torch: ``ref.index_put_(indices.unbind(-1), -updates, accumulate=True)``.
     """
     where, updates = _slices(ref, indices, updates, "scatter_nd_sub")
-    with torch.no_grad():
-        return ref.index_put_(where, -updates, accumulate=True)
+    return _put(ref, where, -updates, "scatter_nd_sub", accumulate=True)
 
 
 def assert_variables_initialized(var_list: Any = None) -> None:
@@ -337,11 +331,11 @@ def _value(ref: Any, value: Operand, function: str) -> Tensor:
     return value
 
 
-def _rows(ref: Any, indices: Any, updates: Any, function: str) -> tuple[Tensor, Tensor]:
+def _rows(ref: Any, indices: Any, updates: Any, function: str) -> tuple[Any, Tensor]:
     indices = integers(indices, function, "indices")
     updates = _value(ref, updates, function)
     _check_updates(updates, indices.shape + ref.shape[1:], function)
-    return indices.long(), updates
+    return (_from_start(indices, ref),), updates
 
 
 def _slices(ref: Any, indices: Any, updates: Any, function: str) -> tuple[Any, Tensor]:
@@ -349,7 +343,21 @@ def _slices(ref: Any, indices: Any, updates: Any, function: str) -> tuple[Any, T
     updates = _value(ref, updates, function)
     depth = indices.shape[-1]
     _check_updates(updates, indices.shape[:-1] + ref.shape[depth:], function)
-    return indices.long().unbind(-1), updates
+    return _from_start(indices, ref).unbind(-1), updates
+
+
+def _from_start(indices: Tensor, ref: Tensor) -> Tensor:
+    """The indices; a negative one is out of range instead of counting from the end."""
+    return indices.long().masked_fill(indices < 0, max(ref.shape, default=0))
+
+
+def _put(ref: Tensor, where: Any, updates: Tensor, function: str, accumulate: bool = False) -> Any:
+    try:
+        with torch.no_grad():
+            return ref.index_put_(where, updates, accumulate=accumulate)
+    except IndexError:
+        shape = list(ref.shape)
+        raise IndexError(f"{function}(): an index is out of range for {shape}.") from None
 
 
 def _check_updates(updates: Tensor, shape: torch.Size, function: str) -> None:

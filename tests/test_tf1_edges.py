@@ -1,0 +1,180 @@
+"""Plain operations at their edges: values, gradients and errors recorded from TensorFlow 2.21's v1.
+
+What they compute in the usual cases is held by test_tf1_conformance.py.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import torchscope.tf1 as tf
+
+INTS = torch.tensor([[7, -7, 3], [-2, 0, 5]], dtype=torch.int32)
+BYTES = torch.tensor([[1, 200, 3], [4, 5, 255]], dtype=torch.uint8)
+ROWS = torch.tensor([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])
+COMPLEX = torch.tensor([[1 + 2j]])
+INF = math.inf
+
+VALUES: dict[str, tuple[Callable[[], Any], Any, torch.dtype]] = {
+    "a mean of bytes does not overflow": (lambda: tf.reduce_mean(BYTES), 78, tf.uint8),
+    "batch_dims counts from the end": (
+        lambda: tf.gather(ROWS, [[0, 2], [1, 0]], batch_dims=-1),
+        [[0, 2], [4, 3]],
+        tf.float32,
+    ),
+    "a range beyond int32 is int64": (
+        lambda: tf.range(2**31 + 5, 2**31 + 7),
+        [2**31 + 5, 2**31 + 6],
+        tf.int64,
+    ),
+    "saturate_cast of ints to floats": (
+        lambda: tf.saturate_cast(INTS, tf.float32),
+        [[7, -7, 3], [-2, 0, 5]],
+        tf.float32,
+    ),
+    "saturate_cast of bytes": (
+        lambda: tf.saturate_cast(BYTES, tf.int8),
+        [[1, 127, 3], [4, 5, 127]],
+        tf.int8,
+    ),
+    "saturate_cast of infinities": (
+        lambda: tf.saturate_cast([INF, -INF], tf.int32),
+        [2147483520, -(2**31)],
+        tf.int32,
+    ),
+    "divide takes a number before a tensor": (
+        lambda: tf.divide(2, ROWS[1, 1:]),
+        [0.5, 0.4],
+        tf.float32,
+    ),
+    "so does div_no_nan": (lambda: tf.div_no_nan(2, ROWS[0]), [0, 2, 1], tf.float32),
+    "stack keeps an array's dtype": (lambda: tf.stack(np.array([1.0, 2.0])), [1, 2], tf.float64),
+    "a constant without elements": (lambda: tf.constant([], shape=[0]), [], tf.float32),
+    "Python's range": (lambda: tf.convert_to_tensor(range(3)), [0, 1, 2], tf.int32),
+    "a mean of ints is truncated": (
+        lambda: tf.segment_mean(INTS, [0, 0]),
+        [[2, -3, 4]],
+        tf.int32,
+    ),
+    "classes may be floats": (
+        lambda: tf.confusion_matrix([0.0, 1.0], [0.0, 1.0]),
+        [[1, 0], [0, 1]],
+        tf.int32,
+    ),
+    "a single value joins along any axis": (lambda: tf.concat([ROWS[0]], 3), [0, 1, 2], tf.float32),
+    "complex padding": (
+        lambda: tf.pad(COMPLEX, [[0, 1], [1, 0]], constant_values=2),
+        [[2, 1 + 2j], [2, 2]],
+        tf.complex64,
+    ),
+    "lengths may be floats": (
+        lambda: tf.sequence_mask([1.5, 0.5]),
+        [[True, True], [True, False]],
+        tf.bool,
+    ),
+    "up to an int they are truncated": (
+        lambda: tf.sequence_mask([1.5, 0.5], 2),
+        [[True, False], [False, False]],
+        tf.bool,
+    ),
+    "clipping to a global norm of 0": (
+        lambda: tf.clip_by_global_norm([ROWS], 0.0)[0][0],
+        [[0, 0, 0], [0, 0, 0]],
+        tf.float32,
+    ),
+    "the share of False": (lambda: tf.nn.zero_fraction([True, False]), 0.5, tf.float32),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_the_value_is_tensorflows(name: str):
+    call, expected, dtype = VALUES[name]
+    torch.testing.assert_close(call(), torch.tensor(expected, dtype=dtype))
+
+
+def test_a_poisson_number_alone_has_no_axes():
+    assert tf.random_poisson(1.0, []).shape == ()
+    assert tf.random_poisson(1, [2]).dtype is tf.float32
+
+
+def test_a_grid_of_nothing_is_empty():
+    assert tf.meshgrid() == []
+
+
+X = [-1.5, 0.0, 2.5]
+GRADIENTS: dict[str, tuple[Callable[[Tensor], Tensor], list[float]]] = {
+    "gather of one element": (lambda x: tf.gather(x, 1), [0.0, 1.0, 0.0]),
+    "linspace from a tensor": (lambda x: tf.linspace(x[0], 4.0, 3), [1.5, 0, 0]),
+    "linspace to a tensor": (lambda x: tf.linspace(0.0, x[2], 3), [0, 0, 1.5]),
+    "reduce_std over no axes": (lambda x: tf.math.reduce_std(x, []), [math.nan] * 3),
+    "div_no_nan of a number": (lambda x: tf.div_no_nan(2, x), [-8 / 9, 0, -0.32]),
+    "cholesky_solve, which reads one triangle": (
+        lambda x: tf.cholesky_solve([[2.0, x[0]], [1.0, 3.0]], [[1.0], [x[2]]]),
+        [0, 0, 1 / 18],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_the_gradient_is_tensorflows(name: str):
+    x = torch.tensor(X, requires_grad=True)
+    call, expected = GRADIENTS[name]
+    (gradient,) = torch.autograd.grad(call(x).sum(), x)
+    torch.testing.assert_close(gradient, torch.tensor(expected), equal_nan=True)
+
+
+REFUSED: list[tuple[Callable[[Tensor], Any], type[Exception], str]] = [
+    (lambda x: tf.reduce_sum(x, [[0, 1]]), ValueError, r"reduce_sum\(\): axis has to be an int"),
+    (lambda x: tf.reduce_sum(x, [None]), TypeError, r"reduce_sum\(\): axis=\[None\]"),
+    (lambda x: tf.reshape(x, [None, 3]), TypeError, r"reshape\(\): shape=\[None, 3\] has a None"),
+    (lambda x: tf.cumsum(x, None), ValueError, r"cumsum\(\): axis has to be an int, not None"),
+    (lambda x: tf.one_hot([0], [3]), ValueError, r"one_hot\(\): depth has to be an int"),
+    (lambda x: tf.eye(x), ValueError, r"eye\(\): num_rows has to be an int"),
+    (lambda x: tf.constant(300, tf.uint8), ValueError, "300 does not fit into uint8"),
+    (lambda x: tf.constant([1], shape=[2], verify_shape=True), TypeError, "has shape"),
+    (lambda x: tf.add_n(x), TypeError, r"add_n\(\): inputs has to be a list"),
+    (lambda x: tf.add_n([x > 0]), TypeError, r"add_n\(\): inputs is bool"),
+    (lambda x: tf.realdiv(INTS, 2), TypeError, r"realdiv\(\): x is int32"),
+    (lambda x: tf.pow(INTS, -2), ValueError, r"pow\(\): x is int32 and y negative"),
+    (lambda x: tf.scalar_mul(x, x), ValueError, r"scalar_mul\(\): scalar has shape"),
+    (lambda x: tf.argmax(2.0), ValueError, r"argmax\(\): axis=0 for a scalar"),
+    (lambda x: tf.where(True), ValueError, r"where\(\): condition is a scalar"),
+    (lambda x: tf.clip_by_value(x[0, 0], x, 2.0), ValueError, "clip_value_min"),
+    (lambda x: tf.clip_by_norm(x, None), ValueError, r"clip_by_norm\(\): clip_norm is None"),
+    (lambda x: tf.clip_by_norm(x, [1.0, 2.0]), ValueError, r"clip_by_norm\(\): clip_norm \[2\]"),
+    (lambda x: tf.split(x, [1, 1], 0, 3), ValueError, r"split\(\): num=3 for 2 sizes"),
+    (lambda x: tf.roll(x, [1, 2], 0), ValueError, r"roll\(\): 2 shifts for 1 axes"),
+    (lambda x: tf.pad(x, None), ValueError, r"pad\(\): paddings has to be 2 pairs"),
+    (lambda x: tf.sequence_mask([1], -1), ValueError, "maxlen=-1 is negative"),
+    (lambda x: tf.argmin(x, [0]), ValueError, r"argmin\(\): axis has to be an int"),
+    (lambda x: tf.svd(x[0]), ValueError, r"svd\(\): shape \[3\] is not one of matrices"),
+    (lambda x: tf.qr(INTS), TypeError, r"qr\(\): x is int32"),
+    (lambda x: tf.space_to_depth(x, 0), ValueError, r"block_size=0 has to be 2 or more"),
+    (lambda x: tf.space_to_batch_nd(x, [0], [[0, 0]]), ValueError, r"block_shape=\[0\]"),
+    (lambda x: tf.reverse_sequence(x, [-1, 1], 1), ValueError, "a length is not from 0 to 3"),
+    (lambda x: tf.dynamic_partition(x, [0, 5], 2), ValueError, "not all from 0 to 1"),
+    (lambda x: tf.dynamic_stitch([], []), ValueError, r"dynamic_stitch\(\)"),
+    (lambda x: tf.unsorted_segment_sum(x, [0, 1], -1), ValueError, "num_segments=-1 is negative"),
+    (lambda x: tf.setdiff1d(INTS, [1]), ValueError, r"setdiff1d\(\)"),
+    (lambda x: tf.bincount([-1, 0]), ValueError, "negative number -1"),
+    (lambda x: tf.confusion_matrix([0, 1], [0]), ValueError, "2 labels and 1 predictions"),
+    (lambda x: tf.random_normal([2], mean=x), ValueError, r"random_normal\(\)"),
+    (lambda x: tf.batch_gather(x, [[5], [0]]), IndexError, r"gather\(\): indices from 0 to 5"),
+    (lambda x: tf.assert_less(x > 0, x > 0), TypeError, r"assert_less\(\): x is bool"),
+    (lambda x: tf.assert_scalar(x, message="one"), ValueError, "one: x has shape"),
+    (lambda x: tf.scatter_add(tf.Variable([1.0]), [-1], [1.0]), IndexError, r"scatter_add\(\)"),
+    (lambda x: tf.scatter_update(tf.Variable([1.0]), [5], [1.0]), IndexError, "out of range"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "says"), REFUSED, ids=[says for _, _, says in REFUSED])
+def test_an_operation_refuses_with_tensorflows_class_of_error(
+    call: Callable[[Tensor], Any], error: type[Exception], says: str
+):
+    with pytest.raises(error, match=says):
+        call(ROWS)
