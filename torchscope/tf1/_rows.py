@@ -50,7 +50,7 @@ def take(table: Tensor, ids: Tensor, function: str) -> Tensor:
             if rows and nn.parallel.DistributedDataParallel._get_active_ddp_module() is not None:
                 rows = False
             return F.embedding(ids, table, sparse=rows)
-        return table.index_select(0, ids.reshape(-1)).reshape(*ids.shape, *table.shape[1:])
+        return table.index_select(0, ids.reshape(-1)).reshape(ids.shape + table.shape[1:])
     except (IndexError, RuntimeError) as error:
         if "out of range" not in str(error):
             raise

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ._arguments import axes as axes_of
-from ._convert import Operand, floating
+from ._convert import Operand, floating, tensor
 from ._rows import is_rows, with_values
 from .ops._gradients import sqrt
 from .ops.arithmetic import maximum, minimum
@@ -50,7 +50,8 @@ def clip_by_average_norm(t: Operand, clip_norm: Operand, name: str | None = None
     """
     t = floating(t, "clip_by_average_norm", "t")
     inverse = torch.rsqrt(t.square().sum())
-    return t * clip_norm * minimum(inverse * t.numel(), 1.0 / clip_norm)
+    clip = tensor(clip_norm, t.dtype, function="clip_by_average_norm", argument="clip_norm")
+    return t * clip * minimum(inverse * t.numel(), 1.0 / clip)
 
 
 def clip_by_global_norm(
@@ -82,7 +83,8 @@ def clip_by_global_norm(
     """
     tensors = _listed(t_list, "clip_by_global_norm")
     norm = global_norm(tensors) if use_norm is None else floating(use_norm, "clip_by_global_norm")
-    scale = clip_norm * minimum(1.0 / norm, 1.0 / clip_norm)
+    clip = tensor(clip_norm, norm.dtype, function="clip_by_global_norm", argument="clip_norm")
+    scale = clip * minimum(1.0 / norm, 1.0 / clip)  # 0 for a clip_norm of 0
     scale = scale + (norm - norm)  # not finite: NaN
     return [_scaled(t, scale) for t in tensors], norm
 

@@ -133,13 +133,17 @@ def batch_norm(
             weights=batch_weights,
         )
         if moments is not None and (trainable or own):
-            move = _move_debiased if zero_debias_moving_mean else layers.move
-            move(mean, moments[0], 1 - decay, updates_collections)
+            if zero_debias_moving_mean:
+                _move_debiased(mean, moments[0], 1 - decay, updates_collections, is_training)
+            else:
+                layers.move(mean, moments[0], 1 - decay, updates_collections)
             layers.move(variance, moments[1], 1 - decay, updates_collections)
         return finished(y, activation_fn, outputs_collections, opened.name)
 
 
-def _move_debiased(mean: Tensor, value: Tensor, share: float, collections: Any) -> None:
+def _move_debiased(
+    mean: Tensor, value: Tensor, share: float, collections: Any, training: Any
+) -> None:
     """Move an average towards a value, corrected as if it had begun with the first value."""
     value = value.detach().reshape(mean.shape)
     with ts.variable_scope(ts.name_of(mean)):  # Inside the current scope, as in TensorFlow.
@@ -148,6 +152,8 @@ def _move_debiased(mean: Tensor, value: Tensor, share: float, collections: Any) 
         steps = buffer("local_step", [], mean.dtype, zeros)
 
     def update() -> None:
+        if not training:  # a tensor
+            return
         with torch.no_grad():
             biased.lerp_(value, share)
             steps.add_(1)
