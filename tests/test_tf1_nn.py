@@ -539,6 +539,18 @@ def test_images_resize_as_tensorflow_did():
         assert given[0].equal(given[1])
 
 
+def test_labels_of_any_dtype_are_a_distribution():
+    logits = torch.tensor([[0.5, -1.0, 2.0]])
+    labels = torch.tensor([[0, 0, 1]])
+    for function in (
+        tf.nn.softmax_cross_entropy_with_logits,
+        tf.nn.softmax_cross_entropy_with_logits_v2,
+    ):
+        for target in (labels, labels.double(), labels.bool()):
+            y = function(labels=target, logits=logits)
+            torch.testing.assert_close(y, -torch.log_softmax(logits, 1)[:, 2])
+
+
 def test_the_total_variation_of_integers_is_one():
     x = torch.tensor([1, 5, 2, 4], dtype=torch.int32).reshape(2, 2, 1)
     y = tf.image.total_variation(x)
@@ -838,7 +850,6 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
         "strides has to be an int",
     ),
     (lambda: tf.nn.conv2d(IMAGE, KERNEL, 1, "FULL"), ValueError, "padding='FULL'"),
-    (lambda: tf.nn.conv2d(IMAGE, KERNEL, 1), ValueError, "padding=None"),
     (
         lambda: tf.nn.conv2d(IMAGE, KERNEL, 1, "SAME", data_format="HWC"),
         ValueError,
@@ -902,6 +913,25 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
         "needs strides of 1 and padding='VALID'",
     ),
     (lambda: tf.nn.dropout(IMAGE, rate="half"), ValueError, "rate=half; give a number"),
+    (lambda: tf.nn.conv2d(IMAGE, KERNEL, 1, "same"), ValueError, "padding='same'"),
+    (lambda: tf.nn.conv2d(IMAGE, KERNEL, 1), TypeError, "give padding: 'SAME', 'VALID' or 4"),
+    (
+        lambda: tf.nn.conv2d(IMAGE, KERNEL, 1, [[1, 0], [1, 1], [1, 1], [0, 0]]),
+        ValueError,
+        "pads the batch or the channels",
+    ),
+    (lambda: tf.nn.avg_pool(IMAGE, 2, 2, "valid"), ValueError, "padding='valid'"),
+    (lambda: tf.nn.atrous_conv2d(IMAGE, KERNEL, None, "SAME"), TypeError, "rate has to be an int"),
+    (
+        lambda: tf.nn.sigmoid_cross_entropy_with_logits(labels=IMAGE[0].int(), logits=IMAGE),
+        ValueError,
+        "one shape",
+    ),
+    (
+        lambda: tf.nn.sparse_softmax_cross_entropy_with_logits(labels=IMAGE, logits=IMAGE),
+        ValueError,
+        "one axis more",
+    ),
     (lambda: tf.nn.bias_add(IMAGE, [1.0, 2.0]), ValueError, r"a bias of \[2\]"),
     (lambda: tf.nn.xw_plus_b(IMAGE[0, 0], KERNEL[0, 0], [1.0]), ValueError, "xw_plus_b"),
     (lambda: tf.nn.relu(["a"]), TypeError, "features"),
