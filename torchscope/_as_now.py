@@ -16,14 +16,14 @@ from typing import Any, cast
 
 def as_now(function: Any, copied: dict[int, Any] | None = None) -> Any:
     """A copy of ``function`` whose closure cannot change; anything else is returned as it is."""
-    copied = {} if copied is None else copied
-    if id(function) in copied:  # It calls itself.
-        return copied[id(function)]
     if type(function) is functools.partial:
         partial = cast("functools.partial[Any]", function)
         return functools.partial(as_now(partial.func, copied), *partial.args, **partial.keywords)
     if type(function) is not FunctionType or "<" not in function.__qualname__:
         return function  # A named function of a module is pickled by its name.
+    copied = {} if copied is None else copied
+    if id(function) in copied:  # It calls itself.
+        return copied[id(function)]
     cells = function.__closure__ or ()
     names = function.__globals__
     if "<locals>" not in function.__qualname__ and _reads_values(function):

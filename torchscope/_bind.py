@@ -78,6 +78,7 @@ class _Snapshot:
 
     def begin(self) -> Pass:
         origin = self.origin
+        # Every run begins with what was met and opened when the first one began.
         if self.first:  # Includes names met since it was bound, or they would be shared silently.
             self.met, self.opened = dict(origin.met), origin.opened.copy()
             self.templates = dict(origin.templates)

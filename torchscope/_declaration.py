@@ -4,9 +4,8 @@ Knows no store, no scope and no value. Three classes with different lifetimes:
 
 - `Request`: one get. Made where the user's call comes in, completed by the scope, read by whatever
   makes or finds the variable, then dropped.
-- `Spec`: shape and dtype. A get of an existing variable compares only these, so it is a plain
-  tuple, one object for all variables of the same spec: a million of them cost little, and to Dynamo
-  it is a constant.
+- `Spec`: shape and dtype. A get of an existing variable compares only these, so they are one
+  object for all variables of the same spec: a million of them cost little.
 - `Declaration`: everything else that is known about a variable. It holds no tensor and is
   never changed, so copies of a store share it; a change makes another (`dataclasses.replace`).
 """
@@ -79,19 +78,18 @@ class Request:
             TypeError: something that is not a shape, a dtype or a constraint.
         """
         with naming(self.name):
-            self.shape, dtype = as_shape(self.shape), as_dtype(self.dtype)
-        self.dtype = dtype or torch.get_default_dtype()
+            self.shape = as_shape(self.shape)
+            self.dtype = as_dtype(self.dtype) or torch.get_default_dtype()
+            self.device = as_device(self.device)
+            self.collections = members_of(self.name, self.collections)
+            if self.constraint is not None and not callable(self.constraint):
+                raise TypeError(
+                    f"constraint is a function of the variable, not {self.constraint!r}; for "
+                    "example constraint=torch.abs."
+                )
         self.trainable = self.trainable is not False
-        self.collections = members_of(self.name, self.collections)
         if _is_local(self.collections):
             self.buffer, self.persistent = True, False
-        if self.constraint is not None and not callable(self.constraint):
-            raise TypeError(
-                f"Variable {self.name!r}: constraint is a function of the variable, not "
-                f"{self.constraint!r}; for example constraint=torch.abs."
-            )
-        with naming(self.name):
-            self.device = as_device(self.device)
         return self
 
     @property

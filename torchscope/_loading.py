@@ -39,13 +39,10 @@ def check_fits(
 def _misfits(
     table: SavedTable, state_dict: Mapping[str, Any], strict: bool, assign: bool
 ) -> Iterator[str]:
+    # What is given and what is expected, under the same keys: each store respells those of its own.
     given = {key: value for key, value in state_dict.items() if not key.endswith(EXTRA)}
     modules = dict(cast("Any", table.named_modules(remove_duplicate=False)))
-    judged: dict[str, nn.Module] = {}
-    for path, module in modules.items():  # A module comes after the one that holds it.
-        around = path.rpartition(".")[0]
-        if (not path or around in judged) and _reads_its_own_names(module):
-            judged[path] = module
+    judged = _judged(modules)
     expected: dict[str, torch.Tensor] = {}
     for path, module in judged.items():
         prefix = path + "." if path else ""
@@ -55,43 +52,52 @@ def _misfits(
         for key, tensor in {**module._parameters, **module._buffers}.items():
             if tensor is not None and key not in unkept:
                 expected[prefix + key] = tensor
+    # First what is expected, then what is given besides: a value that a store has to keep until
+    # its variable is made, or one too many.
+    refusal = _untrainable if assign else _uncopyable
     for key, tensor in expected.items():
         value = given.get(key, given)
         if value is given:
             if strict:
                 yield f"{_names.unescape(key)!r} is missing{_like(key, given, expected)}"
-        elif isinstance(value, torch.Tensor) and (
-            problem := _untrainable(value, tensor) if assign else _uncopyable(value, tensor)
-        ):
+        elif problem := _not_a_tensor(value) or refusal(value, tensor) or _misshapen(value, tensor):
             yield f"{_names.unescape(key)!r} {problem}"
-        elif (
-            isinstance(value, torch.Tensor)
-            and value.shape != tensor.shape
-            and (tensor.ndim, value.ndim) != (0, 1)
-        ):
-            shapes = f"{tuple(tensor.shape)} here, {tuple(value.shape)} in the state dict"
-            yield f"{_names.unescape(key)!r} has shape {shapes}"
-    for key, value in given.items():
-        if key in expected and isinstance(value, torch.Tensor):
-            continue
-        path = key.rpartition(".")[0]
-        while path not in modules:
-            path = path.rpartition(".")[0]
-        owner = judged.get(path)
-        waits = isinstance(owner, SavedTable) and not owner._built
-        if owner is None:
-            continue
-        if not isinstance(value, torch.Tensor) and (waits or key in expected):
-            yield f"{_names.unescape(key)!r} is not a tensor but {value!r}"
-        elif (
-            isinstance(owner, SavedTable)
-            and waits
-            and not assign
-            and (problem := _uncopyable(value, None, owner._device))
-        ):
-            yield f"{_names.unescape(key)!r} {problem}"
-        elif strict and not waits and key not in expected:
+    for key in [key for key in given if key not in expected]:
+        owner = judged.get(_path(key, modules))
+        if isinstance(owner, SavedTable) and not owner._built:  # The value will wait.
+            problem = _not_a_tensor(given[key])
+            if problem := problem or (not assign and _uncopyable(given[key], None, owner._device)):
+                yield f"{_names.unescape(key)!r} {problem}"
+        elif owner is not None and strict:
             yield f"{_names.unescape(key)!r} is unexpected{_like(key, expected, given)}"
+
+
+def _judged(modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Those of ``modules``, by path, of whose keys all are known; each comes after its holder."""
+    judged: dict[str, nn.Module] = {}
+    for path, module in modules.items():
+        if (not path or path.rpartition(".")[0] in judged) and _reads_its_own_names(module):
+            judged[path] = module
+    return judged
+
+
+def _path(key: str, modules: Mapping[str, nn.Module]) -> str:
+    """The path of the innermost module that ``key`` lies in."""
+    path = key.rpartition(".")[0]
+    while path not in modules:
+        path = path.rpartition(".")[0]
+    return path
+
+
+def _not_a_tensor(value: Any) -> str:
+    return "" if isinstance(value, torch.Tensor) else f"is not a tensor but {value!r}"
+
+
+def _misshapen(value: torch.Tensor, tensor: torch.Tensor) -> str:
+    """How the shape of ``value`` differs; torch loads one number into a scalar."""
+    if value.shape == tensor.shape or (tensor.ndim, value.ndim) == (0, 1):
+        return ""
+    return f"has shape {tuple(tensor.shape)} here, {tuple(value.shape)} in the state dict"
 
 
 def _untrainable(value: torch.Tensor, tensor: torch.Tensor) -> str:

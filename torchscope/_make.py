@@ -46,11 +46,13 @@ def make_variable(table: VariableTable, request: Request) -> torch.Tensor:
         with torch.inference_mode(False):
             return make_variable(table, request)
     check_can_make(table, "Variable", request.name)
+    # Nothing is stored before `_register`; until then anything may be refused or interrupted.
     if request.device is None:
         request.device = table._device or default_device()
     request.name = sys.intern(request.name)  # One string for it in all tables.
     key = sys.intern(_names.escape(request.name))
     origin = Origin.here()
+    # The value: what was loaded for the name, else the initializer's.
     pending = table._pending
     loaded = pending.key(request.name) if pending.values else None
     if loaded is not None:
@@ -59,6 +61,7 @@ def make_variable(table: VariableTable, request: Request) -> torch.Tensor:
     else:
         value = first_value(request, table._seed)
         dtype = value.dtype
+        # If the initializer might return another value some day, a reset has to notice.
         known = value.is_meta or follows_from_name(request.initializer)
         first = None if known else checksum(value)
     # With load_state_dict(assign=True) the loaded tensor itself is used, where it is.

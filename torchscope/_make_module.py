@@ -63,6 +63,7 @@ def make_module(
     if is_inferring():
         with torch.inference_mode(False):
             return make_module(table, full_name, factory)
+    # Everything that can be refused, before the factory runs.
     check_can_make(table, "Module", full_name)
     for name in [*table._declared, *table._made_modules]:
         if f"{name}/".startswith(f"{full_name}/"):
@@ -75,6 +76,7 @@ def make_module(
     key = _names.escape(full_name)
     table._check_free("Module", full_name, key)
     module = _from_factory(table, full_name, factory)
+    # Like a variable: values from a stream of its own, then moved, then what was loaded for it.
     first = checksum(*_values(module))
     name_lazy_layers(module, table._seed, full_name)
     device = table._device or default_device()
@@ -127,6 +129,8 @@ def _load_into(table: VariableTable, full_name: str, module: nn.Module) -> list[
         if below:
             expected = module.state_dict()
             values: dict[str, torch.Tensor] = {}
+            # Keys of a state dict are the module's own. Names of a checkpoint are turned into such;
+            # one that might be an optimizer's slot is left out if the module has no such key.
             for key, (name, value) in below.items():
                 if name.startswith("/"):  # From a checkpoint, where it may be an optimizer's.
                     name = key_in(module, _names.unescape(name[1:]))

@@ -198,6 +198,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
         if self._built:
             return
         self._settle_pending()
+        # From here on compiled code guards on the digest of `built` instead of on each spec.
         built = built_as(dict(self._specs))
         with self._lock.held:  # Another thread may be adding to them.
             if len(self._specs) == len(built.specs):

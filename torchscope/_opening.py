@@ -53,12 +53,14 @@ class Opening:
         run = passes[-1] if passes else current_pass()
         stack = run.stack
         outer = stack[-1][0] if stack else ROOT
-        task = run.task
+        task = run.task  # Leaving sets it back.
         if in_event_loop():
             run.check_task(str(self._target))
             run.task = running_task()
         if type(self._target) is str:
             scope, mark = _below(run, outer, self._target), len(run.opened.names)
+            # The mode: that of this object's first entering in this pass, else as asked, else
+            # the outer scope's. Noted only if it is not NO, as nearly all are.
             found, mode = self._found, self._asked
             if found is not None and found[0] is run.met:
                 mode = found[1]
@@ -71,6 +73,7 @@ class Opening:
                 self._set_special(scope)
         else:
             scope, mark = self._open_again_or_by_default_name(run, outer)
+        # Who opened it, without keeping that alive: `lost` is called if it dies before it leaves.
         by = self if run.traced else ref(self, lost)
         stack.append((scope, by, mark, task))
         return scope
@@ -82,6 +85,8 @@ class Opening:
         # By id, with a weak reference that tells whose it is: a strong one would keep it alive.
         key = self if run.traced else id(self)
         settled = run.settled.get(key)
+        # The name or the scope to open: as a first entering in this pass fixed it, else as given,
+        # else the default name with a number that no scope has.
         if settled is not None and is_by(settled[0], self):
             _, target, mode = settled
         elif target is None:
@@ -95,6 +100,7 @@ class Opening:
             scope = scope_at(target.name, target.mode, target.defaults)
         else:
             raise TypeError(f"variable_scope takes a name or a VariableScope, not {target!r}.")
+        # A new scope or copy, which this opening's settings change and later enterings find.
         if mode is not _NO:
             scope.mode = mode
         if self._special is not None:

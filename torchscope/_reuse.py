@@ -140,10 +140,12 @@ def _made(
     """What ``make`` makes, if the table says to make; None if it says to return the existing."""
     table: VariableTable = run.store
     compiling = is_dynamo_compiling()
+    # What the pass has met may be read, unless it began outside of the code that is compiled now.
     watched = run.traced or not compiling
     if watched:
         run.check(name)
     if name not in there:
+        # A value that was loaded for a variable counts as one: the mapping has its name.
         if reuse is Reuse.YES and (name not in table or there is not table._specs):
             table._missing(name, " To make it here, enter its scope with reuse=AUTO_REUSE.")
         if compiling:  # Dynamo shows this error, or skips the call.
@@ -154,7 +156,7 @@ def _made(
             )
         with table._lock.held:
             if name not in there:  # Another thread may have been first.
-                if is_on():
+                if is_on():  # Dynamo runs this code; it must not compile what makes a variable.
                     uncompiled(_tell_given_up)(table, name)
                     make = uncompiled(make)
                 making = table._lock.making
@@ -165,11 +167,10 @@ def _made(
                     # First met, then there: a thread of this pass would take it for an older one.
                     run.met.setdefault(name)
                     made = make(table, *asked)
-                finally:
+                finally:  # Refused or interrupted, it leaves no trace.
                     making.pop(name, None)
                     if made is None and not was_met:
                         run.met.pop(name, None)
-                run.met[name] = None
                 return made
     if watched and reuse is Reuse.NO and name in run.met:
         raise VariableExistsError(name, _exists(run, name))

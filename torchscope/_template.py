@@ -69,6 +69,8 @@ class Template(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         run = current_pass()
         calls = run.templates.get(self) or self._calls(run)
+        # The first call in a pass opens a scope by a default name, later ones open it again; if the
+        # scope is fixed, all open that one. They reuse once a call has run to its end.
         scope = self._fixed_scope or calls.scope
         if scope is not None:
             if scope is self._fixed_scope:

@@ -36,6 +36,7 @@ class Unbuilt(dict[str, Any]):
 
     def read(self, frame: FrameType | None) -> None:
         """Note the reader in ``frame``, unless it is torch's code that does not keep the result."""
+        # Past torch's functions that only pass the parameters on, to whoever asked for them.
         alone = True
         while frame is not None and frame.f_code.co_name in _PASSING_ON:
             if frame.f_code.co_name == "_named_members":

@@ -101,6 +101,8 @@ def get_variable(
     stack = run.stack
     scope = stack[-1][0] if stack else ROOT
     defaults = scope.defaults
+    # A variable that exists may be looked up at once, unless a custom getter is to be called or a
+    # value as initializer decides what shape and dtype are asked for.
     if (
         defaults.plain
         and custom_getter is None
@@ -112,24 +114,29 @@ def get_variable(
         if spec is not None:
             asked = dtype or defaults.dtype
             if (
+                # The shape that was declared. (Comparing an array or a tensor gives no bool.)
                 (
                     shape is None
                     or (isinstance(shape, list) and spec.sizes == shape)
                     or (isinstance(shape, tuple) and spec.shape == shape)
                 )
+                # The dtype; where none is asked for, torch's default of then or of now.
                 and (
                     (spec.by_default or spec.dtype is get_default_dtype())
                     if asked is None
                     else asked is spec.dtype
                 )
+                # What the reuse table allows, see `_reuse`.
                 and not (scope.mode is _NO and full_name in run.met)
+                # The backward pass and the asyncio task in which the pass began, see `Pass.check`.
                 and (run.traced if is_dynamo_compiling() else run.graph_task == graph_task())
                 and run.task is None
             ):
                 run.met[full_name] = None
                 found = run.store._parameters.get(full_name)
-                # Else a buffer, computed from others, or a name that a state dict spells otherwise.
+                # None: a buffer, computed from others, or spelled otherwise in a state dict.
                 return run.store._fetch(escape(full_name)) if found is None else found
+    # It is to be made, or refused, or the rules need a closer look.
     request = Request(
         name=scope.full_name(name),
         shape=shape,

@@ -4,7 +4,7 @@ In: a store. Out: lists, each a snapshot (another thread may be making variables
 names joined by slashes: `model/h0` + `attn/w` is `model/h0/attn/w`. Changes nothing.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping
 from typing import NamedTuple, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary, ref
 
@@ -69,31 +69,25 @@ def names(table: VariableTable) -> Iterator[Found]:
 
 def own(module: nn.Module, around: VariableTable) -> Iterator[Found]:
     """What ``module`` itself holds, by its names in ``module``."""
-    tensors = dict([*items(module._parameters), *items(module._buffers)])
+    tensors = {**module._parameters, **module._buffers}
     table = module if isinstance(module, VariableTable) else around
-    declared = items(module._declared) if isinstance(module, VariableTable) else []
-    left = len(tensors)
+    declared = items(table._declared) if table is module else ()
     for name, declaration in declared:
-        tensor = tensors.get(declaration.key)
-        if tensor is not None:
-            left -= 1
-        else:
+        tensor = tensors.pop(declaration.key, None)
+        if tensor is None:
             tensor = module.__dict__.get(declaration.key)
         # What parametrize or prune computes from others is not a leaf, or not an attribute.
         if isinstance(tensor, nn.Parameter) or (tensor is not None and tensor.is_leaf):
             yield Found(name, tensor, table, name)
-    if left:
-        ours = {declaration.key for _, declaration in declared}
-        for key, tensor in tensors.items():
-            kept = key not in ours and key not in module._non_persistent_buffers_set
-            if kept and tensor is not None:
-                full_name = _names.unescape(key) if table is module else key
-                yield Found(full_name, tensor, table, "")
+    for key, tensor in tensors.items():
+        if tensor is not None and key not in module._non_persistent_buffers_set:
+            full_name = _names.unescape(key) if table is module else key
+            yield Found(full_name, tensor, table, "")
 
 
-def items(table: Mapping[str, T]) -> list[tuple[str, T]]:
+def items(table: Mapping[str, T]) -> ItemsView[str, T]:
     """A snapshot of a module's table."""
-    return list(dict(table).items())
+    return dict(table).items()
 
 
 # What the last walk from a store found: id of a variable -> full name, store, name there. Not an
