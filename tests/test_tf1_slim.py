@@ -371,6 +371,25 @@ def test_a_mean_without_bias_is_that_of_the_batches_so_far():
     torch.testing.assert_close(net["BatchNorm/moving_mean"], expected)
 
 
+@pytest.mark.parametrize(
+    ("shape", "settings", "losses"),
+    [
+        ([3, 4], {}, 1),
+        ([3, 2, 4], {}, 1),
+        ([3, 4], {"updates_collections": None}, 1),
+        ([3, 4], {"batch_weights": [1.0, 0.5, 2.0]}, 0),
+        ([3, 2, 4], {"updates_collections": None}, 0),
+    ],
+)
+def test_regularizers_count_where_they_do_in_tensorflow(shape, settings, losses):
+    def model(x):
+        regularizers = {"beta": ts.l2_regularizer(1.0)}
+        return slim.batch_norm(x, param_regularizers=regularizers, **settings)
+
+    net = ts.ScopedModule(model).build(torch.ones(shape))
+    assert len(net.regularization_losses()) == losses
+
+
 def test_a_mean_without_bias_stays_while_training_is_a_tensor_that_is_false():
     def model(x, training):
         return slim.batch_norm(x, 0.9, is_training=training, zero_debias_moving_mean=True)

@@ -75,7 +75,8 @@ def batch_norm(
         activation_fn: applied at the end; none by default.
         param_initializers: initializers by ``beta``, ``gamma``, ``moving_mean``,
             ``moving_variance``.
-        param_regularizers: regularizers by ``beta``, ``gamma``.
+        param_regularizers: regularizers by ``beta``, ``gamma``. As in TensorFlow they are ignored
+            with ``batch_weights``, and where neither UPDATE_OPS nor a fused kernel is used.
         updates_collections: where updates wait if they are collected; None to apply them at once.
         is_training: a bool, or a tensor of one. (``ts.is_training()`` follows ``net.train()`` and
             ``net.eval()``.)
@@ -115,6 +116,8 @@ def batch_norm(
         )
         first: dict[str, Any] = {**_FIRST, **(param_initializers or {})}
         regularizers: dict[str, Any] = param_regularizers or {}
+        if own and not fuses:
+            regularizers = {}  # TensorFlow's plain way has none.
         found: dict[str, Tensor] = {}
         for name in ("beta", "gamma") if own else ("gamma", "beta"):
             if center if name == "beta" else scale:
