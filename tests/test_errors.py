@@ -1303,7 +1303,7 @@ REFUSALS = [
     *(
         Refusal(f"ts.{function}(w, {given})", TypeError, f"{function}.*value")
         for function in ("assign", "assign_add", "assign_sub")
-        for given in ("'a'", "None", "object()", "{}", "[None]")
+        for given in ("'a'", "None", "object()", "{}", "[None]", "['a']")
     ),
     *(
         Refusal(f"{function}({given})", ValueError, "regular expression")
@@ -1339,6 +1339,33 @@ REFUSALS = [
     Refusal("ts.bind(3)", TypeError, "bind takes a function.*3"),
     Refusal("ts.match_by_name(None, {})", TypeError, "optimizer.*None"),
     Refusal("ts.match_by_name(optimizer, None)", TypeError, "state dict.*None"),
+    Refusal("ts.get_module('h', torch.nn.ReLU(), 3)", TypeError, "factory of 'h' is not a class"),
+    Refusal("ts.get_module('h', 3, 4)", TypeError, "factory of 'h' is not a class"),
+    Refusal("ts.match_by_name(optimizer, {})", TypeError, "state dict.*{}"),
+    Refusal("ts.make_template(3, len)", TypeError, "template's name.*3"),
+    Refusal("ts.in_this_pass('key', 3)", TypeError, "in_this_pass takes a function.*3"),
+    Refusal("store(w)", TypeError, r"store\(fn, x\), not with Parameter"),
+    Refusal("store.build(3)", TypeError, r"store\(fn, x\), not with int"),
+    Refusal("ts.sharing(unbuilt).part('w')", TypeError, "part takes a list of names, not 'w'"),
+    Refusal("ts.sharing(unbuilt).part(3)", TypeError, "part takes a list of names, not 3"),
+    *(
+        Refusal(f"ts.initializers.{name}(seed={given})([3, 3])", TypeError, "seed is an integer")
+        for name in INITIALIZERS
+        if name not in ("zeros", "ones", "identity")
+        for given in ("2.5", "'x'")
+    ),
+    *(
+        Refusal(f"ts.initializers.{given})([3, 3])", TypeError, "is a number, not")
+        for given in (
+            *("random_normal(mean='x'", "random_normal(stddev=1j", "truncated_normal(stddev=None"),
+            *("random_uniform(minval=None", "random_uniform(0, '1'", "orthogonal(gain='x'"),
+            *("identity(gain=[1]", "uniform_unit_scaling('x'", "variance_scaling(None"),
+        )
+    ),
+    *(
+        Refusal(f"ts.initializers.constant({given})([2])", TypeError, "constant takes a number")
+        for given in ("[None]", "['a']", "[[1, 2], [3]]")
+    ),
     Refusal("ts.l2_regularizer(0.1)('w')", TypeError, "tensor.*'w'"),
     Refusal("ts.l1_regularizer(0.1)(1.0)", TypeError, r"tensor.*1\.0"),
     Refusal("ts.l1_l2_regularizer(0.1, 0.1)(None)", TypeError, "tensor.*None"),

@@ -140,6 +140,25 @@ def test_a_child_has_a_default_store_though_a_thread_made_a_variable(halfway: An
     assert in_child(work)
 
 
+def test_a_child_has_a_default_store_though_a_thread_was_making_it_at_the_fork(monkeypatch: Any):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> int:
+        if threading.current_thread() is thread:
+            begun.set()
+            go_on.wait(20)
+        return 0
+
+    monkeypatch.setattr("torchscope._store._drawn_seed", slow)
+    ts.reset_default_store()
+    thread = threading.Thread(target=ts.default_store, daemon=True)
+    thread.start()
+    assert begun.wait(20)
+    assert in_child(lambda: ts.get_variable("w", [2]) is ts.default_store()["w"])
+    go_on.set()
+    thread.join(20)
+
+
 def test_a_child_has_the_stream_that_its_parent_had_before_the_making(halfway: Any):
     expected = torch.rand(3, generator=torch.Generator().manual_seed(0))  # As in each test.
     assert in_child(lambda: torch.equal(torch.rand(3), expected))

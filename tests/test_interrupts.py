@@ -125,6 +125,15 @@ def test_an_interrupt_that_passes_through_scopes_of_a_template_leaves_them():
             assert template() == expected
 
 
+@pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
+def test_an_interrupt_in_a_bound_function_leaves_the_counts_of_its_scopes_behind(around: Any):
+    with around():
+        expected = names_inside()
+        for came in at_every_instant(lambda: ts.bind(names_inside)()):
+            assert came is Interrupt
+            assert names_inside() == expected
+
+
 def test_an_interrupt_in_an_exit_stack_leaves_its_scopes():
     def work() -> None:
         with contextlib.ExitStack() as stack:

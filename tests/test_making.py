@@ -80,7 +80,13 @@ OWN_NAMES: dict[str, Callable[[], Any]] = {
     "a factory something below": lambda: module("w", building(lambda: get("w/inner/scale"))),
     "a factory its own variable": lambda: module("w", building(lambda: get("w"))),
     "a factory a module below": lambda: module("w", building(lambda: module("w/inner"))),
+    "set as an item": lambda: get("w", initializer=asking(lambda: put("w"))),
+    "set as an item in a factory": lambda: module("w", building(lambda: put("w/weight"))),
 }
+
+
+def put(name: str) -> None:
+    ts.default_store()[name] = torch.zeros(3)
 
 
 def buffer(name: str, initializer: Any = ZEROS) -> Any:
@@ -219,6 +225,21 @@ def step_a_lazy_layer(x: torch.Tensor) -> None:
     norm(x)
 
 
+class Averaging(nn.Module):
+    """It replaces its buffer, as averages written by hand do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3))
+
+    def forward(self, x: torch.Tensor) -> None:
+        self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
+
+
+def step_an_average(x: torch.Tensor) -> None:
+    ts.get_module("h", lambda: nn.Sequential(Averaging()))(x)
+
+
 def step_frozen(x: torch.Tensor) -> None:
     ts.assign_add(ts.get_variable("w", [3], initializer=ZEROS, trainable=False), x[0])
 
@@ -234,7 +255,8 @@ def step_and_fail(x: torch.Tensor) -> None:
 
 STEPS = (
     *(step_in_place, step_by_assign, step_data, step_a_view, step_an_optimizer, step_a_module),
-    *(step_a_block, step_a_norm, step_a_lazy_layer, step_frozen, step_a_buffer),
+    *(step_a_block, step_a_norm, step_a_lazy_layer, step_an_average),
+    *(step_frozen, step_a_buffer),
 )
 
 

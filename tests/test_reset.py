@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 import torchscope as ts
 
@@ -122,6 +123,41 @@ def test_regularizers_of_a_loop_give_the_losses_of_their_turns():
     store(model)
     assert [loss.item() for loss in store.regularization_losses()] == [0, 2, 4]
     assert [loss.item() for loss in copy.deepcopy(store).regularization_losses()] == [0, 2, 4]
+
+
+def test_objects_of_a_loop_s_classes_act_as_at_their_turns():
+    def model() -> None:
+        for i in range(3):
+
+            class Scaled:
+                def scaled(self, w: torch.Tensor) -> torch.Tensor:
+                    return i * w  # noqa: B023
+
+                def loss(self, w: torch.Tensor) -> torch.Tensor:
+                    return i * w.sum()  # noqa: B023
+
+            class Loss:
+                scale = 2
+
+                def __call__(self, w: torch.Tensor) -> torch.Tensor:
+                    return i * w.sum()  # noqa: B023
+
+            ones = ts.ones_initializer()
+            held = Loss()
+            ts.get_variable(f"a{i}", [1], initializer=ones, regularizer=Scaled().loss)
+            ts.get_variable(f"b{i}", [1], initializer=ones, regularizer=functools.partial(Loss()))
+            ts.get_variable(f"c{i}", [1], initializer=ones, regularizer=Loss())
+            ts.get_variable(
+                f"d{i}", [1], initializer=ones, regularizer=lambda w: i * w.sum() * held.scale / 2  # noqa: B023
+            )  # fmt: skip
+            ts.get_variable(f"e{i}", [1], initializer=ones, constraint=Scaled().scaled)
+
+    store = ts.VariableStore(0)
+    store(model)
+    losses = [0.0] * 4 + [1.0] * 4 + [2.0] * 4
+    assert [loss.item() for loss in store.regularization_losses()] == losses
+    store.apply_constraints()
+    assert [store[f"e{i}"].item() for i in range(3)] == [0, 1, 2]
 
 
 def test_constraints_of_a_loop_put_variables_to_the_values_of_their_turns():
@@ -385,6 +421,31 @@ def test_a_lazy_layer_is_reset(factory: Any, copied: Any):
     after = net.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[key], before[key]) for key in before)
+
+
+class Scale(LazyModuleMixin, nn.Module):
+    """A lazy layer of a user's, which cannot make its values again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.UninitializedParameter()
+
+    def initialize_parameters(self, x: torch.Tensor) -> None:
+        self.scale.materialize((x.shape[-1],))
+        nn.init.normal_(self.scale)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.scale
+
+
+def test_a_lazy_layer_that_cannot_be_reset_is_reported_and_nothing_is_reset(refused: Any):
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return ts.get_module("scale", Scale)(x) * ts.get_variable("w", [3])
+
+    net = ts.ScopedModule(model).build(torch.ones(2, 3))
+    train(net)
+    with refused(net, ts.ScopeError, match="The Scale in 'scale' cannot be reset"):
+        net.reset_parameters()
 
 
 def test_a_lazy_layer_that_was_not_called_yet_waits_for_its_call():

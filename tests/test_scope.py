@@ -1,5 +1,9 @@
 """Scopes: what inner ones take over from outer ones, and that a scope object is a value."""
 
+import contextlib
+import copy
+import pickle
+
 import pytest
 import torch
 from passes import in_every_pass, names
@@ -267,3 +271,15 @@ def test_the_repr_of_an_opening_of_a_scope_shows_the_scope(store):
         pass
     assert repr(ts.variable_scope(scope)) == "variable_scope(VariableScope('a', reuse=False))"
     assert repr(ts.variable_scope(scope, reuse=False)) == repr(ts.variable_scope(scope))
+
+
+def test_a_scope_entered_by_itself_is_refused_and_says_what_to_write(store: ts.VariableStore):
+    with ts.variable_scope("a") as scope:
+        pass
+    refusal = pytest.raises(TypeError, match=r"'a' cannot .* with ts\.variable_scope\(scope\):")
+    with refusal, scope:  # type: ignore[attr-defined]
+        pass
+    with pytest.raises(TypeError, match=r"with ts\.variable_scope\(scope\):"):
+        contextlib.ExitStack().enter_context(scope)  # type: ignore[arg-type]
+    assert ts.get_variable_scope().name == ""
+    assert pickle.loads(pickle.dumps(scope)).name == copy.deepcopy(scope).name == "a"

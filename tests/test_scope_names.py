@@ -5,6 +5,7 @@ import torch
 from passes import in_every_pass
 
 import torchscope as ts
+from torchscope._opened import Opened
 
 
 @in_every_pass
@@ -233,3 +234,26 @@ def test_a_scope_opened_again_by_its_name_continues(store, refused):
         assert store.name_of(ts.get_variable("w", [])) == "a/w"
         with refused(store, ts.VariableExistsError, match="'a/v' already exists"):
             ts.get_variable("v", [])
+
+
+def test_paths_are_searched_for_only_at_leaving_what_they_pass_through(monkeypatch):
+    searched = []
+    forget_below = Opened.forget_below
+
+    def noting(opened, name):
+        searched.append(name)
+        forget_below(opened, name)
+
+    monkeypatch.setattr(Opened, "forget_below", noting)
+    found = []
+    with ts.VariableStore():
+        for name in ("a/b/c", "d/e", "d/f", "a/b/c", "x"):
+            with ts.variable_scope(name), ts.variable_scope(None, "g") as scope:
+                found.append(scope.name)
+        assert not searched
+        with ts.variable_scope("a"), ts.variable_scope(None, "b") as scope:
+            found.append(scope.name)
+        assert searched == ["a/b", "a"]
+        with ts.variable_scope("a"), ts.variable_scope(None, "b") as scope:
+            found.append(scope.name)
+    assert found == ["a/b/c/g", "d/e/g", "d/f/g", "a/b/c/g", "x/g", "a/b", "a/b"]

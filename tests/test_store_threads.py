@@ -2,12 +2,13 @@
 
 import sys
 import threading
+import types
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pytest
 import torch
-from models import get, linear, store_of
+from models import X, get, layer, linear, store_of
 from torch import nn
 
 import torchscope as ts
@@ -141,6 +142,30 @@ def test_threads_share_a_variable_of_the_default_store_under_reuse():
 
     results = in_threads(8, work)
     assert all(result is ts.default_store()["a/w"] for result in results)
+
+
+IMPORTED_LATE = (
+    *("torch._dynamo", "torch.distributed.tensor", "torch.distributed.fsdp"),
+    *("torch.fx.experimental.proxy_tensor", "IPython"),
+)
+
+
+@pytest.mark.parametrize("name", IMPORTED_LATE)
+def test_variables_are_made_while_another_thread_imports_a_module(name: str, monkeypatch: Any):
+    class Holder:
+        def __init__(self, net: nn.Module) -> None:
+            self.parameters = list(net.parameters())
+
+    net = ts.ScopedModule(layer, seed=0)
+    monkeypatch.setitem(sys.modules, name, types.ModuleType(name))  # As it is until it has run.
+    Holder(net)
+    with torch.device("cpu"), pytest.warns(ts.ScopeWarning, match="The parameters were read"):
+        net(X)
+    with net:
+        assert ts.assign(net["layer/b"], [1, 2, 3]).tolist() == [1, 2, 3]
+    net.reset_parameters()
+    assert "models.py:" in net.origin("layer/b")
+    assert len(store_of("w", regularizer=ts.l2_regularizer(0.1)).regularization_losses()) == 1
 
 
 def test_a_new_thread_counts_default_names_afresh():

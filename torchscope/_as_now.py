@@ -10,7 +10,7 @@ shared: only what each name refers to is fixed.
 import contextlib
 import dis
 import functools
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
 
@@ -19,6 +19,12 @@ def as_now(function: Any, copied: dict[int, Any] | None = None) -> Any:
     if type(function) is functools.partial:
         partial = cast("functools.partial[Any]", function)
         return functools.partial(as_now(partial.func, copied), *partial.args, **partial.keywords)
+    if type(function) is MethodType:
+        return MethodType(as_now(function.__func__, copied), function.__self__)
+    called = vars(type(cast("object", function))).get("__call__")
+    if type(called) is FunctionType:  # A class in a loop.
+        fixed = as_now(called, copied)
+        return function if fixed is called else MethodType(fixed, function)
     if type(function) is not FunctionType or "<" not in function.__qualname__:
         return function  # A named function of a module is pickled by its name.
     copied = {} if copied is None else copied
@@ -43,8 +49,13 @@ def as_now(function: Any, copied: dict[int, Any] | None = None) -> Any:
     for new, cell in zip(own, cells, strict=True):
         if new is not cell:
             with contextlib.suppress(ValueError):  # Nothing is assigned to that name yet.
-                new.cell_contents = as_now(cell.cell_contents, copied)
+                held = cell.cell_contents
+                # An object may be read, not only called.
+                new.cell_contents = as_now(held, copied) if isinstance(held, _FUNCTIONS) else held
     return copy
+
+
+_FUNCTIONS = FunctionType, MethodType, functools.partial
 
 
 def _reads_values(function: FunctionType) -> bool:

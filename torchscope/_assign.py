@@ -54,7 +54,7 @@ def _fitting(call: str, variable: torch.Tensor, value: Any) -> torch.Tensor:
         )
     try:
         value = torch.as_tensor(value, dtype=variable.dtype, device=variable.device)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise TypeError(
             f"{call}: a value is a tensor, an array, a number or a list of numbers, not {value!r}."
         ) from error

@@ -95,6 +95,8 @@ class _Snapshot:
         if self.first:
             self.first = False
             self.origin.met.update(run.met)
+            for scope, _, mark, _ in reversed(run.stack[run.begun :]):  # Open after an interrupt.
+                run.opened.leave(scope.name, mark)
             self.origin.opened.names.update(run.opened.names)
             self.origin.opened.scattered |= run.opened.scattered
             self.origin.templates.update(run.templates)

@@ -18,17 +18,19 @@ from ._pass import here
 def put_back(module: nn.Module) -> Generator[None]:
     """Restore random streams and all values: as they were before, or as they were made."""
     outer = here.kept
-    kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+    kept: list[tuple[Any, Any]] = []
     try:
         here.kept = kept
-        keep_values([*module.parameters(), *module.buffers()])
+        keep_values_of(module)
         with _forked_streams():
             yield
     finally:
         here.kept = outer
         with torch.no_grad():
             for tensor, value in kept:
-                if not _is_same(tensor, value):  # A write would break a later backward pass.
+                if isinstance(value, dict):  # A module's buffers, which it may have replaced.
+                    tensor.update(value)
+                elif not _is_same(tensor, value):  # A write would break a later backward pass.
                     tensor.copy_(value)
 
 
@@ -37,6 +39,14 @@ def keep_values(tensors: Iterable[torch.Tensor]) -> None:
     if here.kept is not None:
         # Lazy layers have no values yet.
         here.kept += [(t, t.detach().clone()) for t in tensors if not nn.parameter.is_lazy(t)]
+
+
+def keep_values_of(module: nn.Module) -> None:
+    """The same for all of a module."""
+    keep_values([*module.parameters(), *module.buffers()])
+    if here.kept is not None:
+        inner = [m._buffers for m in module.modules() if not isinstance(m, nn.ParameterDict)]
+        here.kept += [(buffers, dict(buffers)) for buffers in inner]
 
 
 def _is_same(tensor: torch.Tensor, value: torch.Tensor) -> bool:

@@ -1,8 +1,7 @@
 """The default store, used where none was entered, and the pass that a thread is in."""
 
-import threading
-
 from ._errors import ScopeOrderError
+from ._locks import Lock
 from ._pass import Pass, here
 from ._store import VariableStore
 
@@ -35,7 +34,7 @@ class _Default:
     store: _DefaultStore | None = None
     run: Pass | None = None  # its pass; each thread has its own share
     was_reset = False
-    lock = threading.RLock()
+    lock = Lock()
 
 
 _default = _Default()
@@ -49,7 +48,7 @@ def default_store() -> VariableStore:
     belongs in a ``ScopedModule``.
     """
     if _default.store is None:
-        with _default.lock:
+        with _default.lock.held:
             if _default.store is None:
                 _default.run = None
                 _default.store = _DefaultStore()
@@ -69,7 +68,7 @@ def reset_default_store() -> None:
             name,
             f"The default store cannot be reset inside the scope {name!r}. Leave the scope first.",
         )
-    with _default.lock:
+    with _default.lock.held:
         _default.store, _default.run, _default.was_reset = None, None, True
 
 
@@ -83,7 +82,7 @@ def _endless_pass() -> Pass:
     store = default_store()
     run = here.endless
     if run is None or run.store is not store:
-        with _default.lock:
+        with _default.lock.held:
             run = _EndlessPass(store, shares=_default.run)
             _default.run = _default.run or run
         here.endless = run

@@ -49,8 +49,9 @@ def only_inlined(function: F) -> F:
 
 def uncompiled(function: F) -> F:
     """``function``, so that Dynamo, if imported, compiles neither it nor what it calls."""
-    dynamo = sys.modules.get("torch._dynamo")
-    return function if dynamo is None else dynamo.disable(function)
+    # Nor is it there yet while another thread imports it.
+    disable = getattr(sys.modules.get("torch._dynamo"), "disable", None)
+    return function if disable is None else disable(function)
 
 
 def is_on() -> bool:

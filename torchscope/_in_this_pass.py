@@ -30,7 +30,12 @@ def in_this_pass(key: Hashable, make: Callable[[], T]) -> T:
     Args:
         key: identifies the value: the object that needs it, or a string unique to its module.
         make: called without arguments at the first request in a pass.
+
+    Raises:
+        TypeError: ``make`` cannot be called.
     """
+    if not callable(make):
+        raise TypeError(f"in_this_pass takes a function that makes the value, not {make!r}: list.")
     kept = current_pass().templates
     if key not in kept:
         kept[key] = make()

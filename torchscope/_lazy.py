@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 
-from ._build import keep_values
+from ._build import keep_values_of
+from ._errors import ScopeError
 from ._stream import in_lent_stream
 
 
@@ -28,7 +29,7 @@ def _initialize(layer: Any, seed: int, full_name: str, *args: Any, **kwargs: Any
     """Replaces the layer's ``initialize_parameters``, which torch calls with the first input."""
     del layer.__dict__["initialize_parameters"]
     in_lent_stream(seed, full_name, functools.partial(layer.initialize_parameters, *args, **kwargs))
-    keep_values([*layer.parameters(), *layer.buffers()])
+    keep_values_of(layer)
 
 
 def first_values(
@@ -40,6 +41,12 @@ def first_values(
         layer: Any = kept.get_submodule(path)
         if not any(map(is_lazy, [*layer.parameters(), *layer.buffers()])):
             layer = copy.deepcopy(layer)
+            if not hasattr(layer, "reset_parameters"):
+                raise ScopeError(
+                    full_name,
+                    f"The {type(layer).__name__} in {full_name!r} cannot be reset: it has no "
+                    "method reset_parameters(self). Write one. Nothing was reset.",
+                )
             in_lent_stream(seed, f"{full_name}/{path}", layer.reset_parameters)
             prefix = f"{path}." if path else ""
             values.update({prefix + key: value for key, value in layer.state_dict().items()})

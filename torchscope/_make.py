@@ -207,7 +207,8 @@ def _check_surroundings(table: VariableTable, what: str, name: str) -> None:
 def _is_fx_tracing() -> bool:
     # It pushes a mode on one of torch's two stacks; on that of functions if it traces pre-dispatch.
     fx = sys.modules.get("torch.fx.experimental.proxy_tensor")
-    return fx is not None and fx.get_proxy_mode() is not None
+    mode_of = getattr(fx, "get_proxy_mode", None)  # None also while another thread imports it.
+    return mode_of is not None and mode_of() is not None
 
 
 def warn_of_late(table: VariableTable, what: str, name: str, origin: Origin) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 
 from . import _names
 from ._as_now import as_now
-from ._build import keep_values
+from ._build import keep_values_of
 from ._declaration import picklable
 from ._errors import (
     ScopeError,
@@ -58,7 +58,7 @@ def make_module(
     kwargs: Any = None,
 ) -> nn.Module:
     """Make the module ``full_name``, and load what waits for it."""
-    if args or kwargs:
+    if (args or kwargs) and _makes(factory):
         factory = functools.partial(factory, *args, **kwargs)
     if is_inferring():
         with torch.inference_mode(False):
@@ -100,14 +100,14 @@ def make_module(
         own["_modules"][key] = module
     table._made_modules[full_name] = made
     table._pending.values = left
-    keep_values([*module.parameters(), *module.buffers()])
+    keep_values_of(module)
     return module
 
 
 def _from_factory(
     table: VariableTable, full_name: str, factory: Callable[[], nn.Module]
 ) -> nn.Module:
-    makes = callable(factory) and not isinstance(factory, nn.Module)
+    makes = _makes(factory)
     module = in_lent_stream(table._seed, full_name, factory) if makes else None
     if isinstance(module, nn.Module):
         return module
@@ -119,6 +119,10 @@ def _from_factory(
         f"The factory of {full_name!r} {problem}. For example "
         f"get_module({last!r}, lambda: nn.Linear(3, 4))."
     )
+
+
+def _makes(factory: Any) -> bool:
+    return callable(factory) and not isinstance(factory, nn.Module)
 
 
 def _load_into(table: VariableTable, full_name: str, module: nn.Module) -> list[str]:

@@ -53,6 +53,11 @@ class VariableMapping(SavedTable):
             raise TypeError(f"A variable's name is a string, not {name!r}.")
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"store[{name!r}] takes a parameter or a tensor, not {value!r}.")
+        with self._lock.held:
+            self._check_not_being_made(name)
+            self._set(name, value)
+
+    def _set(self, name: str, value: torch.Tensor) -> None:
         shape, dtype = tuple(value.shape), value.dtype
         old = self._declared.get(name)
         lasting = False

@@ -9,16 +9,17 @@ as an object restores the whole table as it was at entering.
 Copying and searching the table, as TensorFlow does, would take time in proportion to all names at
 each scope. But a name opened inside a scope nearly always lies below it, and a dict keeps its
 order: so the entries after the length at entering are those that the scope has added, and are
-popped. Only when a name was opened that is not directly below the current scope
-(`variable_scope("a/b")`, or a scope object of another place) must the table be searched or copied:
-then it is `scattered`.
+popped. The table must be searched at leaving ``a`` only if ``a/b`` was opened outside it, by
+`variable_scope("a/b")`: then ``a`` is in `scattered`. After that search, or after a scope object of
+another place was entered, no length holds any more: then `EVERY` is in it.
 """
 
 from typing import TypeAlias
 
 # What leaving a scope needs: the length of the table at entering; or, for one entered as an
 # object, whether the table was scattered then, and its length, or its copy if it is scattered now.
-Mark: TypeAlias = "int | tuple[bool, int | dict[str, int | None]]"
+Mark: TypeAlias = "int | tuple[set[str], int | dict[str, int | None]]"
+EVERY = ""  # in `scattered`: all names
 
 
 class Opened:
@@ -32,29 +33,40 @@ class Opened:
 
     def __init__(self) -> None:
         self.names: dict[str, int | None] = {}
-        self.scattered = False
+        self.scattered: set[str] = set()
 
     def enter_object(self, full_name: str, around: list[str]) -> Mark:
         """Count an existing scope that is entered inside those named ``around``."""
-        names, before = self.names, self.scattered
+        names = self.names
         if full_name not in names:  # Its own count stays when it is left.
             names[full_name] = None
-            before = before or full_name.rpartition("/")[0] != around[-1]
-        # Inside itself, what it opens may lie before the mark.
-        self.scattered = before or full_name in around
+            if full_name.rpartition("/")[0] != around[-1]:
+                self.scattered.add(EVERY)
+        before = set(self.scattered)
+        if full_name in around:  # Inside itself, what it opens may lie before the mark.
+            self.scattered.add(EVERY)
         return before, dict(names) if self.scattered else len(names)
+
+    def enter_path(self, around: str, path: str) -> None:
+        """Note that ``path``, which has a slash, is opened inside the scope ``around``."""
+        name = around
+        for part in path.split("/")[:-1]:
+            name = f"{name}/{part}" if name else part
+            self.scattered.add(name)
 
     def leave(self, full_name: str, mark: Mark) -> None:
         """Undo what the scope has opened; doing it twice is harmless."""
         if isinstance(mark, tuple):
-            self.scattered, kept = mark
+            before, kept = mark
+            self.scattered = set(before)
             if isinstance(kept, dict):
                 self.names = dict(kept)
             else:
                 self._shorten(kept)
         elif not full_name:
             pass  # TensorFlow zeroes names that begin with this one and a slash: below "", none.
-        elif self.scattered:
+        elif EVERY in self.scattered or full_name in self.scattered:
+            self.scattered.add(EVERY)
             self.forget_below(full_name)
         else:
             self._shorten(mark)
@@ -82,5 +94,5 @@ class Opened:
     def copy(self) -> "Opened":
         """The same names, counted separately from now on."""
         other = Opened()
-        other.names, other.scattered = dict(self.names), self.scattered
+        other.names, other.scattered = dict(self.names), set(self.scattered)
         return other

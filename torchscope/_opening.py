@@ -189,7 +189,7 @@ def _unused_name(run: Pass, outer: VariableScope, special: Any, mode: Reuse) -> 
 def _check_name(run: Pass, name: str) -> None:
     _names.check_scope(name, at_root=not any(run.scope_names))
     if "/" in name:
-        run.opened.scattered = True
+        run.opened.enter_path(run.scope_names[-1], name)
 
 
 def variable_scope(

@@ -30,7 +30,7 @@ def match_by_name(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) 
     """
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(f"match_by_name takes an optimizer, not {optimizer!r}.")
-    if not isinstance(state_dict, dict):
+    if not isinstance(state_dict, dict) or "param_groups" not in state_dict:
         raise TypeError(f"match_by_name takes the optimizer's state dict, not {state_dict!r}.")
     ids: dict[str, int] = {}
     for group in [*optimizer.param_groups, *state_dict["param_groups"]]:

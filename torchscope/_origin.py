@@ -34,7 +34,7 @@ class Origin:
 def readable(file: str) -> str:
     """A notebook's cell as IPython names it, ``Cell In[3]``: its file does not exist."""
     ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
+    shell = getattr(ipython, "get_ipython", lambda: None)()
     name_of = getattr(getattr(shell, "compile", None), "format_code_name", None)
     cell = name_of(file) if name_of is not None else None
     return " ".join(cell) if cell else file

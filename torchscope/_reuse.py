@@ -160,7 +160,7 @@ def _made(
                     uncompiled(_tell_given_up)(table, name)
                     make = uncompiled(make)
                 making = table._lock.making
-                _check_not_being_made(making, name)
+                table._check_not_being_made(name)
                 was_met, made = name in run.met, None
                 making[name] = there is not table._specs
                 try:
@@ -175,16 +175,6 @@ def _made(
     if watched and reuse is Reuse.NO and name in run.met:
         raise VariableExistsError(name, _exists(run, name))
     return None
-
-
-def _check_not_being_made(making: Mapping[str, bool], name: str) -> None:
-    for other, is_module in making.items():
-        if name == other or (is_module and name.startswith(f"{other}/")):
-            raise ScopeError(
-                name,
-                f"{name!r} is asked for by the initializer or factory of {other!r}, which is being "
-                "made: two would have that name. Use another name.",
-            )
 
 
 def _exists(run: Pass, name: str) -> str:

@@ -7,12 +7,12 @@ Out: the same with the scope's defaults filled in (`complete`), and the variable
 import functools
 import re
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
 from ._arguments import Constraint, DTypeLike, GraphKeys, ShapeLike, as_dtype, as_value
-from ._collections import in_collection
+from ._collections import get_collection
 from ._declaration import Request, is_value
 from ._default import current_pass
 from ._errors import ScopeError, naming
@@ -75,6 +75,16 @@ class VariableScope:
     constraint: Constraint | None  # for variables directly in this scope, as in TensorFlow
 
     # No __init__: `scope_at` takes half the time, and a scope is made at each opening.
+
+    if not TYPE_CHECKING:  # A checker of types says so itself.
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError(
+                f"The scope {self.name!r} cannot be entered by itself. Write: "
+                "with ts.variable_scope(scope):"
+            )
+
+        def __exit__(self, *error: object) -> None: ...
 
     def __reduce__(self) -> Any:
         return scope_at, (self.name, self.mode, self.defaults, self.constraint)
@@ -205,7 +215,7 @@ class VariableScope:
 
     def get_collection(self, key: str) -> list[Any]:
         """The members of the collection ``key`` in this scope."""
-        return in_collection(key, re.escape(self.prefix))
+        return get_collection(key, re.escape(self.prefix))
 
     def global_variables(self) -> list[torch.Tensor]:
         """The variables in this scope except local ones, in the order of creation."""

@@ -26,15 +26,14 @@ def gathered(value: torch.Tensor) -> torch.Tensor:
 
 def in_parts(tensor: torch.Tensor) -> bool:
     """Whether each rank has a shard of it."""
-    # If nobody has imported DTensor, none exists; importing it would take a second.
-    tensors = sys.modules.get("torch.distributed.tensor")
-    return tensors is not None and isinstance(tensor, tensors.DTensor)
+    # If nobody has imported DTensor to its end, none exists; importing it would take a second.
+    kind = getattr(sys.modules.get("torch.distributed.tensor"), "DTensor", ())
+    return isinstance(tensor, kind)
 
 
 def is_fully_sharded(module: nn.Module) -> bool:
     """Whether ``fully_shard`` was called on it: then its tensors are whole during its calls."""
-    fsdp = sys.modules.get("torch.distributed.fsdp")
-    return fsdp is not None and isinstance(module, fsdp.FSDPModule)
+    return isinstance(module, getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", ()))
 
 
 def back_in_parts(module: nn.Module) -> None:

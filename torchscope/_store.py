@@ -108,6 +108,11 @@ class VariableStore(VariableMapping):
 
     def forward(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run ``fn(*args, **kwargs)`` as one pass over this store."""
+        if not callable(fn):
+            raise TypeError(
+                f"A store is called with a function and its arguments, store(fn, x), not with "
+                f"{type(fn).__name__}. Was the function called already?"
+            )
         if is_dynamo_compiling() and not self._built:
             return first_pass(self, fn, args, kwargs)
         passes = here.passes

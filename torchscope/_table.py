@@ -234,6 +234,16 @@ class VariableTable(nn.ParameterDict):
                     "Use another name.",
                 )
 
+    def _check_not_being_made(self, name: str) -> None:
+        """Raise if code that runs while ``name`` is made would give that name to another."""
+        for other, is_module in self._lock.making.items():
+            if name == other or (is_module and name.startswith(f"{other}/")):
+                raise ScopeError(
+                    name,
+                    f"{name!r} is asked for by the initializer or factory of {other!r}, which is "
+                    "being made: two would have that name. Use another name.",
+                )
+
     def _close(self) -> None:
         """Replace the tables by plain dicts, on whose contents compiled code needs no guards.
 

@@ -16,6 +16,7 @@ from ._collections import in_collection
 from ._default import current_pass
 from ._errors import ScopeError
 from ._getter import CustomGetter
+from ._opened import EVERY
 from ._opening import get_variable_scope, variable_scope
 from ._pass import Pass
 from ._scope import Defaults, VariableScope, scope_at
@@ -46,6 +47,8 @@ class Template(Generic[P, R]):
     ) -> None:
         if name is None:
             raise ScopeError(None, "A template needs a name: make_template('layer', fn).")
+        if not isinstance(name, str):
+            raise TypeError(f"A template's name is a string, not {name!r}.")
         if not callable(func):
             raise TypeError(f"The template {name!r} needs a function, not {func!r}.")
         self._name = name
@@ -59,7 +62,7 @@ class Template(Generic[P, R]):
         name, opened = _names.join(outer.name, self._unique_name or self._name), run.opened
         if not self._unique_name:
             name = opened.unused(name)
-        opened.scattered = True
+        opened.scattered.add(EVERY)
         opened.names[name] = None
         opened.forget_below(name)
         # As in TensorFlow, a scope made now inherits everything but the dtype.

@@ -140,6 +140,7 @@ _SHARDING = {"fully_shard", "distribute_module"}
 
 def _keepers() -> tuple[type, ...]:
     """The classes that keep the parameters of what they are made from."""
-    fsdp = sys.modules.get("torch.distributed.fsdp")  # Importing it takes long.
     kinds = torch.optim.Optimizer, nn.parallel.DistributedDataParallel
-    return kinds if fsdp is None else (*kinds, fsdp.FullyShardedDataParallel)
+    # Importing it takes long; another thread may be doing so.
+    fsdp = getattr(sys.modules.get("torch.distributed.fsdp"), "FullyShardedDataParallel", None)
+    return kinds if fsdp is None else (*kinds, fsdp)

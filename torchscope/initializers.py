@@ -21,7 +21,7 @@ import operator
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Number
+from numbers import Number, Real
 from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
@@ -34,6 +34,9 @@ _linalg: Any = torch.linalg  # Torch does not say what types it takes and gives.
 
 # What is left of a standard deviation of 1 when the normal distribution is cut at -2 and 2.
 _TRUNCATED_STDDEV = 0.87962566103423978
+
+
+_NUMBERS = {"factor", "gain", "maxval", "mean", "minval", "scale", "stddev"}
 
 
 class _Initializer:
@@ -51,7 +54,22 @@ class _Initializer:
         if sizes is None or None in sizes:
             raise TypeError(f"A shape is a list of sizes such as [3, 4], not {shape!r}.")
         wanted = as_dtype(dtype) or as_dtype(self.dtype) or torch.get_default_dtype()
-        return self._make(cast("tuple[int, ...]", sizes), wanted)
+        try:
+            return self._make(cast("tuple[int, ...]", sizes), wanted)
+        except (TypeError, ValueError, RuntimeError):
+            self._check_numbers()  # Looks only now whether one of them is to blame.
+            raise
+
+    def _check_numbers(self) -> None:
+        """Raise a TypeError for an argument that is not the number that it should be."""
+        for name in inspect.signature(type(self)).parameters:
+            value = getattr(self, name)
+            if name == "seed" and not (value is None or hasattr(value, "__index__")):
+                raise TypeError(f"seed is an integer, not {value!r}; for example seed=0.")
+            is_number = isinstance(value, (Real, torch.Tensor))
+            if name in _NUMBERS and not is_number and not (name == "maxval" and value is None):
+                kind = type(self).__name__
+                raise TypeError(f"{name} is a number, not {value!r}: {kind}({name}=0.5).")
 
     def __repr__(self) -> str:
         names = inspect.signature(type(self)).parameters
@@ -226,7 +244,12 @@ class constant(_Initializer):
             return self.value.detach()
         if not hasattr(self.value, "__array__"):
             # TensorFlow casts an array to any dtype, but takes no 1.5 for an int, no 1 for a bool.
-            found = torch.tensor(self.value).dtype
+            try:
+                found = torch.tensor(self.value).dtype
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise TypeError(
+                    f"constant takes a number, a list of numbers or an array, not {self.value!r}."
+                ) from error
             if not torch.can_cast(found, dtype):
                 raise TypeError(f"constant cannot make {dtype} of {self.value!r}.")
         return torch.tensor(self.value, dtype=dtype)
@@ -408,6 +431,7 @@ class variance_scaling(_FloatInitializer):
 
     def __post_init__(self) -> None:
         _FloatInitializer.__post_init__(self)
+        self._check_numbers()
         if not self.scale > 0:
             raise ValueError(f"scale must be positive, not {self.scale!r}.")
         modes = ("fan_in", "fan_out", "fan_avg")

@@ -152,6 +152,8 @@ class SharingReport:
 
     def part(self, names: Iterable[str]) -> str:
         """What there is to say of these variables alone."""
+        if isinstance(names, str) or not isinstance(cast("Any", names), Iterable):
+            raise TypeError(f"part takes a list of names, not {names!r}: report.part(['w']).")
         wanted = set(names)
         ties = [tie for tie in self.tied if wanted & set(tie.names)]
         wanted |= {name for tie in ties for name in tie.names}
