@@ -251,7 +251,7 @@ def test_an_average_that_a_custom_getter_replaces_is_not_lost_in_silence():
             return bn(x, training)
 
     net = ts.ScopedModule(model).build(torch.ones(2, 3), False)
-    with pytest.raises(ts.VariableMissingError, match="not a variable"):
+    with pytest.raises(AttributeError, match="other than the variable"):
         net(torch.ones(2, 3), True)
 
 
@@ -510,7 +510,23 @@ REFUSED = [
         ValueError,
         "'he' is not an initializer",
     ),
-    (lambda x: tf.layers.dense(x, 2, "gelu"), AttributeError, "tf.nn.gelu is not in"),
+    (lambda x: tf.layers.dense(x, 2, "gelu"), ValueError, "tf.nn.gelu is not in"),
+    (lambda x: tf.layers.dense(x, 2, 3), TypeError, "activation=3 is not a function"),
+    (lambda x: tf.layers.conv2d(x, 0, 3), ValueError, r"conv2d\(\): filters=0"),
+    (lambda x: tf.layers.conv2d(x, None, 3), ValueError, r"conv2d\(\): filters=None"),
+    (lambda x: tf.layers.conv2d(x, "2", 3), TypeError, "filters has to be an int, not '2'"),
+    (lambda x: tf.layers.conv2d(x, 2, 3, activation="gelu"), ValueError, "tf.nn.gelu is not in"),
+    (lambda x: tf.layers.conv2d(x, 2, 2.5), ValueError, r"kernel_size=2.5"),
+    (lambda x: tf.layers.conv2d(x, 2, [1.5, 1]), TypeError, "kernel_size has to be an int"),
+    (lambda x: tf.layers.conv2d(x, 2, 3, "1"), ValueError, r"strides='1'"),
+    (lambda x: tf.layers.conv2d_transpose(x, -1, 3), ValueError, r"filters=-1"),
+    (lambda x: tf.layers.separable_conv2d(x, 0, 3), ValueError, r"filters=0"),
+    (lambda x: tf.layers.max_pooling2d(x, 1.5, 1), ValueError, r"pool_size=1.5"),
+    (lambda x: tf.layers.flatten(x[0, 0, 0, 0]), ValueError, "rank 1 or more"),
+    (lambda x: tf.layers.dropout(x, "half", training=True), ValueError, "rate=half"),
+    (lambda x: tf.layers.dropout(x.int(), training=True), ValueError, "x is int32"),
+    (lambda x: tf.layers.batch_normalization(x, None), TypeError, "not None"),
+    (lambda x: tf.layers.batch_normalization(x, []), ValueError, "one axis at least"),
 ]
 
 
@@ -534,3 +550,31 @@ def test_keras_regularizers_count_squares_whole():
 
     loss, kernel = ts.ScopedModule(model)()
     torch.testing.assert_close(loss, 0.1 * kernel.square().sum())
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "made"), [(4, 1, []), (3, 1, ["c/kernel"]), (4, 2, ["c/kernel"])]
+)
+def test_a_kernel_that_is_larger_than_the_image_leaves_what_tensorflow_has_made(
+    size: int, strides: int, made: list[str], store: ts.VariableStore
+):
+    with pytest.raises(ValueError, match=f"a window of {size} does not fit into 2 pixels"):
+        tf.layers.conv1d(torch.ones(1, 2, 3), 2, size, strides, use_bias=False, name="c")
+    assert list(store) == made
+
+
+def test_what_training_is_has_to_be_a_bool(store: ts.VariableStore):
+    with pytest.raises(TypeError, match="training is a bool or a tensor of one, not 'yes'"):
+        tf.layers.batch_normalization(torch.ones(2, 3), training="yes")
+    tf.layers.batch_normalization(torch.ones(2, 3), training=1)
+    tf.layers.batch_normalization(torch.ones(2, 3), training=torch.tensor(False))
+
+
+def test_spellings_that_keras_takes_are_those_of_the_same_layer(store: ts.VariableStore):
+    x = torch.ones(2, 5, 3)
+    shapes = [
+        tf.layers.conv1d(x, 4.0, 2, padding="Same").shape,
+        tf.layers.conv1d(x, 9 / 2, 2, padding="SAME", data_format=None).shape,
+        tf.layers.conv1d(x, 4, 2, padding="same", data_format="CHANNELS_LAST").shape,
+    ]
+    assert shapes == [(2, 5, 4)] * 3

@@ -139,7 +139,7 @@ CALLS: dict[str, Callable[[Tensor], Any]] = {
         for kind in ("max", "avg")
         for rank in ("", "1d", "2d", "3d")
     },
-    "nn.pool": lambda x: tf.nn.pool(x, [2, 2], "AVG", "SAME", dilation_rate=[2, 1]),
+    "nn.pool": lambda x: tf.nn.pool(x, [2, 2], "AVG", "VALID", dilation_rate=[2, 1]),
     "nn.in_top_k": lambda x: tf.nn.in_top_k(tf.to_float(rows(x)), classes(x), 20),
     "nn.top_k": lambda x: tf.nn.top_k(x, 2),
     **{
@@ -367,10 +367,10 @@ def test_what_is_under_a_window_is_what_the_definition_says(g: dict[str, Any], w
         parts = windows(image, g["window"], steps, g["rates"], g["same"], 0)
         wanted = torch.einsum("...kc,kcd->...d", parts, kernel.flatten(0, rank - 1))
     else:
-        inputs = [image]
-        y = tf.nn.pool(x, g["window"], what.upper(), padding, None, g["strides"], None, data_format)
+        inputs, steps = [image], list(map(min, g["strides"], g["window"]))
+        y = tf.nn.pool(x, g["window"], what.upper(), padding, None, steps, None, data_format)
         fill = -torch.inf if what == "max" else torch.nan
-        parts = windows(image, g["window"], g["strides"], [1] * rank, g["same"], fill)
+        parts = windows(image, g["window"], steps, [1] * rank, g["same"], fill)
         wanted = parts.amax(-2) if what == "max" else parts.nanmean(-2)
     y = y.movedim(1, -1) if g["first"] else y
     torch.testing.assert_close(
@@ -514,6 +514,47 @@ def test_a_table_in_parts_is_the_table(strategy: str, parts: list[int]):
     torch.testing.assert_close(found, table)
     with pytest.raises(IndexError, match="ids from 7 to 7"):
         tf.nn.embedding_lookup(split, [7], strategy)
+
+
+def test_the_rows_of_a_vector_are_numbers():
+    parts = [torch.tensor([0.0, 2.0]), torch.tensor([1.0])]
+    assert tf.nn.embedding_lookup(parts, 2).tolist() == 2.0
+    assert tf.nn.embedding_lookup(parts, [[2], [1]]).tolist() == [[2.0], [1.0]]
+
+
+def test_a_norm_clipped_to_zero_leaves_zeros():
+    for function in (tf.clip_by_norm, tf.clip_by_average_norm):
+        assert function(torch.tensor([3.0, 4.0]), 0.0).tolist() == [0.0, 0.0]
+    (clipped,), norm = tf.clip_by_global_norm([torch.tensor([3.0, 4.0])], 0)
+    assert (clipped.tolist(), float(norm)) == ([0.0, 0.0], 5.0)
+
+
+def test_images_resize_as_tensorflow_did():
+    x = torch.tensor([56.0, 112.0, 188.0, 110.0]).reshape(1, 4, 1, 1)
+    wide = tf.image.resize_images(x, [5, 2], "area", align_corners=True)
+    rows = [56.0, 93.333336, 137.33334, 188.0, 110.0]
+    torch.testing.assert_close(wide[0, :, :, 0], torch.tensor([rows, rows]).T)
+    for name, method in [("bilinear", 0), ("nearest", 1), ("bicubic", 2), ("area", 3)]:
+        given = [tf.image.resize_images(x, [3, 2], m) for m in (name, method)]
+        assert given[0].equal(given[1])
+
+
+def test_labels_of_any_dtype_are_a_distribution():
+    logits = torch.tensor([[0.5, -1.0, 2.0]])
+    labels = torch.tensor([[0, 0, 1]])
+    for function in (
+        tf.nn.softmax_cross_entropy_with_logits,
+        tf.nn.softmax_cross_entropy_with_logits_v2,
+    ):
+        for target in (labels, labels.double(), labels.bool()):
+            y = function(labels=target, logits=logits)
+            torch.testing.assert_close(y, -torch.log_softmax(logits, 1)[:, 2])
+
+
+def test_the_total_variation_of_integers_is_one():
+    x = torch.tensor([1, 5, 2, 4], dtype=torch.int32).reshape(2, 2, 1)
+    y = tf.image.total_variation(x)
+    assert (y.dtype, int(y)) == (torch.int32, 1 + 1 + 4 + 2)
 
 
 @pytest.mark.parametrize("ids", [[4], [-1], [[0, 9]]])
@@ -829,7 +870,6 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
         "strides has to be an int",
     ),
     (lambda: tf.nn.conv2d(IMAGE, KERNEL, 1, "FULL"), ValueError, "padding='FULL'"),
-    (lambda: tf.nn.conv2d(IMAGE, KERNEL, 1), ValueError, "padding=None"),
     (
         lambda: tf.nn.conv2d(IMAGE, KERNEL, 1, "SAME", data_format="HWC"),
         ValueError,
@@ -882,6 +922,36 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: tf.nn.max_pool(IMAGE, 5, 2, "VALID"), ValueError, "a window of 5 does not fit into 4"),
     (lambda: tf.nn.avg_pool(IMAGE.int(), 2, 2, "SAME"), TypeError, "int32"),
     (lambda: tf.nn.pool(IMAGE, [2, 2], "SUM", "SAME"), ValueError, "'MAX' or 'AVG'"),
+    (
+        lambda: tf.nn.pool(IMAGE, [1, 2], "MAX", "SAME", strides=[2, 2]),
+        ValueError,
+        r"strides=\[2, 2\] are above window_shape=\[1, 2\]",
+    ),
+    (
+        lambda: tf.nn.pool(IMAGE, [2, 2], "MAX", "SAME", dilation_rate=[1, 2]),
+        ValueError,
+        "needs strides of 1 and padding='VALID'",
+    ),
+    (lambda: tf.nn.dropout(IMAGE, rate="half"), ValueError, "rate=half; give a number"),
+    (lambda: tf.nn.conv2d(IMAGE, KERNEL, 1, "same"), ValueError, "padding='same'"),
+    (lambda: tf.nn.conv2d(IMAGE, KERNEL, 1), TypeError, "give padding: 'SAME', 'VALID' or 4"),
+    (
+        lambda: tf.nn.conv2d(IMAGE, KERNEL, 1, [[1, 0], [1, 1], [1, 1], [0, 0]]),
+        ValueError,
+        "pads the batch or the channels",
+    ),
+    (lambda: tf.nn.avg_pool(IMAGE, 2, 2, "valid"), ValueError, "padding='valid'"),
+    (lambda: tf.nn.atrous_conv2d(IMAGE, KERNEL, None, "SAME"), TypeError, "rate has to be an int"),
+    (
+        lambda: tf.nn.sigmoid_cross_entropy_with_logits(labels=IMAGE[0].int(), logits=IMAGE),
+        ValueError,
+        "one shape",
+    ),
+    (
+        lambda: tf.nn.sparse_softmax_cross_entropy_with_logits(labels=IMAGE, logits=IMAGE),
+        ValueError,
+        "one axis more",
+    ),
     (lambda: tf.nn.bias_add(IMAGE, [1.0, 2.0]), ValueError, r"a bias of \[2\]"),
     (lambda: tf.nn.xw_plus_b(IMAGE[0, 0], KERNEL[0, 0], [1.0]), ValueError, "xw_plus_b"),
     (lambda: tf.nn.relu(["a"]), TypeError, "features"),
@@ -943,6 +1013,7 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: tf.image.resize_bilinear(IMAGE[0], [2, 2]), ValueError, "resize_images takes"),
     (lambda: tf.image.resize_images(IMAGE, 2), ValueError, "new height and width"),
     (lambda: tf.image.resize_images(IMAGE, [2, 2], 7), ValueError, "ResizeMethod"),
+    (lambda: tf.image.adjust_hue(IMAGE[0, 0], 0.1), ValueError, "3 axes or more"),
     (lambda: tf.image.resize_bicubic(IMAGE, [2, 2], True, None, True), ValueError, "not both"),
     (lambda: tf.image.crop_to_bounding_box(IMAGE, 1, 1, 4, 1), ValueError, "not inside"),
     (lambda: tf.image.pad_to_bounding_box(IMAGE, 1, 1, 4, 6), ValueError, "not inside"),

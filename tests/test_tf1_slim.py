@@ -371,6 +371,37 @@ def test_a_mean_without_bias_is_that_of_the_batches_so_far():
     torch.testing.assert_close(net["BatchNorm/moving_mean"], expected)
 
 
+@pytest.mark.parametrize(
+    ("shape", "settings", "losses"),
+    [
+        ([3, 4], {}, 1),
+        ([3, 2, 4], {}, 1),
+        ([3, 4], {"updates_collections": None}, 1),
+        ([3, 4], {"batch_weights": [1.0, 0.5, 2.0]}, 0),
+        ([3, 2, 4], {"updates_collections": None}, 0),
+    ],
+)
+def test_regularizers_count_where_they_do_in_tensorflow(shape, settings, losses):
+    def model(x):
+        regularizers = {"beta": ts.l2_regularizer(1.0)}
+        return slim.batch_norm(x, param_regularizers=regularizers, **settings)
+
+    net = ts.ScopedModule(model).build(torch.ones(shape))
+    assert len(net.regularization_losses()) == losses
+
+
+def test_a_mean_without_bias_stays_while_training_is_a_tensor_that_is_false():
+    def model(x, training):
+        return slim.batch_norm(x, 0.9, is_training=training, zero_debias_moving_mean=True)
+
+    x = torch.randn(4, 3)
+    net = ts.ScopedModule(model).build(x, torch.tensor(True))
+    net(x, torch.tensor(False))
+    assert all(net[name].eq(0).all() for name in list(net) if "moving_mean" in name)
+    net(x, torch.tensor(True))
+    torch.testing.assert_close(net["BatchNorm/moving_mean"], x.mean(0))
+
+
 def test_examples_of_weight_zero_do_not_count():
     def model(x, weights):
         return slim.batch_norm(x, 0.0, batch_weights=weights, scale=True)
@@ -457,6 +488,10 @@ REFUSED = [
     (lambda x: slim.fully_connected(x, 2, reuse=True), ValueError, "needs a name"),
     (lambda x: slim.conv2d(x, 2, 3, data_format="channels_last"), ValueError, "'channels_last'"),
     (lambda x: slim.conv2d(x, 2, 3, padding="full"), ValueError, r"padding='full'"),
+    (lambda x: slim.conv2d(x, 0, 3), ValueError, r"num_outputs=0"),
+    (lambda x: slim.conv2d_transpose(x, 0, 3), ValueError, r"num_outputs=0"),
+    (lambda x: slim.separable_conv2d(x, -1, 3), ValueError, r"num_outputs=-1"),
+    (lambda x: slim.softmax(x[0, 0, 0]), ValueError, "rank 2 or more"),
     (lambda x: slim.conv2d(x[0], 2, 3), ValueError, r"convolution2d\(\): inputs .* rank 4"),
     (lambda x: slim.conv2d(x, 2, [3, 3, 3]), ValueError, r"kernel_size=\[3, 3, 3\]"),
     (lambda x: slim.conv2d(x, 2, 3, 2, rate=2), ValueError, "cannot be combined"),

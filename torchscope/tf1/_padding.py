@@ -48,8 +48,8 @@ def padding_of(
     Raises:
         ValueError: another padding, or a window that does not fit into the image.
     """
-    same = padding in ("SAME", "same")
-    if not same and padding not in ("VALID", "valid"):
+    same = padding == "SAME"
+    if not same and padding != "VALID":
         raise ValueError(f"{function}(): padding={padding!r}; give 'SAME' or 'VALID'.")
     pads: list[tuple[int, int]] = []
     for size, k, s, d in zip(sizes, kernel, strides, dilations, strict=True):

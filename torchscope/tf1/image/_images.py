@@ -16,11 +16,12 @@ def images(value: Operand, function: str, argument: str = "image") -> Tensor:
     return x
 
 
-def rgb(value: Operand, function: str) -> Tensor:
-    """Images of any rank whose last axis has three channels."""
+def rgb(value: Operand, function: str, rank: int = 1) -> Tensor:
+    """Images of this rank or a higher one, whose last axis has three channels."""
     x = numeric(value, function, "images")
-    if x.ndim < 1 or x.shape[-1] != 3:
+    if x.ndim < rank or x.shape[-1] != 3:
         raise ValueError(
-            f"{function}(): the last axis has to hold 3 channels; the shape is {list(x.shape)}."
+            f"{function}(): the last of {rank} axes or more has to hold 3 channels; the shape is"
+            f" {list(x.shape)}."
         )
     return x

@@ -179,7 +179,7 @@ def adjust_saturation(image: Operand, saturation_factor: Any, name: str | None =
 
     Torch: ``torchvision.transforms.functional.adjust_saturation``, which mixes with gray instead.
     """
-    x, back = _as_floats(rgb(image, "adjust_saturation"))
+    x, back = _as_floats(rgb(image, "adjust_saturation", 3))
     hue, saturation, value = rgb_to_hsv(x).unbind(-1)
     saturation = (saturation * saturation_factor).clamp(0, 1)
     return back(hsv_to_rgb(torch.stack([hue, saturation, value], -1)))
@@ -198,7 +198,7 @@ def adjust_hue(image: Operand, delta: Any, name: str | None = None) -> Tensor:
 
     Torch: ``torchvision.transforms.functional.adjust_hue``.
     """
-    x, back = _as_floats(rgb(image, "adjust_hue"))
+    x, back = _as_floats(rgb(image, "adjust_hue", 3))
     hue, saturation, value = rgb_to_hsv(x).unbind(-1)
     return back(hsv_to_rgb(torch.stack([(hue + delta) % 1, saturation, value], -1)))
 
@@ -219,8 +219,8 @@ def total_variation(images: Operand, name: str | None = None) -> Tensor:
     Torch: ``x.diff(dim=-3).abs().sum() + x.diff(dim=-2).abs().sum()``.
     """
     x = images_of(images, "total_variation", "images")
-    dims = (-3, -2, -1)
-    return x.diff(dim=-3).abs().sum(dims) + x.diff(dim=-2).abs().sum(dims)
+    parts = [x.diff(dim=dim).abs().sum((-3, -2, -1), dtype=x.dtype) for dim in (-3, -2)]
+    return parts[0] + parts[1]
 
 
 def _as_floats(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

@@ -86,9 +86,10 @@ def resize_images(
         height, width = round(batch.shape[1] * scale), round(batch.shape[2] * scale)
     if (height, width) == tuple(batch.shape[1:3]):
         return x
-    if method not in _METHODS:
+    resize = _METHODS.get(method)
+    if resize is None:
         raise ValueError(f"resize_images(): method={method!r}; give one of tf.image.ResizeMethod.")
-    y = _METHODS[method](batch, [height, width], align_corners)
+    y = resize(batch, [height, width], align_corners)
     return y if x.ndim == 4 else y[0]
 
 
@@ -168,6 +169,10 @@ _METHODS: dict[Any, Any] = {
     ResizeMethod.NEAREST_NEIGHBOR: resize_nearest_neighbor,
     ResizeMethod.BICUBIC: resize_bicubic,
     ResizeMethod.AREA: resize_area,
+    "bilinear": resize_bilinear,  # the names of later versions
+    "nearest": resize_nearest_neighbor,
+    "bicubic": resize_bicubic,
+    "area": resize_area,
 }
 
 
@@ -208,7 +213,7 @@ def _cubic(at: Tensor, given: int, scale: float, half: bool) -> tuple[Tensor, Te
 
 
 def _areas(at: Tensor, given: int, scale: float, half: bool) -> tuple[Tensor, Tensor]:
-    wanted = len(at)
+    wanted, scale = len(at), scale or 1.0  # 0 if one pixel is spread with its corners aligned
     pixels = torch.arange(max(given, math.ceil(wanted * scale)), device=at.device)
     overlap = torch.minimum(pixels + 1, at + scale) - torch.maximum(pixels, at)
     return pixels.expand(wanted, -1), overlap.clamp(min=0) / scale

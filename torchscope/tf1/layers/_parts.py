@@ -19,7 +19,7 @@ from torch import Tensor
 
 import torchscope as ts
 from torchscope.tf1 import nn
-from torchscope.tf1._arguments import ints
+from torchscope.tf1._arguments import ints, one_int
 from torchscope.tf1._convert import Operand, name_of, tensor
 from torchscope.tf1._scoped import number_of
 
@@ -68,37 +68,79 @@ def layer_input(inputs: Operand, function: str, rank: int, *, at_least: bool = F
     return x
 
 
-def activated(y: Tensor, activation: Activation, activity_regularizer: Any) -> Tensor:
+def function_of(activation: Activation, function: str) -> Callable[[Tensor], Tensor] | None:
+    """The activation as a function, None for none.
+
+    Raises:
+        ValueError: the name of a function that ``tf.nn`` has not.
+        TypeError: neither a function nor a name.
+    """
+    if activation is None or activation == "linear":  # Keras's name for none
+        return None
+    if isinstance(activation, str):
+        try:
+            return getattr(nn, activation)
+        except AttributeError as error:
+            raise ValueError(f"{function}(): activation={activation!r}: {error}") from None
+    if not callable(activation):
+        raise TypeError(f"{function}(): activation={activation!r} is not a function.")
+    return activation
+
+
+def activated(
+    y: Tensor, activation: Callable[[Tensor], Tensor] | None, activity_regularizer: Any
+) -> Tensor:
     """The result of a layer; adds its activity loss, divided by the batch, to the collection."""
-    if activation is not None and activation != "linear":  # Keras's name for none
-        function: Any = getattr(nn, activation) if isinstance(activation, str) else activation
-        y = function(y)
+    if activation is not None:
+        y = activation(y)
     if activity_regularizer is not None and (loss := activity_regularizer(y)) is not None:
         ts.add_to_collection(ts.GraphKeys.REGULARIZATION_LOSSES, loss / y.shape[0])
     return y
 
 
-def is_last(data_format: str, function: str) -> bool:
-    """Whether a data format is ``channels_last``; ValueError unless it is one of the two."""
-    if data_format not in ("channels_last", "channels_first"):
+def is_last(data_format: str | None, function: str) -> bool:
+    """Whether a data format is ``channels_last``, as None is; ValueError for an unknown one."""
+    lower = "channels_last" if data_format is None else data_format.lower()
+    if lower not in ("channels_last", "channels_first"):
         raise ValueError(
             f"{function}(): data_format={data_format!r}; give 'channels_last' or 'channels_first'."
         )
-    return data_format == "channels_last"
+    return lower == "channels_last"
 
 
-def check_padding(function: str, padding: str) -> None:
-    """ValueError unless the padding is ``valid`` or ``same``."""
-    if padding.upper() not in ("VALID", "SAME"):
+def padding_name(function: str, padding: str) -> str:
+    """``VALID`` or ``SAME``, from either case; ValueError for another padding."""
+    upper = padding.upper()
+    if upper not in ("VALID", "SAME"):
         raise ValueError(f"{function}(): padding={padding!r}; give 'valid' or 'same'.")
+    return upper
+
+
+def count_of(value: Any, function: str, argument: str = "filters") -> int:
+    """A number of channels: positive; of a float, such as ``64 / 2``, the whole part.
+
+    Raises:
+        ValueError: below 1.
+        TypeError: not a number.
+    """
+    number = int(value) if isinstance(value, float) else value or 0
+    if (count := one_int(number, function, argument)) < 1:
+        raise ValueError(f"{function}(): {argument}={value}; give a positive int.")
+    return count
 
 
 def per_axis(value: Any, rank: int, function: str, argument: str) -> tuple[int, ...]:
-    """One positive int for each spatial axis, from one for all or a list of them."""
-    sizes = (value,) * rank if type(value) is int else ints(value, function, argument)
-    if len(sizes) != rank or min(sizes) < 1:
+    """One positive int for each spatial axis, from one for all or a list of them.
+
+    Raises:
+        ValueError: neither an int nor as many as there are axes, or one below 1.
+        TypeError: a list of something other than ints.
+    """
+    sizes = (value,) * rank if type(value) is int else value
+    fits = hasattr(sizes, "__len__") and len(sizes) == rank
+    if not fits or min(sizes := ints(sizes, function, argument)) < 1:
         raise ValueError(
-            f"{function}(): {argument}={value}; give a positive int, or {rank} of them."
+            f"{function}(): {argument}={value!r}; give a positive int, or {rank} of them."
         )
     return sizes
 

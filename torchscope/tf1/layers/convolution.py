@@ -7,17 +7,20 @@ from torch import Tensor
 
 import torchscope as ts
 from torchscope.tf1._convert import Operand
+from torchscope.tf1._padding import check_fits
 from torchscope.tf1._weights import weight
 from torchscope.tf1.nn._convolve import convolve, convolve_transposed
 
 from ._parts import (
     Activation,
     activated,
-    check_padding,
+    count_of,
     documented,
+    function_of,
     is_last,
     layer_input,
     layer_scope,
+    padding_name,
     window_of,
 )
 
@@ -83,9 +86,12 @@ def _convolution(rank: int) -> Callable[..., Tensor]:
     ) -> Tensor:
         window, steps, rates = window_of(base, rank, kernel_size, strides, dilation_rate)
         pads = _pads(base, padding, window, rates)
+        filters, activation = count_of(filters, base), function_of(activation, base)
         with layer_scope(name, base, reuse):
             x, first = layer_input(inputs, base, rank + 2), not is_last(data_format, base)
             dtype = x.dtype
+            if pads == "VALID":
+                _check_sizes(x, window, steps, rates, first, base)
             kernel = weight(
                 *("kernel", [*window, x.shape[1 if first else -1], filters], dtype),
                 *(kernel_initializer, kernel_regularizer, kernel_constraint, trainable),
@@ -152,7 +158,8 @@ def _transposed(rank: int) -> Callable[..., Tensor]:
         reuse: Any = None,
     ) -> Tensor:
         window, steps, _ = window_of(base, rank, kernel_size, strides, 1)
-        check_padding(base, padding)
+        padding = padding_name(base, padding)
+        filters, activation = count_of(filters, base), function_of(activation, base)
         with layer_scope(name, base, reuse):
             x, first = layer_input(inputs, base, rank + 2), not is_last(data_format, base)
             dtype = x.dtype
@@ -164,15 +171,8 @@ def _transposed(rank: int) -> Callable[..., Tensor]:
             if use_bias:
                 settings = bias_initializer, bias_regularizer, bias_constraint, trainable
                 bias = weight("bias", [filters], dtype, *settings)
-            sizes = x.shape[2:] if first else x.shape[1:-1]
-            more = 0 if padding.upper() == "SAME" else 1
             y = convolve_transposed(
-                *(x, kernel),
-                [
-                    n * s + more * max(k - s, 0)
-                    for n, s, k in zip(sizes, steps, window, strict=True)
-                ],
-                bias,
+                *(x, kernel, sizes_transposed(x, window, steps, padding, first=first), bias),
                 strides=steps,
                 padding=padding,
                 first=first,
@@ -235,6 +235,7 @@ def _separable(rank: int) -> Callable[..., Tensor]:
     ) -> Tensor:
         window, steps, rates = window_of(base, rank, kernel_size, strides, dilation_rate)
         pads = _pads(base, padding, window, rates)
+        filters, activation = count_of(filters, base), function_of(activation, base)
         with layer_scope(name, base, reuse):
             x, first = layer_input(inputs, base, rank + 2), not is_last(data_format, base)
             channels, dtype = x.shape[1 if first else -1], x.dtype
@@ -272,11 +273,26 @@ def sizes_transposed(
 ) -> list[int]:
     """The sizes of a transposed convolution's result: without overlap (same) or with it (valid)."""
     sizes = x.shape[2:] if first else x.shape[1:-1]
-    valid = padding.upper() == "VALID"
     return [
-        size * step + (max(k - step, 0) if valid else 0)
+        size * step + (max(k - step, 0) if padding == "VALID" else 0)
         for size, k, step in zip(sizes, window, steps, strict=True)
     ]
+
+
+def _check_sizes(
+    x: Tensor,
+    window: Sequence[int],
+    steps: Sequence[int],
+    rates: Sequence[int],
+    first: bool,
+    function: str,
+) -> None:
+    """ValueError if the result had a size below 0: as in TensorFlow, before variables are made."""
+    sizes = x.shape[2:] if first else x.shape[1:-1]
+    for size, k, step, rate in zip(sizes, window, steps, rates, strict=True):
+        span = (k - 1) * rate + 1
+        if span > size + step:
+            check_fits(span, size, function)
 
 
 def _pads(
@@ -285,8 +301,7 @@ def _pads(
     """The padding as ``convolve`` takes it; causal is all before, in one dimension."""
     if padding.lower() == "causal" and len(window) == 1:
         return [((window[0] - 1) * rates[0], 0)]
-    check_padding(function, padding)
-    return padding
+    return padding_name(function, padding)
 
 
 conv1d, conv2d, conv3d = map(_convolution, (1, 2, 3))

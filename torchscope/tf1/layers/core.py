@@ -11,7 +11,7 @@ from torchscope.tf1._convert import Operand, tensor
 from torchscope.tf1._padding import channels_last
 from torchscope.tf1._weights import weight
 
-from ._parts import Activation, activated, is_last, layer_input, layer_scope
+from ._parts import Activation, activated, function_of, is_last, layer_input, layer_scope
 
 __all__ = ["dense", "dropout", "flatten"]
 
@@ -65,6 +65,8 @@ def dense(
         TypeError: the inputs are integers.
     """
     units = int(units)
+    if activation is not None:
+        activation = function_of(activation, "dense")
     with layer_scope(name, "dense", reuse):
         x = layer_input(inputs, "dense", 2, at_least=True)
         size, dtype = x.shape[-1], x.dtype
@@ -104,6 +106,8 @@ def flatten(
     with layer_scope(name, "flatten", None):
         x = tensor(inputs, function="flatten", argument="inputs")
         if x.ndim < 2:
+            if x.ndim == 0:
+                raise ValueError("flatten(): inputs have to be of rank 1 or more, not a number.")
             return x.reshape(-1, 1)
         if not is_last(data_format, "flatten") and x.ndim > 2:
             x = channels_last(x)
@@ -133,7 +137,7 @@ def dropout(
     Raises:
         ValueError: a rate that is not from 0 to 1.
     """
-    if not isinstance(rate, Tensor) and not 0 <= rate <= 1:
+    if isinstance(rate, (int, float)) and not 0 <= rate <= 1:
         raise ValueError(f"dropout(): rate={rate}; give a number from 0 to 1.")
     with layer_scope(name, "dropout", None):
         x = tensor(inputs, function="dropout", argument="inputs")

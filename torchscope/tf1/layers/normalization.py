@@ -95,7 +95,11 @@ def batch_normalization(
         )
     with layer_scope(name, function, reuse):
         x = layer_input(inputs, function, 2, at_least=True)
+        if axis is None:
+            raise TypeError(f"{function}(): axis is an int or a list of them, not None.")
         axes = axes_of(axis, x.ndim, function)
+        if not axes:
+            raise ValueError(f"{function}(): axis={axis}; give one axis at least.")
         shape = [x.shape[a] for a in axes]
         if len(axes) > 1:  # As in TensorFlow: a shape that broadcasts.
             shape = [size if a in axes else 1 for a, size in enumerate(x.shape)]
@@ -150,6 +154,8 @@ def normalized(
         weights: [N], how often each example counts; not fused then.
     """
     if not isinstance(training, Tensor):
+        if training not in (True, False, None):
+            raise TypeError(f"training is a bool or a tensor of one, not {training!r}.")
         if training:
             return _by_batch(x, gamma, beta, axes, epsilon, fused, weights)
         return _by_average(x, gamma, beta, mean, variance, axes, epsilon), None
@@ -179,6 +185,8 @@ def _by_batch(
         mean, variance = nn.moments(wide, others, keepdims=True)
     else:
         weights = tensor(weights).reshape(-1, *(1,) * (x.ndim - 1))
+        if len(weights) != len(x):
+            raise ValueError(f"{len(weights)} weights for a batch of {len(x)}.")
         mean, variance = nn.weighted_moments(wide, others, weights, keepdims=True)
     settings = _spread(beta, x, axes), _spread(gamma, x, axes), epsilon
     return nn.batch_normalization(x, mean, variance, *settings), (mean, variance)
@@ -214,7 +222,13 @@ def move(
 ) -> None:
     """Move an average towards a value, now or when the collected update is applied."""
     if ts.get_variable_scope().custom_getter is not None:
-        ts.name_of(average)  # Raises if a custom getter returned something other than the variable.
+        try:
+            ts.name_of(average)
+        except ts.VariableMissingError:
+            raise AttributeError(
+                "A custom getter returned something other than the variable, and only a variable"
+                " can be the average of a batch normalization."
+            ) from None
     value = value.detach().reshape(average.shape).to(average.dtype)
     apply_or_collect(partial(_move, average, value, share), collections)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchscope.tf1._convert import Operand
 from torchscope.tf1.nn.pooling import pooled
 
-from ._parts import check_padding, documented, is_last, layer_input, layer_scope, per_axis
+from ._parts import documented, is_last, layer_input, layer_scope, padding_name, per_axis
 
 __all__ = [
     "average_pooling1d",
@@ -57,7 +57,7 @@ def _pooling(kind: str, rank: int) -> Callable[..., Tensor]:
     ) -> Tensor:
         window = per_axis(pool_size, rank, base, "pool_size")
         steps = per_axis(strides, rank, base, "strides")
-        check_padding(base, padding)
+        padding = padding_name(base, padding)
         first = not is_last(data_format, base)
         with layer_scope(name, base, None):
             x = layer_input(inputs, base, rank + 2)

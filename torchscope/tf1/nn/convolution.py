@@ -227,6 +227,8 @@ def atrous_conv2d(
 
     Torch: ``F.conv2d(dilation=rate)``; NHWC and HWIO, and SAME as TensorFlow pads it.
     """
+    if rate is None:
+        raise TypeError("atrous_conv2d(): rate has to be an int, not None.")
     return _convolved(value, filters, 1, padding, rate, None, 2, "atrous_conv2d")
 
 
@@ -442,10 +444,14 @@ def _padding(padding: Any, rank: int, data_format: str | None, function: str) ->
     """SAME, VALID, or the spatial axes' pairs from those of all axes."""
     if isinstance(padding, str):
         return padding
+    if padding is None:
+        raise TypeError(f"{function}(): give padding: 'SAME', 'VALID' or {rank + 2} pairs.")
     if not isinstance(padding, (list, tuple)) or len(cast("Sequence[Any]", padding)) != rank + 2:
         raise ValueError(
             f"{function}(): padding={padding!r}; give 'SAME', 'VALID' or {rank + 2} pairs."
         )
     pads = [ints(pair, function, "padding") for pair in cast("Sequence[Any]", padding)]
-    last = is_channels_last(data_format, function)
-    return [(before, after) for before, after in (pads[1:-1] if last else pads[2:])]
+    channels = -1 if is_channels_last(data_format, function) else 1
+    if any(pads.pop(axis) != (0, 0) for axis in (channels, 0)):
+        raise ValueError(f"{function}(): padding={padding} pads the batch or the channels.")
+    return [(before, after) for before, after in pads]

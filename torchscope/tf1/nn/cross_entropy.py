@@ -39,8 +39,8 @@ def softmax_cross_entropy_with_logits(
 
     Args:
         _sentinel: prevents labels and logits from being given by position.
-        labels: a distribution over the classes, of the shape of the logits.
-        logits: [..., classes].
+        labels: a distribution over the classes, of the shape of the logits; of any dtype.
+        logits: [..., classes], floats.
         dim: the axis of the classes, the last by default.
         name: not used.
         axis: the later name of ``dim``.
@@ -96,13 +96,14 @@ def sparse_softmax_cross_entropy_with_logits(
     """
     function = "sparse_softmax_cross_entropy_with_logits"
     _by_keyword(function, _sentinel, labels, logits)
-    logits = floating(logits, function, "logits")
-    labels = integers(labels, function, "labels")
+    logits = tensor(logits, function=function, argument="logits")
+    labels = tensor(labels, function=function, argument="labels")
     if logits.ndim == 0 or labels.shape != logits.shape[:-1]:
         raise ValueError(
             f"{function}(): labels of shape {list(labels.shape)} for logits of shape"
             f" {list(logits.shape)}; the logits have to have one axis more, the classes."
         )
+    logits, labels = floating(logits, function, "logits"), integers(labels, function, "labels")
     if logits.dtype in _HALVES:
         wide = sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits.float())
         return wide.to(logits.dtype)
@@ -201,27 +202,31 @@ def _distributions(
     function: str, labels: Operand, logits: Operand, axis: Any, dim: Any
 ) -> tuple[Tensor, Tensor, int]:
     axis = renamed(function, axis=axis, dim=dim)
-    logits, labels = same_dtype((logits, labels), function, "logits and labels")
-    floating(logits, function, "logits")
+    logits = floating(logits, function, "logits")
+    labels = tensor(labels, device=logits.device, function=function, argument="labels")
     if logits.ndim == 0 or logits.shape != labels.shape:
         raise ValueError(
             f"{function}(): labels of shape {list(labels.shape)} and logits of shape"
             f" {list(logits.shape)} have to be of one shape, with an axis of classes."
         )
-    return labels, logits, one_axis(-1 if axis is None else axis, logits.ndim, function)
+    return (
+        labels.to(logits.dtype),
+        logits,
+        one_axis(-1 if axis is None else axis, logits.ndim, function),
+    )
 
 
 def _alike(
     function: str, one: Operand, two: Operand, first: str = "logits", second: str = "labels"
 ) -> list[Tensor]:
     """Two float tensors of one dtype and shape."""
+    sizes = [list(tensor(value, function=function).shape) for value in (one, two)]
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"{function}(): {first} {sizes[0]} and {second} {sizes[1]} have to be of one shape."
+        )
     found = same_dtype((one, two), function, f"{first} and {second}")
     floating(found[0], function, first)
-    if found[0].shape != found[1].shape:
-        raise ValueError(
-            f"{function}(): {first} {list(found[0].shape)} and {second} {list(found[1].shape)}"
-            " have to be of one shape."
-        )
     return found
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # as torch's documentation writes it
 
 from torchscope.tf1._arguments import ints
-from torchscope.tf1._convert import Operand, floating
+from torchscope.tf1._convert import Operand, name_of, tensor
 
 __all__ = ["dropout"]
 
@@ -38,16 +38,19 @@ def dropout(
         rate: ``1 - keep_prob``, in later versions.
 
     Raises:
-        ValueError: neither or both of ``keep_prob`` and ``rate``, or one out of range.
-        TypeError: integers.
+        ValueError: integers; neither or both of ``keep_prob`` and ``rate``, or one out of range.
     """
-    x = floating(x, "dropout")
+    x = tensor(x, function="dropout", argument="x")
+    if not x.is_floating_point():
+        raise ValueError(f"dropout(): x is {name_of(x.dtype)}; cast it: tf.cast(x, tf.float32).")
     if (keep_prob is None) == (rate is None):
         raise ValueError("dropout(): give keep_prob or rate.")
+    given = f"keep_prob={keep_prob}" if rate is None else f"rate={rate}"
+    if isinstance(rate, str) or isinstance(keep_prob, str):
+        raise ValueError(f"dropout(): {given}; give a number.")
     keep = keep_prob if rate is None else 1 - rate
     if not isinstance(keep, Tensor):
         if not 0 < keep <= 1:
-            given = f"keep_prob={keep_prob}" if rate is None else f"rate={rate}"
             raise ValueError(
                 f"dropout(): {given}; keep_prob is in (0, 1], and rate, 1 - keep_prob, in [0, 1)."
             )

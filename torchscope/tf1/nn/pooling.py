@@ -205,9 +205,8 @@ def pool(
         window_shape: one int for each spatial axis.
         pooling_type: ``"MAX"`` or ``"AVG"``.
         padding: ``"SAME"`` or ``"VALID"``.
-        dilation_rate: one int for each spatial axis; 1 by default. Above 1, SAME pads zeros that
-            count, as TensorFlow's does.
-        strides: one int for each spatial axis; 1 by default.
+        dilation_rate: one int for each spatial axis; 1 by default. Above 1 only with VALID.
+        strides: one int for each spatial axis, not above the window's; 1 by default.
         name: not used.
         data_format: ``"NHWC"``, ``"NCHW"`` or the like for other ranks.
         dilations: the later name of ``dilation_rate``.
@@ -225,15 +224,15 @@ def pool(
         raise ValueError(f"pool(): pooling_type={pooling_type!r}; give 'MAX' or 'AVG'.")
     dilations = renamed("pool", dilation_rate=dilation_rate, dilations=dilations)
     rates = spatial(dilations or 1, rank, data_format, "pool", "dilation_rate")
-    strides = strides or 1
-    if max(rates) == 1:
-        return _pooled(x, window_shape, strides, padding, data_format, rank, pooling_type, "pool")
-    if max(spatial(strides, rank, data_format, "pool", "strides")) > 1:
-        raise ValueError("pool(): strides > 1 and dilation_rate > 1 cannot be combined.")
+    steps = spatial(strides or 1, rank, data_format, "pool", "strides")
     window = spatial(window_shape, rank, data_format, "pool", "window_shape")
-    return _dilated(
-        x, window, rates, padding, not is_channels_last(data_format, "pool"), pooling_type
-    )
+    if any(map(operator.gt, steps, window)):
+        raise ValueError(f"pool(): strides={strides} are above window_shape={window_shape}.")
+    if max(rates) == 1:
+        return _pooled(x, window, steps, padding, data_format, rank, pooling_type, "pool")
+    if max(steps) > 1 or padding != "VALID":
+        raise ValueError("pool(): a dilation_rate above 1 needs strides of 1 and padding='VALID'.")
+    return _dilated(x, window, rates, not is_channels_last(data_format, "pool"), pooling_type)
 
 
 def pooled(
@@ -287,11 +286,10 @@ def _dilated(
     x: Tensor,
     window: tuple[int, ...],
     rates: tuple[int, ...],
-    padding: str,
     first: bool,
     pooling_type: str,
 ) -> Tensor:
-    """At stride 1; SAME pads zeros, which count."""
+    """At stride 1, without padding."""
     rank = len(window)
     if pooling_type == "AVG":
         channels = x.shape[1 if first else -1]
@@ -301,16 +299,15 @@ def _dilated(
             x,
             kernel,
             strides=(1,) * rank,
-            padding=padding,
+            padding="VALID",
             dilations=rates,
             first=first,
             groups=channels,
             function="pool",
         )
     images = x if first else channels_first(x)
-    sizes = images.shape[2:]
-    pads = padding_of(padding, sizes, window, (1,) * rank, rates, "pool")
-    y = _MAX[rank](F.pad(images, torch_pads(pads)), window, 1, 0, rates)
+    padding_of("VALID", images.shape[2:], window, (1,) * rank, rates, "pool")
+    y = _MAX[rank](images, window, 1, 0, rates)
     return y if first else channels_last(y)
 
 

@@ -8,9 +8,10 @@ import torchscope as ts
 from torchscope.tf1 import nn
 from torchscope.tf1._convert import Operand
 from torchscope.tf1.layers._parts import (
-    check_padding,
+    count_of,
     documented,
     layer_input,
+    padding_name,
     per_axis,
     window_of,
 )
@@ -93,7 +94,10 @@ def _convolution(rank: int | None) -> Any:
     ) -> Tensor:
         if data_format not in _FORMATS:
             raise ValueError(f"{function}(): data_format={data_format!r}; give one of {_FORMATS}.")
-        check_padding(function, padding)
+        padding, num_outputs = (
+            padding_name(function, padding),
+            count_of(num_outputs, function, "num_outputs"),
+        )
         with ts.variable_scope(scope, "Conv", reuse=reuse) as opened:
             x = layer_input(inputs, function, 3 if rank is None else rank + 2, at_least=not rank)
             first = data_format is not None and data_format.startswith("NC")
@@ -153,7 +157,10 @@ def _transposed(rank: int) -> Any:
         trainable: bool = True,
         scope: Any = None,
     ) -> Tensor:
-        check_padding(function, padding)
+        padding, num_outputs = (
+            padding_name(function, padding),
+            count_of(num_outputs, function, "num_outputs"),
+        )
         first = not is_last(data_format, function, rank)
         with ts.variable_scope(scope, f"Conv{rank}d_transpose", reuse=reuse) as opened:
             x = layer_input(inputs, function, rank + 2)
@@ -213,7 +220,7 @@ def convolution2d_in_plane(
     The arguments are those of ``conv2d``.
     """
     function = "convolution2d_in_plane"
-    check_padding(function, padding)
+    padding = padding_name(function, padding)
     with ts.variable_scope(scope, "ConvInPlane", reuse=reuse) as opened:
         x = layer_input(inputs, function, 4)
         window = per_axis(kernel_size, 2, function, "kernel_size")
@@ -281,7 +288,9 @@ def separable_convolution2d(
         TypeError: the inputs are integers.
     """
     function = "separable_convolution2d"
-    check_padding(function, padding)
+    padding = padding_name(function, padding)
+    if num_outputs is not None:
+        num_outputs = count_of(num_outputs, function, "num_outputs")
     first = not is_last(data_format, function)
     with ts.variable_scope(scope, "SeparableConv2d", reuse=reuse) as opened:
         x = layer_input(inputs, function, 4)

@@ -208,7 +208,10 @@ def softmax(logits: Operand, scope: Any = None) -> Tensor:
     Torch: ``x.softmax(-1)``.
     """
     with ts.variable_scope(scope, "softmax"):
-        return nn.softmax(tensor(logits))
+        x = tensor(logits)
+        if x.ndim < 2:
+            raise ValueError(f"softmax(): logits have to be of rank 2 or more, not {x.ndim}.")
+        return nn.softmax(x)
 
 
 @add_arg_scope

@@ -75,7 +75,8 @@ def batch_norm(
         activation_fn: applied at the end; none by default.
         param_initializers: initializers by ``beta``, ``gamma``, ``moving_mean``,
             ``moving_variance``.
-        param_regularizers: regularizers by ``beta``, ``gamma``.
+        param_regularizers: regularizers by ``beta``, ``gamma``. As in TensorFlow they are ignored
+            with ``batch_weights``, and where neither UPDATE_OPS nor a fused kernel is used.
         updates_collections: where updates wait if they are collected; None to apply them at once.
         is_training: a bool, or a tensor of one. (``ts.is_training()`` follows ``net.train()`` and
             ``net.eval()``.)
@@ -115,6 +116,8 @@ def batch_norm(
         )
         first: dict[str, Any] = {**_FIRST, **(param_initializers or {})}
         regularizers: dict[str, Any] = param_regularizers or {}
+        if own and not fuses:
+            regularizers = {}  # TensorFlow's plain way has none.
         found: dict[str, Tensor] = {}
         for name in ("beta", "gamma") if own else ("gamma", "beta"):
             if center if name == "beta" else scale:
@@ -133,13 +136,17 @@ def batch_norm(
             weights=batch_weights,
         )
         if moments is not None and (trainable or own):
-            move = _move_debiased if zero_debias_moving_mean else layers.move
-            move(mean, moments[0], 1 - decay, updates_collections)
+            if zero_debias_moving_mean:
+                _move_debiased(mean, moments[0], 1 - decay, updates_collections, is_training)
+            else:
+                layers.move(mean, moments[0], 1 - decay, updates_collections)
             layers.move(variance, moments[1], 1 - decay, updates_collections)
         return finished(y, activation_fn, outputs_collections, opened.name)
 
 
-def _move_debiased(mean: Tensor, value: Tensor, share: float, collections: Any) -> None:
+def _move_debiased(
+    mean: Tensor, value: Tensor, share: float, collections: Any, training: Any
+) -> None:
     """Move an average towards a value, corrected as if it had begun with the first value."""
     value = value.detach().reshape(mean.shape)
     with ts.variable_scope(ts.name_of(mean)):  # Inside the current scope, as in TensorFlow.
@@ -148,6 +155,8 @@ def _move_debiased(mean: Tensor, value: Tensor, share: float, collections: Any) 
         steps = buffer("local_step", [], mean.dtype, zeros)
 
     def update() -> None:
+        if not training:  # a tensor
+            return
         with torch.no_grad():
             biased.lerp_(value, share)
             steps.add_(1)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from torchscope.tf1 import nn
 from torchscope.tf1._convert import Operand
-from torchscope.tf1.layers._parts import documented, layer_input, per_axis
+from torchscope.tf1.layers._parts import documented, layer_input, padding_name, per_axis
 from torchscope.tf1.nn.pooling import pooled
 
 from ._arg_scopes import add_arg_scope
@@ -56,7 +56,7 @@ def _pool(kind: str, rank: int) -> Any:
             layer_input(inputs, function, rank + 2),
             per_axis(kernel_size, rank, function, "kernel_size"),
             per_axis(stride, rank, function, "stride"),
-            padding,
+            padding_name(function, padding),
             first,
             kind.upper(),
             function,
