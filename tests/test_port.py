@@ -284,6 +284,8 @@ MOVED = [
     ),
     ("tf.contrib.linalg.LinearOperatorTriL(x)", "tf.linalg.LinearOperatorLowerTriangular(x)"),
     ("tf.io.gfile.GFile(path, mode='rb')", "open(path, mode='rb')"),
+    ("tf.contrib.slim.init_ops.zeros_initializer()", "tf.zeros_initializer()"),
+    ("tf.contrib.slim.nn_ops.relu(x)", "tf.nn.relu(x)"),
 ]
 
 

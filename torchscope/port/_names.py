@@ -57,6 +57,7 @@ _MOVED = [
             "contrib.framework",
         ),
         (r"contrib\.slim\.losses\.loss_ops", "contrib.slim.losses"),
+        (r"contrib\.slim\.(\w+_ops)", r"python.ops.\1"),  # slim.init_ops, which its layers import
         (r"python\.ops\.(image_ops|losses)\w*(\.\w+_impl)?", r"\1"),
         (r"image_ops", "image"),
         (r"python\.ops\.rnn_cell\w*", "nn.rnn_cell"),
