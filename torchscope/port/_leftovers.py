@@ -228,7 +228,7 @@ class _Finder(cst.CSTVisitor):
             made = self._made(receiver)
             # Else the optimizer is reported, or a class of the program takes the step.
             if not self._is_rewritten and not any(
-                one is receiver and self._names.path(one.func) or self._has_own(one, name)
+                (one is receiver and self._names.path(one.func)) or self._has_own(one, name)
                 for one in made
             ):
                 self._tell(node, method, _TRAINING)

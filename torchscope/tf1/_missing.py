@@ -132,7 +132,8 @@ ADVICE: dict[str, str] = {
         string_to_hash_bucket_strong string_to_number strings substr unicode_decode
         unicode_encode unicode_script unicode_split unicode_transcode
     """,
-    "torch.distributions has Normal, Categorical, MultivariateNormal, kl_divergence and more.": """
+    "torch.distributions has Normal, Categorical, kl_divergence and more; mean is an attribute"
+    " there, sample takes a shape.": """
         contrib.bayesflow contrib.distributions distributions
     """,
     "torch.stft, torch.istft and torch.fft compute it.": """

@@ -4,7 +4,7 @@ A state, and the size of one, is an int or a tensor, or a tuple, list or dict of
 state of rank 3 or more is a ``torch.Size``, its shape without the batch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -18,9 +18,11 @@ def zeros(size: Any, batch: int, dtype: torch.dtype, device: Any = None) -> Any:
     """Zeros of shape ``[batch, size]`` in the structure of ``size``."""
 
     def zero(size: Any) -> Tensor:
-        is_shape = isinstance(size, tuple)  # a torch.Size or a TensorShape, a leaf of structures
-        sizes = size if is_shape else (one_int(size, "zero_state", "state_size"),)
-        return torch.zeros(batch, *cast("tuple[int, ...]", sizes), dtype=dtype, device=device)
+        sizes = [size]
+        if isinstance(size, tuple):  # a torch.Size or a TensorShape, a leaf of structures
+            sizes = list(cast("tuple[int, ...]", size))
+        sizes = [one_int(one, "zero_state", "state_size") for one in sizes]
+        return torch.zeros(batch, *sizes, dtype=dtype, device=device)
 
     return nest.map_structure(zero, size)
 
