@@ -116,7 +116,7 @@ _NOWHERE: tuple[str, Callable[[], VariableTable | None], str] = "", lambda: None
 
 def _holds(table: VariableTable, name: str, variable: torch.Tensor) -> bool:
     declaration = table._declared.get(name)
-    return declaration is not None and table._fetch(declaration.key) is variable
+    return declaration is not None and table._holds(declaration.key, variable)
 
 
 def made_at(table: VariableTable, full_name: str) -> str | None:
