@@ -23,7 +23,6 @@ import json
 import math
 import sys
 import threading
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,9 +109,7 @@ class Interpreter:
 
     def lists(self, holder: Any) -> dict[str, list[str]]:
         """The names in the three lists that a store and a scope have."""
-        with warnings.catch_warnings():  # Some programs make no variable, which is warned of.
-            warnings.filterwarnings("ignore", ".*finds nothing", ts.ScopeWarning)
-            return {key: self.names(getattr(holder, f"{key}_variables")()) for key in LISTS}
+        return {key: self.names(getattr(holder, f"{key}_variables")()) for key in LISTS}
 
     def names(self, variables: list[torch.Tensor]) -> list[str]:
         return [self.store.name_of(variable) for variable in variables]
