@@ -229,6 +229,7 @@ def test_a_variable_cannot_lie_in_a_module_that_was_set_from_outside(register: A
     register(store)
     names = ["a/weight", "a/bias"]
     assert [name for name, _ in store.named_variables()] == names
+    assert store.origin("a/weight") == "an unknown place"
     with store:
         for name in ("a/weight", "a/b/w"):
             with pytest.raises(VariableExistsError, match="would lie in the module 'a'"):
