@@ -102,6 +102,9 @@ ADVICE: dict[str, str] = {
         image.decode_image image.decode_jpeg image.decode_png image.draw_bounding_boxes
         image.encode_jpeg image.encode_png image.extract_jpeg_shape image.is_jpeg
     """,
+    "torchmetrics.functional.image computes it, of images with channels first.": """
+        image.psnr image.ssim image.ssim_multiscale
+    """,
     "torchvision.ops has nms, roi_align and roi_pool, channels first.": """
         image.combined_non_max_suppression image.non_max_suppression
         image.non_max_suppression_overlaps image.non_max_suppression_padded
@@ -195,7 +198,7 @@ ADVICE: dict[str, str] = {
         enable_v2_tensorshape
     """,
     "Call the Python function directly, with the tensors.": "py_function",
-    "Build it with tf.layers, or with torch.nn modules by ts.get_module.": """
+    "Build it with tf.layers and tf.nn, or with torch.nn modules by ts.get_module.": """
         contrib.keras.layers contrib.keras.models keras.Input keras.Model keras.Sequential
         keras.backend keras.layers keras.losses keras.models keras.optimizers
     """,
