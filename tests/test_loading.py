@@ -351,3 +351,17 @@ def test_what_is_not_an_integer_is_not_a_seed(seeded: Any, seed: Any):
 @pytest.mark.parametrize("seed", [0, -1, 2**70, None])
 def test_any_integer_is_a_seed(seeded: Any, seed: Any):
     assert len(values(seeded(seed))) == 2
+
+
+@pytest.mark.parametrize("kind", ["nested", "of no shape yet"])
+@pytest.mark.parametrize("is_built", [False, True])
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_value_without_a_shape_is_reported_before_anything_is_loaded(
+    kind: str, is_built: bool, assign: bool
+):
+    net = built() if is_built else ts.ScopedModule(model)
+    state = built(1).state_dict()
+    before, state["first/w"] = list(net.items()), ODD[kind](state["first/w"])
+    with pytest.raises(ts.StateDictError, match="'first/w' has no shape, as a nested or lazy"):
+        net.load_state_dict(state, assign=assign)
+    assert list(net.items()) == before

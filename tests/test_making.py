@@ -395,3 +395,45 @@ def test_false_is_not_a_regularizer_and_keeps_the_scope_s_away_as_in_tensorflow(
 def test_a_regularizer_that_gives_no_scalar_is_reported(store: ts.VariableStore, given: Any):
     with pytest.raises(TypeError, match=r"'w': its regularizer returned a \w+, not a scalar"):
         ts.get_variable("w", [2], regularizer=given)
+
+
+VECTORS: dict[str, Any] = {
+    "a vector": lambda variable: variable * variable,
+    "of one number": lambda variable: variable.sum().reshape(1),
+    "in a tuple": lambda variable: (variable.sum(), variable),
+}
+
+
+@pytest.mark.parametrize("given", VECTORS.values(), ids=VECTORS)
+def test_a_regularizer_that_gives_no_single_number_is_reported(store: ts.VariableStore, given: Any):
+    with pytest.raises(TypeError, match=r"'w': its regularizer returned a tensor of shape \(\d,\)"):
+        ts.get_variable("w", [2], regularizer=given)
+    assert ts.get_regularization_loss().item() == 0
+
+
+def test_a_regularizer_may_give_numbers_and_the_loss_is_a_tensor(store: ts.VariableStore):
+    ts.get_variable("w", initializer=[1.0, 2.0], regularizer=lambda variable: 0.5)
+    assert isinstance(ts.get_regularization_loss(), torch.Tensor)
+    ts.get_variable("v", initializer=[3.0], regularizer=lambda variable: (2, variable.sum(), None))
+    assert [loss.item() for loss in store.regularization_losses()] == [0.5, 2, 3.0]
+    assert ts.get_regularization_loss().item() == 5.5
+
+
+def test_a_regularizer_that_gives_no_scalar_any_more_is_reported(store: ts.VariableStore):
+    given: list[Any] = [1.0]
+    ts.get_variable("w", [2], regularizer=lambda variable: given[0])
+    given[0] = "much"
+    with pytest.raises(TypeError, match="'w': its regularizer returned a str, not a scalar"):
+        store.regularization_losses()
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_a_nested_tensor_is_not_a_value(store: ts.VariableStore):
+    nested: Any = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    with pytest.raises(TypeError, match=r"(?s)'w'.*is not an initializer"):
+        ts.get_variable("w", initializer=nested)
+    with pytest.raises(ts.VariableMismatchError, match="'w' returned a tensor without a shape"):
+        ts.get_variable("w", [2], initializer=lambda shape, dtype: nested)
+    with pytest.raises(TypeError, match=r"store\['w'\] takes"):
+        store["w"] = nested
+    assert list(store) == []

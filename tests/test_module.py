@@ -471,6 +471,34 @@ def test_a_list_of_a_bigger_models_parameters_is_reported_when_its_store_makes_t
     assert warned(lambda: model(X)) == []
 
 
+PASSED_BY: dict[str, Callable[[Lazy], Any]] = {
+    "share_memory": lambda model: model.share_memory(),
+    "share_memory of the store": lambda model: model.store.share_memory(),
+    "apply": lambda model: model.apply(init),
+    "apply of the store": lambda model: model.store.apply(init),
+    "a loop over the state dict": lambda model: {
+        key: value.clone() for key, value in model.state_dict().items()
+    },
+    "the state dict saved": lambda model: torch.save(model.state_dict(), io.BytesIO()),
+}
+
+
+@pytest.mark.parametrize("read", PASSED_BY.values(), ids=PASSED_BY)
+def test_what_passes_a_bigger_models_empty_store_by_is_reported_when_it_makes_the_first(read: Any):
+    model = Lazy()
+    assert warned(lambda: read(model)) == []
+    (text,) = warned(lambda: model(X))
+    assert re.search(rf"read at {re.escape(__file__)}:\d+", text)
+    assert "store.build(" in text
+    assert warned(lambda: read(model)) == warned(lambda: model(X)) == []
+
+
+def test_the_state_dict_of_an_empty_store_alone_may_be_read():
+    store = ts.VariableStore()
+    assert dict(store.state_dict()) == {}
+    assert warned(lambda: store(layer, X)) == []
+
+
 HELD: dict[str, Callable[[ts.VariableStore], Any]] = {
     "a variable": lambda store: store(layer, X),
     "a buffer": lambda store: store(lambda: ts.get_buffer("mean", [3])),

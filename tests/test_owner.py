@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import sys
+import threading
 
 import pytest
 import torch
@@ -50,3 +52,42 @@ def test_a_store_that_is_gone_is_forgotten():
     w = store(make)
     del store
     assert ts.constraint_of(w) is None
+
+
+def test_a_constraint_is_found_while_threads_make_stores():
+    stop, failures = threading.Event(), []
+    net = ts.ScopedModule(make).build()
+
+    def make_stores() -> None:
+        while not stop.is_set():
+            ts.VariableStore(0)
+
+    def look() -> None:
+        try:
+            for _ in range(2000):
+                assert ts.constraint_of(net["w"]) is torch.relu
+        except BaseException as error:
+            failures.append(error)
+
+    kept = [ts.VariableStore(0) for _ in range(500)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    makers = [threading.Thread(target=make_stores) for _ in range(2)]
+    looker = threading.Thread(target=look)
+    try:
+        for thread in (*makers, looker):
+            thread.start()
+        looker.join()
+    finally:
+        stop.set()
+        for thread in makers:
+            thread.join()
+        sys.setswitchinterval(interval)
+    assert failures == []
+    assert len(kept) == 500
+
+
+def test_a_constraint_of_a_variable_that_was_removed_is_passed_over():
+    net, other = ts.ScopedModule(make).build(), ts.ScopedModule(make).build()
+    del net.w
+    assert ts.constraint_of(other["w"]) is torch.relu

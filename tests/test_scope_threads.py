@@ -1,6 +1,7 @@
 """Scopes and threads: TensorFlow's threads share the graph, those here the default store."""
 
 import threading
+from typing import Any
 
 import pytest
 from passes import in_every_pass
@@ -106,3 +107,29 @@ def test_on_the_default_store_threads_share_variables_and_count_apart():
     layer(True)
     assert seen[0] is seen[1]
     assert list(ts.default_store()) == ["layer/in/v"]
+
+
+def elsewhere(opening: Any, store: ts.VariableStore) -> None:
+    in_a_thread(lambda: opening.__exit__(None, None, None))
+
+
+def in_another_pass(opening: Any, store: ts.VariableStore) -> None:
+    with ts.VariableStore(), ts.variable_scope("other"):
+        opening.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("leave", [elsewhere, in_another_pass])
+def test_leaving_a_scope_where_it_is_not_open_is_an_error_that_says_so(leave: Any):
+    store, opening = ts.VariableStore(), ts.variable_scope("q")
+    with store:
+        opening.__enter__()
+        with pytest.raises(
+            ts.ScopeOrderError, match=r"variable_scope\('q'\) is left where it is not"
+        ):
+            leave(opening, store)
+        assert ts.get_variable_scope().name == "q"
+        opening.__exit__(None, None, None)
+        with pytest.raises(
+            ts.ScopeOrderError, match=r"variable_scope\('q'\) is left where it is not"
+        ):
+            opening.__exit__(None, None, None)

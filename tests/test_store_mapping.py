@@ -1,6 +1,7 @@
 """A store as a mapping from full names to variables."""
 
 import re
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -70,7 +71,7 @@ def test_a_variable_cannot_be_set_where_a_kept_module_is(name: str):
     assert list(store) == names
 
 
-@pytest.mark.parametrize("name", [5, None, ("w",)], ids=repr)
+@pytest.mark.parametrize("name", [5, None, ("w",), [1], {}, slice(2)], ids=repr)
 @pytest.mark.parametrize("pending", [False, True])
 def test_a_key_that_is_not_a_string_is_only_missing(name: Any, pending: bool):
     store = store_of("w")
@@ -237,3 +238,78 @@ def test_a_method_works_though_a_variable_has_its_name(method: str):
     store = store_of(method)
     assert list(store) == [method]
     getattr(store, method)()
+
+
+NEW = nn.Parameter(torch.ones(1))
+REFUSED: dict[str, Any] = {
+    "pairs": [("a", NEW), ("b", 5)],
+    "a dict": {"a": NEW, "b": 5},
+    "an ordered dict": OrderedDict(a=NEW, b=None),
+    "another ParameterDict": nn.ParameterDict({"a": NEW, "b": None}),
+    "a name that is none": [("a", NEW), ("_b", NEW)],
+    "a name that is a list": [("a", NEW), ([1], NEW)],
+    "a name that an attribute has": [("a", NEW), ("hook", NEW)],
+    "a name in a module": [("a", NEW), ("fc/weight", NEW)],
+    "a value without a shape": [("a", NEW), ("b", nn.UninitializedParameter())],
+    "a computed variable": [("a", NEW), ("norm", NEW)],
+    "three in a pair": [("a", NEW), ("b", NEW, NEW)],
+    "a number": 5,
+}
+
+
+@pytest.mark.parametrize("update", ["update", "__ior__"])
+@pytest.mark.parametrize("case", REFUSED)
+def test_an_update_of_which_one_is_refused_sets_none(case: str, update: str):
+    store: Any = store_of("a", "norm")
+    with store:
+        ts.get_module("fc", linear)
+    store.hook = 5
+    nn.utils.parametrizations.weight_norm(store, "norm")
+    before, state = store["a"], dict(store.state_dict())
+    names, given = list(store), REFUSED[case]
+    with pytest.raises((TypeError, ValueError)):
+        getattr(store, update)(given)
+    assert list(store) == names
+    assert store["a"] is before
+    assert list(store.state_dict()) == list(state)
+    with store:
+        assert get("a") is before
+
+
+def test_an_update_sets_in_the_order_that_torch_does():
+    pairs = [("c", NEW), ("b", NEW)]
+    for given in ({"c": NEW, "b": NEW}, pairs, OrderedDict(pairs), dict(pairs).items()):
+        store, torchs = ts.VariableStore(), nn.ParameterDict()
+        store.update(given)
+        torchs.update(given)
+        assert list(store) == list(torchs)
+
+
+def test_what_is_removed_as_an_attribute_says_how_to_forget_it():
+    def remove(net: Any) -> None:
+        del net.w
+
+    def empty(net: Any) -> None:
+        net.w = None
+
+    for change in (remove, empty):
+        net = ts.ScopedModule(get).build()
+        change(net)
+        assert "removed" in repr(net)
+        assert net.trainable_variables() == []
+        assert ts.constraint_of(torch.ones(2)) is None
+        for ask in (
+            net,
+            lambda net=net: net["w"],
+            net.reset_parameters,
+            lambda net=net: [*net.items()],
+        ):
+            with pytest.raises(
+                ts.VariableMissingError, match=r"removed.*: del net\['w'\]"
+            ) as caught:
+                ask()
+        assert caught.value.name == "w"
+        exec("del net['w']", {"net": net})
+        with pytest.warns(ts.ScopeWarning, match="made after the net was built"):
+            net()
+        assert list(net) == list(net.state_dict()) == ["w"]

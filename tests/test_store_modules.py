@@ -183,3 +183,60 @@ def test_a_module_beside_a_scope_of_nearly_its_name_is_fine(store: ts.VariableSt
     get("dense_1/w")
     get("den")
     assert list(store) == ["dense_1/w", "den"]
+
+
+def test_a_module_that_is_deleted_is_made_anew():
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return ts.get_module("fc", nn.Linear, 3, width)(x)
+
+    width = 2
+    net: Any = ts.ScopedModule(model).build(torch.ones(1, 3))
+    del net.fc
+    assert net.trainable_variables() == []
+    net.reset_parameters()
+    width = 4
+    with pytest.warns(ts.ScopeWarning, match="made after the net was built"):
+        assert net(torch.ones(1, 3)).shape == (1, 4)
+    net.fc = None
+    for ask in (lambda: net(torch.ones(1, 3)), net.reset_parameters):
+        with pytest.raises(
+            ts.VariableMissingError, match=r"'fc' was removed.*delattr\(net, 'fc'\)"
+        ):
+            ask()
+    delattr(net, "fc")
+    with pytest.warns(ts.ScopeWarning, match="made after the net was built"):
+        net(torch.ones(1, 3))
+
+
+def test_deleting_the_module_of_a_clone_leaves_the_original_alone():
+    net: Any = ts.ScopedModule(lambda x: ts.get_module("fc", nn.Linear, 3, 2)(x))
+    net.build(torch.ones(1, 3))
+    clone = copy.copy(net)
+    del clone.fc
+    assert net.origin("fc").startswith(__file__)
+    net(torch.ones(1, 3))
+
+
+REGISTERED: dict[str, Any] = {
+    "add_module": lambda store: store.add_module("a", nn.Linear(2, 2)),
+    "an attribute": lambda store: setattr(store, "a", nn.Linear(2, 2)),
+}
+
+
+@pytest.mark.parametrize("register", REGISTERED.values(), ids=REGISTERED)
+def test_a_variable_cannot_lie_in_a_module_that_was_set_from_outside(register: Any):
+    store = ts.VariableStore()
+    register(store)
+    names = ["a/weight", "a/bias"]
+    assert [name for name, _ in store.named_variables()] == names
+    assert store.origin("a/weight") == "an unknown place"
+    with store:
+        for name in ("a/weight", "a/b/w"):
+            with pytest.raises(VariableExistsError, match="would lie in the module 'a'"):
+                ts.get_variable(name, [2])
+        for make in (lambda: ts.get_variable("a", [2]), lambda: ts.get_module("a", linear)):
+            with pytest.raises(ts.VariableNameError, match="has an attribute of that name"):
+                make()
+    with pytest.raises(VariableExistsError, match="would lie in the module 'a'"):
+        store["a/weight"] = torch.ones(2)
+    assert [name for name, _ in store.named_variables()] == names

@@ -1,6 +1,7 @@
 """docs/tf1.md lists what is in torchscope.tf1, and the missing names say what to write instead."""
 
 import functools
+import traceback
 
 import pytest
 import tf1_page
@@ -43,3 +44,10 @@ def test_the_nearest_name_is_offered():
     with pytest.raises(AttributeError, match=r"tf.xyz is not .* docs/tf1.md lists the names"):
         _ = tf.xyz
     assert not hasattr(tf, "placeholder")
+
+
+def test_python_adds_no_name_that_looks_alike():
+    with pytest.raises(AttributeError) as error:
+        _ = tf.Session  # Python 3.12 and later: "Did you mean: 'hessians'?"
+    assert error.value.name == "Session"
+    assert traceback.format_exception_only(error.value)[-1].strip().endswith(str(error.value))

@@ -108,10 +108,11 @@ def as_value(value: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
     ``dtype`` decides only what Python leaves open: the width of an ``int``, as in
     ``initializer=4, dtype=torch.int32``.
     """
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, torch.Tensor) and has_shape(value):
         return value
     try:
         tensor = torch.as_tensor(value, device="cpu")
+        tuple(tensor.shape)  # Raises if it has none, as a nested tensor.
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
             f"{value!r} is not an initializer, which is a function of (shape, dtype) or a value "
@@ -121,6 +122,14 @@ def as_value(value: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
     if python_ints and dtype is not None and _is_integer(dtype):
         tensor = tensor.to(dtype)
     return tensor
+
+
+def has_shape(value: torch.Tensor) -> bool:
+    """Whether ``value`` has a shape: not if it is a nested tensor, or a lazy layer's."""
+    try:
+        return value.shape is not None
+    except RuntimeError:
+        return False
 
 
 def _is_integer(dtype: torch.dtype) -> bool:

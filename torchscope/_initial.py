@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn.parameter import is_lazy
 
-from ._arguments import Shape, as_value, fits, parameters_of
+from ._arguments import Shape, as_value, fits, has_shape, parameters_of
 from ._declaration import Request
 from ._errors import ScopeError, VariableMismatchError, naming
 from ._stream import function_modes, in_lent_stream, in_own_stream, own_generator, plainly
@@ -147,6 +147,8 @@ def _checked(request: Request, value: Any) -> torch.Tensor:
         value = torch.as_tensor(value, dtype=asked)  # TensorFlow casts arrays, but not tensors.
     if value is None:
         problem = "returned None, not a tensor. Did it forget to return?"
+    elif not has_shape(value):
+        problem = "returned a tensor without a shape. Make it use `shape`."
     elif not fits(request.shape, tuple(value.shape)):
         problem = f"returned shape {tuple(value.shape)}, not {request.shape}. Make it use `shape`."
     elif asked is not None and value.dtype != asked:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from . import _names
+from ._arguments import has_shape
 from ._errors import StateDictError
 from ._saved import EXTRA, SavedTable
 
@@ -90,7 +91,11 @@ def _path(key: str, modules: Mapping[str, nn.Module]) -> str:
 
 
 def _not_a_tensor(value: Any) -> str:
-    return "" if isinstance(value, torch.Tensor) else f"is not a tensor but {value!r}"
+    if not isinstance(value, torch.Tensor):
+        return f"is not a tensor but {value!r}"
+    if has_shape(value):
+        return ""
+    return "has no shape, as a nested or lazy tensor: it cannot be copied or assigned"
 
 
 def _misshapen(value: torch.Tensor, tensor: torch.Tensor) -> str:

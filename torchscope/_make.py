@@ -83,25 +83,47 @@ def regularize(run: Pass, name: str) -> None:
     """
     table: VariableTable = run.store
     with table._lock.held, torch.no_grad():
-        made, problem = table._declared[name], None
-        if callable(made.regularizer):
-            table._declared[name] = replace(made, regularizer=_Raised(made.regularizer, run))
-            loss = made.regularizer(table._fetch(made.key))
-            if loss is not None and isinstance(loss, _LOSSES):
-                table._declared[name] = made
-                return
-            problem = None if loss is None else f"returned a {type(loss).__name__}, not a scalar"
-        elif made.regularizer is not False:  # False means none, as in TensorFlow.
-            problem = f"is a function of the variable, not {made.regularizer!r}"
-        table._declared[name] = replace(made, regularizer=None)
-        if problem:
-            raise TypeError(
-                f"Variable {name!r}: its regularizer {problem}; for example "
-                "regularizer=ts.l2_regularizer(1e-4)."
-            )
+        made, variable = table._declared[name], table._fetch(table._declared[name].key)
+        dropped = replace(made, regularizer=None)
+        if not callable(made.regularizer):
+            table._declared[name] = dropped
+            if made.regularizer is not False:  # False means none, as in TensorFlow.
+                raise _misfit(name, f"is a function of the variable, not {made.regularizer!r}")
+            return
+        table._declared[name] = replace(made, regularizer=_Raised(made.regularizer, run))
+        returned = made.regularizer(variable)
+        table._declared[name] = dropped
+        if returned is not None:
+            _as_losses(name, returned, variable)
+            table._declared[name] = made
 
 
-_LOSSES = torch.Tensor, Number, tuple
+def losses_of(made: Declaration, variable: torch.Tensor) -> list[torch.Tensor]:
+    """What a variable's regularizer returns now: scalars, none of them for None."""
+    regularizer = made.regularizer
+    return [] if regularizer is None else _as_losses(made.name, regularizer(variable), variable)
+
+
+def _as_losses(name: str, returned: Any, variable: torch.Tensor) -> list[torch.Tensor]:
+    losses: list[torch.Tensor] = []
+    given = cast("tuple[Any, ...]", returned) if isinstance(returned, tuple) else (returned,)
+    for loss in given:
+        if isinstance(loss, torch.Tensor):
+            if loss.dim():
+                raise _misfit(name, f"returned a tensor of shape {tuple(loss.shape)}, not a scalar")
+            losses.append(loss)
+        elif isinstance(loss, Number) and not isinstance(loss, bool):
+            losses.append(torch.as_tensor(loss, device=variable.device))
+        elif loss is not None:
+            raise _misfit(name, f"returned a {type(loss).__name__}, not a scalar")
+    return losses
+
+
+def _misfit(name: str, problem: str) -> TypeError:
+    return TypeError(
+        f"Variable {name!r}: its regularizer {problem}; for example "
+        "regularizer=ts.l2_regularizer(1e-4)."
+    )
 
 
 class _Raised:

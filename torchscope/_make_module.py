@@ -171,7 +171,7 @@ def _of_tied(module: nn.Module, values: dict[str, torch.Tensor]) -> dict[str, to
 def reset_module(table: VariableTable, full_name: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Each tensor of a module, without its blocks', and the value that a first build gave it."""
     made = table._made_modules[full_name]
-    kept = cast("nn.Module", table._modules[_names.escape(full_name)])
+    kept = table._fetch_module(full_name)
     module = in_lent_stream(table._seed, full_name, made.factory)
     if made.first is not None and checksum(*_values(module)) != made.first:
         module = in_lent_stream(table._seed, full_name, made.as_then)

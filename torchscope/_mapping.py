@@ -6,12 +6,13 @@ that were made, then loaded values that wait, under the names that `get_variable
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from . import _names
+from ._arguments import has_shape
 from ._declaration import Declaration, is_value, spec_of
 from ._origin import Origin
 from ._saved import SavedTable
@@ -37,10 +38,12 @@ class VariableMapping(SavedTable):
         return True  # Also while it is empty: `if store` asks whether there is one.
 
     def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):  # It may be a list, which no dict looks up.
+            return False
         return name in self._declared or self._pending.key(name) is not None
 
     def __getitem__(self, name: str) -> Any:
-        declaration = self._declared.get(name)
+        declaration = self._declared.get(name) if isinstance(name, str) else None
         if declaration is not None:
             return self._fetch(declaration.key)
         key = self._pending.key(name)
@@ -49,21 +52,32 @@ class VariableMapping(SavedTable):
         return self._pending.values[key]
 
     def __setitem__(self, name: str, value: Any) -> None:
+        with self._lock.held:
+            self._register(self._as_set(name, value), value)
+
+    def update(self, parameters: Any) -> None:
+        """Set many, given as ``nn.ParameterDict.update`` takes them; or none, if one is refused."""
+        pairs = _Pairs()
+        nn.ParameterDict.update(cast("Any", pairs), parameters)
+        with self._lock.held:
+            checked = [(self._as_set(name, value), value) for name, value in pairs]
+            for declaration, value in checked:
+                self._register(declaration, value)
+
+    def _as_set(self, name: Any, value: Any) -> Declaration:
+        """The declaration of ``name`` once it is set to ``value``; raises if it cannot be."""
         if not isinstance(name, str):
             raise TypeError(f"A variable's name is a string, not {name!r}.")
-        if not isinstance(value, torch.Tensor):
+        if not isinstance(value, torch.Tensor) or not has_shape(value):
             raise TypeError(f"store[{name!r}] takes a parameter or a tensor, not {value!r}.")
-        with self._lock.held:
-            self._check_not_being_made(name)
-            self._set(name, value)
-
-    def _set(self, name: str, value: torch.Tensor) -> None:
+        self._check_not_being_made(name)
         shape, dtype = tuple(value.shape), value.dtype
         old = self._declared.get(name)
         lasting = False
         if old is None:
             _names.check_variable(name)
             self._check_outside_modules("Variable", name)
+            self._check_free("Variable", name, _names.escape(name))
             old = Declaration(name, _names.escape(name), spec_of(shape, dtype, False))
         else:
             # .half() may have changed the dtype since, which does not change the declaration.
@@ -71,7 +85,7 @@ class VariableMapping(SavedTable):
                 dtype = old.spec.dtype
             # An initializer that was called with a shape can be called with the new one.
             lasting = not old.shapeless and not is_value(old.initializer)
-        declaration = replace(
+        return replace(
             old,
             spec=spec_of(shape, dtype, old.spec.by_default and dtype is old.spec.dtype),
             buffer=old.buffer and not isinstance(value, nn.Parameter),
@@ -81,12 +95,11 @@ class VariableMapping(SavedTable):
             initializer=old.initializer if lasting else value.detach().clone(),
             trainable=value.requires_grad or not isinstance(value, nn.Parameter),
         )
-        self._register(declaration, value)
 
     def __delitem__(self, name: str) -> None:
-        key = self._pending.key(name)
-        if name not in self._declared and key is None:
+        if name not in self:
             raise self._unknown(name)
+        key = self._pending.key(name)
         if name in self._declared:
             self._forget(name)
         if key is not None:
@@ -126,12 +139,25 @@ class VariableMapping(SavedTable):
         hidden = len(names) - _SHOWN
         if hidden > 0:
             names = names[: _SHOWN // 2] + names[-_SHOWN // 2 :]
-        lines = [
-            f"({name}): {type(variable).__name__} {tuple(variable.shape)} "
-            f"{str(variable.dtype).removeprefix('torch.')} {variable.device}"
-            f"{'' if name in self._declared else ', waits to be asked for'}"
-            for name, variable in ((name, self[name]) for name in names)
-        ]
+        lines = [f"({name}): {self._shown(name)}" for name in names]
         if hidden > 0:
             lines.insert(_SHOWN // 2, f"... {hidden:,} more")
         return "\n".join(lines)
+
+    def _shown(self, name: str) -> str:
+        made = self._declared.get(name)
+        if made is not None and getattr(self, made.key, None) is None:
+            return "removed from the module"
+        variable = self[name]
+        return (
+            f"{type(variable).__name__} {tuple(variable.shape)} "
+            f"{str(variable.dtype).removeprefix('torch.')} {variable.device}"
+            f"{', waits to be asked for' if made is None else ''}"
+        )
+
+
+class _Pairs(list[tuple[Any, Any]]):
+    """What `nn.ParameterDict.update` would set, in its order."""
+
+    def __setitem__(self, name: Any, value: Any) -> None:
+        self.append((name, value))

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import sys
 import types
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from ._errors import NotBuiltError, ScopeWarning, StateDictError
 from ._origin import Origin, warn
 from ._pass import Pass, here
 from ._store import VariableStore, build, first_pass
-from ._unbuilt import EmptyState, Unbuilt, note_reading
+from ._unbuilt import Unbuilt
 from ._walk import variables
 
 P = ParamSpec("P")
@@ -168,21 +167,6 @@ class ScopedModule(VariableStore, Generic[P, R]):
         build(self, self.fn, args, kwargs)
         note_example(self, args, kwargs)
         return self
-
-    def apply(self, fn: Callable[[nn.Module], None]) -> Self:
-        """As ``nn.Module.apply``; before the build there are no inner modules to reach."""
-        note_reading([self])
-        return super().apply(fn)
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As ``nn.Module.state_dict``; before the build it has the loaded values."""
-        state = cast("Any", super()).state_dict(*args, **kwargs)
-        parameters = self._parameters
-        if not isinstance(parameters, Unbuilt) or self._pending.values:
-            return state
-        if kwargs.get("destination") is not None:  # A bigger module's, which is not an EmptyState.
-            parameters.read(sys._getframe(1))
-        return state or EmptyState(parameters, state._metadata)
 
     def _replicate_for_data_parallel(self) -> Self:
         if not self._built:

@@ -137,9 +137,16 @@ class Opening:
             if depth >= 0:
                 run.unwind(depth)
         else:
+            is_open = False
             for depth, (scope, by, mark, task) in enumerate(stack):
                 if is_by(by, self):  # It stays open, also when this object dies.
-                    stack[depth] = scope, self, mark, task
+                    stack[depth], is_open = (scope, self, mark, task), True
+            if not is_open:
+                raise ScopeOrderError(
+                    None,
+                    f"{self!r} is left where it is not open: not entered, or in another thread or "
+                    "pass. Write `with variable_scope(...):`, which enters and leaves it.",
+                )
             inside = run.scope_names[-1]
             raise ScopeOrderError(
                 inside,

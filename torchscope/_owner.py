@@ -8,7 +8,6 @@ import torch
 from ._arguments import Constraint
 from ._pass import here
 from ._store import VariableStore, living
-from ._walk import items
 
 
 def entered_store() -> VariableStore | None:
@@ -32,8 +31,11 @@ def constraint_of(variable: torch.Tensor) -> Constraint | None:
     >>> ts.constraint_of(w) is torch.relu
     True
     """
-    for store in living.copy():
-        for _, made in items(store._declared):
-            if made.constraint is not None and store._fetch(made.key) is variable:
+    for reference in living.valuerefs():  # A list, made at once: threads may add stores.
+        store = reference()
+        if store is None:
+            continue
+        for made in store._declared.copy().values():
+            if made.constraint is not None and store._holds(made.key, variable):
                 return made.constraint
     return None

@@ -15,7 +15,7 @@ to call: there only the first pass, which is eager, detects a name met twice.
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -125,7 +125,7 @@ def find_or_make_module(
     if made is not None:
         return made
     _meet(run, full_name)
-    return cast("nn.Module", table._modules[escape(full_name)])
+    return table._fetch_module(full_name)
 
 
 @only_inlined

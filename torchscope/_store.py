@@ -4,10 +4,11 @@
 """
 
 import operator
+import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -20,13 +21,13 @@ from ._build import computing_nothing_on_meta, no_gradients_left, put_back
 from ._dynamo import never_compiled, uncompiled
 from ._errors import ScopeOrderError, VariableMissingError
 from ._loading import check_fits
-from ._make import reset_variable
+from ._make import losses_of, reset_variable
 from ._make_module import reset_module
 from ._mapping import VariableMapping
 from ._pass import Pass, ResetPass, WayOut, entered, here
 from ._sharded import back_in_parts, gathered, is_fully_sharded, like
 from ._table import VariableTable
-from ._unbuilt import Empty, note_reading
+from ._unbuilt import Empty, EmptyState, Unbuilt, note_reading
 from ._walk import items, locate, made_at, tables, variables, walk
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-living: "weakref.WeakSet[VariableStore]" = weakref.WeakSet()  # all stores, for `_owner`
+living: "weakref.WeakValueDictionary[int, VariableStore]" = weakref.WeakValueDictionary()
+"""All stores, by id, for `_owner`."""
 
 
 class VariableStore(VariableMapping):
@@ -80,11 +82,11 @@ class VariableStore(VariableMapping):
         super().__init__()
         self.__dict__["_parameters"] = Empty()
         self._seed = _drawn_seed() if seed is None else _as_seed(seed)
-        living.add(self)
+        living[id(self)] = self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        living.add(self)
+        living[id(self)] = self
 
     @property
     def seed(self) -> int:
@@ -243,16 +245,15 @@ class VariableStore(VariableMapping):
         """
         note_reading(tables(self))
         begins = begins_with(scope)
-        losses: list[torch.Tensor | None] = []
+        losses: list[torch.Tensor] = []
         seen: set[int] = set()
         for module, prefix in walk(self):
             if isinstance(module, VariableStore) and id(module) not in seen:
                 seen.add(id(module))
                 for name, made in items(module._declared):
                     if made.regularizer and begins(prefix + name):
-                        loss = made.regularizer(module._fetch(made.key))
-                        losses += loss if isinstance(loss, tuple) else [loss]
-        return [gathered(loss) for loss in losses if loss is not None]
+                        losses += losses_of(made, module._fetch(made.key))
+        return [gathered(loss) for loss in losses]
 
     def name_of(self, variable: torch.Tensor) -> str:
         """The full name of a variable of this store or of a block in it.
@@ -386,8 +387,23 @@ class VariableStore(VariableMapping):
         if moved.dtype == wider.dtype and moved.is_floating_point():
             self._float_dtype = moved.dtype
         if moved.device.type == "cpu" and moved.is_shared():
-            note_reading([self])  # By share_memory, which later variables do not follow.
+            note_reading([self], alone=False)  # By share_memory, which later ones do not follow.
         return self
+
+    def apply(self, fn: Callable[[nn.Module], None]) -> Self:
+        """As ``nn.Module.apply``; before the first pass there is nothing inside to reach."""
+        note_reading([self], alone=False)
+        return super().apply(fn)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As ``nn.Module.state_dict``; before the first pass it has the loaded values."""
+        state = cast("Any", super()).state_dict(*args, **kwargs)
+        parameters = self._parameters
+        if not isinstance(parameters, Unbuilt) or self._pending.values:
+            return state
+        if kwargs.get("destination") is not None:  # A bigger module's, which is not an EmptyState.
+            parameters.read(sys._getframe(1), alone=False)
+        return state or EmptyState(parameters, state._metadata)
 
     def _load_from_state_dict(self, *args: Any) -> None:  # pyright: ignore
         super()._load_from_state_dict(*args)

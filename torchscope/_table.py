@@ -7,6 +7,7 @@ other table of them would silently go stale.
 """
 
 import difflib
+import itertools
 from typing import Any, NoReturn, cast
 
 import torch
@@ -118,8 +119,45 @@ class VariableTable(nn.ParameterDict):
         found = self._parameters.get(key)
         if found is None:
             found = self._buffers.get(key)
-        # Under parametrize, or in a replica of DataParallel, a variable is a plain attribute.
-        return getattr(self, key) if found is None else found
+            if found is None:
+                # Under parametrize, or in a replica of DataParallel, it is a plain attribute.
+                found = getattr(self, key, None)
+                if found is None:
+                    self._raise_removed(key)
+        return found
+
+    def _raise_removed(self, key: str) -> NoReturn:
+        name = _names.unescape(key)
+        raise VariableMissingError(
+            name,
+            f"Variable {name!r} was removed from the module (by `del net.{key}` or `net.{key} = "
+            f"None`, perhaps), but is still declared. Forget that, too: del net[{name!r}].",
+        )
+
+    def _fetch_module(self, full_name: str) -> nn.Module:
+        """A module that has been made."""
+        key = _names.escape(full_name)
+        found = self._modules.get(key)
+        if found is None:
+            raise VariableMissingError(
+                full_name,
+                f"Module {full_name!r} was removed (by `net.{key} = None`, perhaps). To let it be "
+                f"made again: delattr(net, {key!r}).",
+            )
+        return found
+
+    def _holds(self, key: str, tensor: torch.Tensor) -> bool:
+        """Whether ``key`` stands for this tensor, which is not computed from others."""
+        tables = self._parameters, self._buffers, self.__dict__
+        return any(table.get(key) is tensor for table in tables)
+
+    def __delattr__(self, key: str) -> None:
+        """As torch's. It forgets a module, but no variable: torch deletes those to replace them."""
+        super().__delattr__(key)
+        if _names.unescape(key) in self._made_modules:
+            if self._owner != id(self):
+                self._part()
+            self._made_modules.pop(_names.unescape(key), None)
 
     def _writable(self, declaration: Declaration) -> torch.Tensor:
         """The variable, unless it is computed from others, where a write would be lost."""
@@ -195,11 +233,13 @@ class VariableTable(nn.ParameterDict):
         """Remove a variable."""
         declaration = self._declared[name]
         key = declaration.key
-        self._writable(declaration)
+        if getattr(self, key, None) is not None:  # Else it was removed as an attribute.
+            self._writable(declaration)
         self._change_specs()
         self._built_as = None
         table = self._buffers if key in self._buffers else self._parameters
-        del table[key], self._declarations[name], self._specs[name]
+        table.pop(key, None)
+        del self._declarations[name], self._specs[name]
         self._non_persistent_buffers_set.discard(key)
 
     def _check_free(self, what: str, name: str, key: str) -> None:
@@ -221,17 +261,22 @@ class VariableTable(nn.ParameterDict):
             raise NotBuiltError(
                 name,
                 f"{what} {name!r} was set from outside (by functional_call, perhaps) "
-                "before it was made. Build the module first: net.build(*example).",
+                "before it was made. Build the module first: net.build(*example); or use another "
+                "name.",
             )
 
     def _check_outside_modules(self, what: str, name: str) -> None:
         """Raise if a module is called ``name``, or may have a parameter of that full name."""
-        for other, made in self._made_modules.items():
-            if f"{name}/".startswith(f"{other}/"):
+        if not self._modules:
+            return
+        for other in itertools.accumulate(name.split("/"), "{}/{}".format):
+            made = self._made_modules.get(other)
+            is_there = self._modules.get(_names.escape(other)) is not None
+            if made or (is_there and other != name):
                 raise VariableExistsError(
                     name,
-                    f"{what} {name!r} would lie in the module {other!r}, made at {made.origin}. "
-                    "Use another name.",
+                    f"{what} {name!r} would lie in the module {other!r}"
+                    f"{f', made at {made.origin}' if made else ''}. Use another name.",
                 )
 
     def _check_not_being_made(self, name: str) -> None:
@@ -277,8 +322,10 @@ class VariableTable(nn.ParameterDict):
 
     # ---- names that are not there ------------------------------------------------------------
 
-    def _unknown(self, name: str) -> KeyError:
+    def _unknown(self, name: object) -> KeyError:
         """The error for a name that no variable has."""
+        if not isinstance(name, str):
+            return KeyError(f"no variable {name!r}: a variable's name is a string.")
         if name in self._made_modules:
             key = _names.escape(name)
             return KeyError(f"{name!r} is a module, not a variable: store.get_submodule({key!r}).")

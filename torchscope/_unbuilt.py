@@ -34,10 +34,9 @@ class Unbuilt(dict[str, Any]):
         self.read(sys._getframe(1))
         return dict(self).items()  # A copy, as `Growing` gives.
 
-    def read(self, frame: FrameType | None) -> None:
+    def read(self, frame: FrameType | None, alone: bool = True) -> None:
         """Note the reader in ``frame``, unless it is torch's code that does not keep the result."""
         # Past torch's functions that only pass the parameters on, to whoever asked for them.
-        alone = True
         while frame is not None and frame.f_code.co_name in _PASSING_ON:
             if frame.f_code.co_name == "_named_members":
                 alone = frame.f_locals["self"]._parameters is self
@@ -83,7 +82,8 @@ class Unbuilt(dict[str, Any]):
 class Empty(Unbuilt):
     """The parameters of a VariableStore that holds nothing yet.
 
-    It may stay empty, so reading it alone is fine; a reader of a bigger model may miss variables.
+    It may stay empty, so reading it alone is fine. A reader of a bigger model may miss variables,
+    and so does what changes all that are there (`apply`, `share_memory`).
     """
 
     what = "a model with a VariableStore that holds nothing yet"
@@ -121,11 +121,11 @@ class EmptyState(OrderedDict[str, Any]):
         return OrderedDict[str, Any]()
 
 
-def note_reading(modules: Iterable[nn.Module], note: bool = True) -> None:
+def note_reading(modules: Iterable[nn.Module], note: bool = True, alone: bool = True) -> None:
     """Note that somebody lists the variables of ``modules``, from outside their passes."""
     for module in modules:
         if isinstance(module._parameters, Unbuilt) and entered(module) is None:
-            module._parameters.notice(note=note)
+            module._parameters.notice(alone, note)
 
 
 _PASSING_ON = {"parameters", "named_parameters", "_named_members", "<lambda>", "state_dict"}

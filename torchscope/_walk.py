@@ -14,6 +14,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.nn.utils.parametrize import is_parametrized
 
 from . import _names
+from ._origin import Origin
 from ._table import VariableTable
 
 T = TypeVar("T")
@@ -116,12 +117,12 @@ _NOWHERE: tuple[str, Callable[[], VariableTable | None], str] = "", lambda: None
 
 def _holds(table: VariableTable, name: str, variable: torch.Tensor) -> bool:
     declaration = table._declared.get(name)
-    return declaration is not None and table._fetch(declaration.key) is variable
+    return declaration is not None and table._holds(declaration.key, variable)
 
 
 def made_at(table: VariableTable, full_name: str) -> str | None:
     """Where the variable or module was made, file and line; None if there is no such name."""
-    around: str | None = None
+    around = str(Origin())  # An unknown place, if it was set from outside.
     for module, prefix in walk(table):
         if isinstance(module, VariableTable) and full_name.startswith(prefix):
             name = full_name.removeprefix(prefix)
@@ -131,5 +132,5 @@ def made_at(table: VariableTable, full_name: str) -> str | None:
             for other, kept in module._made_modules.items():
                 around = str(kept.origin) if name.startswith(other + "/") else around
     # A module's own parameter was made with the module.
-    there = around is not None and any(found.full_name == full_name for found in variables(table))
+    there = any(found.full_name == full_name for found in variables(table))
     return around if there else None

@@ -221,8 +221,11 @@ def of(namespace: str) -> Callable[[str], Any]:
     """
 
     def missing(name: str) -> Any:
+        # Without `obj`, Python adds a name that looks alike: Did you mean: 'hessians'?
         raise AttributeError(
-            f"{namespace}.{name} is not in torchscope.tf1. {_advice(namespace, name)}"
+            f"{namespace}.{name} is not in torchscope.tf1. {_advice(namespace, name)}",
+            name=name,
+            obj=None,
         )
 
     return missing
