@@ -549,3 +549,21 @@ def test_a_shape_that_has_another_rank_is_refused():
     shape.assert_has_rank(2)
     with pytest.raises(ValueError, match="must have rank 3"):
         shape.assert_has_rank(3)
+
+
+def test_the_sizes_of_tf_shape_compute_and_compare_as_tensorflows():
+    x = torch.ones(2, 3)
+    sizes = tf.shape(x)
+    assert [7 // sizes, 7 % sizes, 3 / sizes, sizes**2] == [(3, 2), (1, 1), (1.5, 1.0), (4, 9)]
+    assert [abs(-sizes), (1,) - sizes, sizes[:1] * [2, 3]] == [(2, 3), (-1, -2), (4, 6)]
+    assert (sizes > 2).tolist() == (sizes >= [3, 3]).tolist() == [False, True]
+    assert (sizes < sizes).tolist() == [False, False]
+    assert sizes[tf.newaxis].tolist() == [[2, 3]]
+    assert tf.reduce_all(sizes > 0)
+    with pytest.raises(ValueError, match=r"\[2\] and \[3\] do not broadcast"):
+        sizes * [1, 2, 3]
+    wide = tf.shape(x, out_type=tf.int64)
+    assert tf.reshape(x, wide * [3, 1] // [1, 3]).shape == (6, 1)
+    assert tf.multiply(wide[:1], tf.constant([2], tf.int64)).dtype is torch.int64
+    with pytest.raises(TypeError, match="x is int32 and y int64"):
+        tf.multiply(sizes, tf.constant([2, 2], tf.int64))

@@ -316,7 +316,9 @@ def _made(value: Any, dtype: Any, device: Any, where: str) -> Tensor:
     if value is None:
         raise ValueError(f"{where} is None.")
     if isinstance(value, (list, tuple)):
-        return _from_list(cast("list[Any]", value), dtype, device, where)
+        values = cast("list[Any]", value)
+        dtype = dtype or getattr(values, "_tf1_dtype", None)  # tf.shape's, of int64
+        return _from_list(values, dtype, device, where)
     if isinstance(value, range):
         return _from_list(list(value), dtype, device, where)
     if is_array(value):
