@@ -79,6 +79,18 @@ def floating(value: Operand, function: str, argument: str = "x") -> Tensor:
     return value
 
 
+def real(value: Tensor, function: str, argument: str = "x") -> Tensor:
+    """The tensor; TypeError if it is complex: an order and rounding are for real numbers."""
+    if value.dtype.is_complex:
+        raise TypeError(f"{function}(): {argument} is complex and has to be real: tf.real, tf.abs.")
+    return value
+
+
+def real_floating(value: Operand, function: str, argument: str = "x") -> Tensor:
+    """The value as a tensor of floats; TypeError if it is an int, bool or complex."""
+    return real(floating(value, function, argument), function, argument)
+
+
 def numeric(value: Operand, function: str, argument: str = "x") -> Tensor:
     """The value as a tensor; TypeError if it is boolean."""
     value = tensor(value, function=function, argument=argument)
