@@ -529,3 +529,11 @@ def test_what_is_wrong_is_named(call, error, match, store):
     with pytest.raises(error, match=match):
         call(torch.ones(IMAGE))
     assert not list(store)
+
+
+@pytest.mark.parametrize(("fused", "count"), [(None, 3), (False, 5)])
+def test_what_a_debiased_average_keeps_is_a_model_variable_on_the_plain_way(fused, count):
+    with ts.VariableStore() as store:  # TensorFlow's lists
+        slim.batch_norm(torch.ones(2, 3), zero_debias_moving_mean=True, fused=fused)
+        assert len(slim.get_model_variables()) == count
+    assert [name.rpartition("/")[2] for name in store][-2:] == ["biased", "local_step"]
