@@ -231,3 +231,27 @@ def test_names_of_tf_nn_are_in_tf_math_and_tf_linalg_as_well():
     assert all(getattr(tf.math, name) is getattr(tf.nn, name) for name in names.split())
     assert tf.linalg.l2_normalize is tf.nn.l2_normalize
     assert tf.linalg.matrix_transpose is tf.matrix_transpose
+
+
+BINARY = (tf.maximum, tf.less, tf.greater_equal, tf.atan2, tf.mod, tf.floordiv, tf.complex)
+FOR_REAL = (
+    *(tf.floor, tf.ceil, tf.rint, tf.round, tf.erf, tf.lgamma, tf.log_sigmoid, tf.is_nan),
+    *(tf.reduce_max, tf.reduce_min, tf.argmax, tf.sort, tf.nn.top_k, tf.reduce_logsumexp),
+    *(tf.nn.relu, tf.nn.elu, tf.nn.softmax, tf.nn.softplus, tf.nn.leaky_relu),
+    lambda x: tf.clip_by_value(x, 0, 1),
+    lambda x: tf.unsorted_segment_max(x, [0], 1),
+)
+
+
+@pytest.mark.parametrize("call", [*FOR_REAL, *BINARY])
+def test_what_is_for_real_numbers_refuses_complex_ones(call: Callable[..., Any]):
+    with pytest.raises(TypeError, match=r"\w+\(\): \w+ is complex64 and has to be real"):
+        call(*[COMPLEX] * (1 + (call in BINARY)))
+
+
+@pytest.mark.parametrize("name", ["div", "floordiv", "mod", "truncatediv", "truncatemod"])
+def test_a_division_of_integers_by_zero_says_whose(name: str):
+    for y in (0, INTS):  # which has a 0
+        with pytest.raises(ZeroDivisionError, match=rf"{name}\(\): y has a 0"):
+            getattr(tf, name)(INTS, y)
+    assert getattr(tf, name)(ROWS, 0).shape == ROWS.shape

@@ -90,6 +90,9 @@ class Scoped:
     def _build(self, inputs: Any) -> None:
         """Build it for these inputs, and remember their dtype."""
         tensors: list[Any] = nest.flatten(inputs)
+        for x in tensors:
+            if not hasattr(x, "dtype"):
+                raise ValueError(f"{self._base_name}: inputs have to be tensors, not {x!r}.")
         ts.in_this_pass(self, Opened).dtype = tensors[0].dtype
         self.build(inputs.shape if isinstance(inputs, Tensor) else [x.shape for x in tensors])
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from torchscope.tf1._arguments import one_int
-from torchscope.tf1._convert import Operand, integers, numeric, real_floating
+from torchscope.tf1._convert import Operand, floating, integers, numeric
 
 from .elementwise import sqrt
 from .indexing import gather
@@ -94,7 +94,7 @@ def _sums_and_members(
 ) -> tuple[Tensor, Tensor]:
     """The sum of each segment, and how many rows it has, at least 1, for division."""
     function = f"sparse_segment_{kind}"
-    rows = gather(real_floating(data, function, "data"), indices)
+    rows = gather(floating(data, function, "data"), indices)
     ones = torch.ones(len(rows), *[1] * (rows.ndim - 1), dtype=rows.dtype, device=rows.device)
     sums, members = (_sums(part, segment_ids, count, function) for part in (rows, ones))
     return sums, members.clamp(min=1)

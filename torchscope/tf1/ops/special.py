@@ -5,7 +5,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from torchscope.tf1._convert import Operand, real_floating, tensor_operands
+from torchscope.tf1._convert import Operand, floating, tensor_operands
 
 from .elementwise import digamma
 
@@ -54,4 +54,4 @@ def polygamma(a: Operand, x: Operand, name: str | None = None) -> Tensor:
 
 def _both(x: Operand, y: Operand, function: str, names: tuple[str, str]) -> tuple[Tensor, Tensor]:
     x, y = tensor_operands(x, y, function, names)
-    return real_floating(x, function, names[0]), y
+    return floating(x, function, names[0]), y
