@@ -404,9 +404,6 @@ EMPTY_ANSWERS = {
     "get_regularization_loss": ts.get_regularization_loss,
     "get_collection of variables": lambda: ts.get_collection(ts.GraphKeys.TRAINABLE_VARIABLES),
     "get_collection of losses": lambda: ts.get_collection(ts.GraphKeys.REGULARIZATION_LOSSES),
-    "a scope's variables": lambda: ts.get_variable_scope().global_variables(),
-    "a scope's trainable variables": lambda: ts.get_variable_scope().trainable_variables(),
-    "a scope's collection": lambda: ts.get_variable_scope().get_collection(ts.GraphKeys.WEIGHTS),
     "get_collection of weights": lambda: ts.get_collection(ts.GraphKeys.WEIGHTS, scope="q"),
 }
 EMPTY = pytest.mark.parametrize("ask", EMPTY_ANSWERS.values(), ids=EMPTY_ANSWERS)

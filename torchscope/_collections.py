@@ -42,7 +42,7 @@ def _told(call: str, found: list[Any]) -> list[Any]:
 def _asked_by_tf1() -> bool:
     """Whether `torchscope.tf1` asks, which it may do before there are variables."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("torchscope._"):
+    while frame is not None and frame.f_globals is globals():
         frame = frame.f_back
     return frame is not None and frame.f_globals.get("__name__", "").startswith("torchscope.tf1.")
 

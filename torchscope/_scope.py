@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 
 from ._arguments import Constraint, DTypeLike, GraphKeys, ShapeLike, as_dtype, as_value
-from ._collections import get_collection
+from ._collections import in_collection
 from ._declaration import Request, is_value
 from ._default import current_pass
 from ._errors import ScopeError, naming
@@ -215,7 +215,7 @@ class VariableScope:
 
     def get_collection(self, key: str) -> list[Any]:
         """The members of the collection ``key`` in this scope."""
-        return get_collection(key, re.escape(self.prefix))
+        return in_collection(key, re.escape(self.prefix))
 
     def global_variables(self) -> list[torch.Tensor]:
         """The variables in this scope except local ones, in the order of creation."""
