@@ -171,7 +171,7 @@ TF1_SLIM_FLOORS = [
     ["utils"],
     ["variables"],
     ["core", "embedding"],
-    ["convolution", "normalization", "pooling"],
+    ["convolution", "normalization", "pooling", "spatial"],
     ["__init__"],
 ]
 TF1_CONTRIB_FLOORS = [
