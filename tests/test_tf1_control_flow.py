@@ -107,7 +107,7 @@ REFUSED: list[tuple[Callable[[Tensor], Any], type[Exception], str]] = [
         "2 predicates are true, though exclusive=True",
     ),
     (lambda x: tf.case([], lambda: x), TypeError, "a list of pairs"),
-    (lambda x: tf.case([(True, lambda: x)]), TypeError, "not a pair of a boolean tensor and a f"),
+    (lambda x: tf.case([(1, lambda: x)]), TypeError, "not a pair of a boolean tensor and a f"),
     (lambda x: tf.while_loop(x, x, [x]), TypeError, "cond and body have to be callable"),
     (lambda x: tf.while_loop(lambda: x, lambda: x, []), ValueError, "no loop variables"),
     (
