@@ -4,11 +4,13 @@ import ast
 import re
 import textwrap
 
+import libcst as cst
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torchscope.port import PortError, port
+from torchscope.port._rewrite import Rewriter
 
 OLD, NEW = "import tensorflow as tf\n", "import torchscope.tf1 as tf\n"
 
@@ -284,6 +286,8 @@ MOVED = [
     ),
     ("tf.contrib.linalg.LinearOperatorTriL(x)", "tf.linalg.LinearOperatorLowerTriangular(x)"),
     ("tf.io.gfile.GFile(path, mode='rb')", "open(path, mode='rb')"),
+    ("tf.contrib.slim.init_ops.zeros_initializer()", "tf.zeros_initializer()"),
+    ("tf.contrib.slim.nn_ops.relu(x)", "tf.nn.relu(x)"),
 ]
 
 
@@ -399,6 +403,16 @@ LEFT = [
         "a.apply",
         "assign_moving_average",
     ),
+    (
+        "a = tf.train.ExponentialMovingAverage(0.9)\na.apply(tf.trainable_variables())",
+        2,
+        "a.apply",
+        "once, outside of the function",
+    ),
+    ("d = {}\nreturn d[x.dtype.name]", 2, "x.dtype.name", r"str\(dtype\)"),
+    ("d = tf.exp(x).dtype\nif d.is_integer: pass", 2, "d.is_integer", "is_floating_point"),
+    ("top = tf.float32.max", 1, "tf.float32.max", r"torch\.finfo"),
+    ("made = [np.ones(3), np.zeros(3)]\nx * made[1]", 2, "x * made[1]", r"tf\.multiply"),
     ("return tf.scatter_update(v, 0, x)", 1, "tf.scatter_update", "function"),
     ("x * np.ones(3)", 1, "x * np.ones(3)", r"tf\.multiply"),
     ("np.arange(3) - tf.exp(x)", 1, "np.arange(3) - tf.exp(x)", r"tf\.subtract"),
@@ -423,6 +437,11 @@ FINE = [
     "tf.train.AdamOptimizer(net.named_parameters(), 0.1)",
     "opt = tf.train.AdamOptimizer(v, learning_rate=0.1)\nopt.apply_gradients(zip(x, y))",
     "def step(opt):\n    opt.minimize(x)\nstep(tf.train.AdamOptimizer(v, learning_rate=0.1))",
+    "class Own(tf.train.Optimizer):\n    def apply_gradients(self, pairs): pass\n"
+    "opt = Own(0.1)\nopt.apply_gradients(zip(x, y))",
+    "averages = tf.train.ExponentialMovingAverage(0.9)\naverages.apply(net)",
+    "np.ones(3).dtype.name",
+    "found = [x, np.ones(3)]\nx * found[0]",
     "np.sqrt(2 / np.pi) * x",
     "x * np.prod([2, 3])",
     "scale = np.sqrt(n)\nx / scale",
@@ -459,6 +478,15 @@ def test_what_is_left_to_do_by_hand_is_reported_by_line_with_what_to_do(
 def test_what_does_as_tensorflow_did_is_not_told(source: str):
     head = f"{OLD}import numpy as np\ndef f(x, y, v, w, n):\n    tf.exp(x)\n"
     assert left(head + textwrap.indent(source, "    ") + "\n") == []
+
+
+def test_a_rewriting_that_does_not_end_is_refused_with_the_line(monkeypatch: pytest.MonkeyPatch):
+    def grown(self: Rewriter, original_node: cst.Integer, updated_node: cst.Integer) -> cst.Integer:
+        return updated_node.with_changes(value=updated_node.value + "0")
+
+    monkeypatch.setattr(Rewriter, "leave_Integer", grown)
+    with pytest.raises(PortError, match=r"model\.py: the rewriting of line 2 does not end"):
+        port(f"{OLD}x = 1\n".encode(), "model.py")
 
 
 def test_a_global_array_is_told_in_functions_that_do_not_prepare_data_with_numpy():

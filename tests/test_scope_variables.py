@@ -205,7 +205,7 @@ def failing_initializer(shape, dtype):
     ("arguments", "error", "message"),
     [
         ({"shape": [-1]}, ValueError, "cannot be negative"),
-        ({"shape": [1.5]}, TypeError, "is an integer or None"),
+        ({"shape": [1.5]}, TypeError, "is an integer or None, not 1.5; divide sizes with //"),
         ({"shape": "2"}, TypeError, "A shape is a list of sizes"),
         ({"shape": [2], "dtype": "float31"}, TypeError, "is not a dtype"),
         ({"shape": [2], "dtype": float}, TypeError, "is not a dtype"),

@@ -207,6 +207,13 @@ def test_images_have_the_averages_of_torch(shape):
         torch.testing.assert_close(averages(net)[1], torch.full((3,), 0.5))
 
 
+def test_images_of_float64_have_the_biased_variance_since_the_fused_kernel_has_no_float64():
+    net = ts.ScopedModule(bn).build(torch.ones(1, 2, 2, 3, dtype=torch.float64))
+    x = torch.randn(1, 2, 2, 3, dtype=torch.float64)
+    net(x)
+    torch.testing.assert_close(averages(net)[1], 0.5 + x.var((0, 1, 2), correction=0) / 2)
+
+
 def test_frozen_layers_normalize_by_the_batch_and_never_move():
     net = ts.ScopedModule(lambda x: bn(x, trainable=False)).build(torch.ones(4, 3))
     before = averages(net)

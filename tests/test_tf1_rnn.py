@@ -299,6 +299,25 @@ def test_a_kept_cell_shares_wherever_it_is_called_and_begins_each_pass_anew():
     assert "b/g/gates/kernel" in store
 
 
+def test_sizes_of_states_may_be_tensor_shapes():
+    """As of a memory network's cell, whose state has matrices."""
+
+    class Memory(cells.RNNCell):
+        state_size = (tf.TensorShape([2, 3]), tf.TensorShape([]), 4)
+        output_size = 3
+
+        def call(self, inputs, state):
+            memory, steps, last = state
+            return memory.sum(1), (memory + inputs[:, None], steps + 1, last)
+
+    shapes = [zeros.shape for zeros in Memory().zero_state(BATCH, tf.float32)]
+    assert shapes == [(BATCH, 2, 3), (BATCH,), (BATCH, 4)]
+    x = sequence()
+    _, (memory, steps, _) = tf.nn.dynamic_rnn(Memory(), x, dtype=tf.float32)
+    torch.testing.assert_close(memory, x.sum(1)[:, None].expand(-1, 2, -1))
+    assert steps.tolist() == [STEPS] * BATCH
+
+
 def test_what_a_cell_tells_of_itself_holds_for_the_pass(store):
     cell = cells.BasicLSTMCell(UNITS)
     assert not cell.built

@@ -65,7 +65,8 @@ def _as_size(size: Any) -> int:
     try:
         index = operator.index(size)
     except TypeError:
-        raise TypeError(f"A size in a shape is an integer or None, not {size!r}.") from None
+        advice = "; divide sizes with //" if isinstance(size, float) else ""
+        raise TypeError(f"A size in a shape is an integer or None, not {size!r}{advice}.") from None
     if index < 0:
         raise ScopeError(None, f"A size in a shape cannot be negative: {index}.")
     return index

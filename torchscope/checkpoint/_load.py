@@ -42,7 +42,7 @@ def load(
     Names, shapes, dtypes and checksums are all checked before the first value is copied; if
     something does not fit, nothing is changed. Values are copied one at a time to wherever each
     variable is, into the parts of a sharded one, too. What optimizers keep (``w/Adam``,
-    ``beta1_power``, ``training/Adam/...``), moving averages beside their variables
+    ``beta1_power``, ``training/Adam/...``), moving averages of variables and losses
     (``w/ExponentialMovingAverage``), metrics and the global step are left out unless the store has
     variables of those names.
 

@@ -11,7 +11,11 @@ _SLOT = re.compile(
     r"|ExponentialMovingAverage|^biased$|^local_step$",
     re.IGNORECASE,
 )
-_STEP = re.compile(r"(global_step|save_counter|beta[12]_power(_\d+)?)$", re.IGNORECASE)
+_STEP = re.compile(
+    r"(global_step|save_counter|beta[12]_power(_\d+)?"
+    r"|ExponentialMovingAverage(_\d+)?)$",  # of a loss, beside no variable
+    re.IGNORECASE,
+)
 
 # Keras' optimizers have a scope of their own, in which they repeat the variables' names:
 # training/Adam/iter, training/Adam/dense/kernel/m; or Adam/m/dense/kernel.
@@ -99,7 +103,7 @@ def is_beside(name: str, names: Collection[str]) -> bool:
 
 
 def is_step(name: str) -> bool:
-    """Whether ``name`` is the global step or the like, of which there is one in a checkpoint."""
+    """Whether ``name`` is the global step or the like, which is beside no variable."""
     return _STEP.fullmatch(name.rpartition("/")[2]) is not None
 
 

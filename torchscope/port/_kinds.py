@@ -100,6 +100,8 @@ class Reader:
         return self._known_elements[node]
 
     def _read_elements(self, node: cst.BaseExpression) -> Kinds:
+        if isinstance(node, cst.List | cst.Tuple | cst.Set) and not node.elements:
+            return UNKNOWN  # it will be filled
         if isinstance(node, cst.List | cst.Tuple | cst.Set):
             return self._all(*(element.value for element in node.elements))
         if isinstance(node, cst.ListComp | cst.GeneratorExp | cst.SetComp):
@@ -108,8 +110,15 @@ class Reader:
             return self.elements(node.args[0].value) if node.args else NOTHING
         if isinstance(node, cst.Call) and self._names.is_builtin(node.func, "range"):
             return frozenset({Kind.NUMBER})
-        held = [one.value for one in self._names.bound(node) if one.value and not one.steps]
-        return frozenset(map(_element, self.kinds(node))).union(*map(self.elements, held))
+        if held := self._names.bound(node):
+            return NOTHING.union(*map(self._held, held))
+        return frozenset(map(_element, self.kinds(node)))
+
+    def _held(self, bound: Bound) -> Kinds:
+        """All that may be taken out of what a name is bound to."""
+        if bound.value is None or bound.steps:
+            return frozenset(map(_element, self._bound(bound)))
+        return self.elements(bound.value)
 
     def _read(self, node: cst.BaseExpression) -> Kinds:
         match node:

@@ -19,7 +19,7 @@ from ._deferred import is_left_to_a_session
 from ._fallbacks import is_tried_first
 from ._kinds import TENSORS, Kind, Reader
 from ._names import HOME, Bound, Import, Names, imported, path_of
-from ._there import advice
+from ._there import advice, is_dtype
 
 _TRAINING = (
     "Training stays outside of the model: return the loss, and step an optimizer made from"
@@ -34,6 +34,10 @@ _AVERAGE_OF_TENSORS = (
     "It averages variables only: make the average of a tensor with tf.get_variable(name, shape,"
     " trainable=False), and move it by tf.train.assign_moving_average(average, tensor, decay,"
     " zero_debias=False)."
+)
+_AVERAGE_OF_A_PASS = (
+    "Its averages would begin anew at every call: make the ExponentialMovingAverage once, outside"
+    " of the function."
 )
 _COUNTER = (
     "It continues from call to call, so a layer named by it is a new one each time: make the"
@@ -51,6 +55,18 @@ _ATTRIBUTES = {
     "initializer": "A variable has its first value as soon as it is made.",
     "load": "Write tf.assign(variable, value).",
     "op": "There is no graph here; tf.op_name(x) is the name of a variable.",
+}
+_OF_DTYPES = {  # what torch's dtypes lack
+    "is_bool": "Write dtype == tf.bool.",
+    "is_compatible_with": "Write dtype == other.",
+    "is_integer": "Write not (dtype.is_floating_point or dtype.is_complex or dtype == tf.bool).",
+    "is_unsigned": "Write not dtype.is_signed.",
+    "limits": "torch.finfo(dtype) has min and max, torch.iinfo(dtype) those of integers.",
+    "max": "Write torch.finfo(dtype).max, or torch.iinfo(dtype).max for integers.",
+    "min": "Write torch.finfo(dtype).min, or torch.iinfo(dtype).min for integers.",
+    "name": 'Write str(dtype).split(".")[-1].',
+    "real_dtype": "Write dtype.to_real().",
+    "size": "Write dtype.itemsize.",
 }
 _SHAPE_METHODS = re.compile(
     r"assert_\w+|is_compatible_with|is_fully_defined|merge_with|with_rank\w*"
@@ -157,6 +173,8 @@ class _Finder(cst.CSTVisitor):
         what_is_named = self._names.path(root)
         if what_is_named is not None and advice(what_is_named) is None:  # else it is reported there
             instead = advice(path)
+            if instead is not None and is_dtype(path.rpartition(".")[0]):
+                instead = _OF_DTYPES.get(node.attr.value, instead)
             if instead is not None and not is_tried_first(node, self._parents):
                 self._tell(node, node, instead)
 
@@ -166,6 +184,8 @@ class _Finder(cst.CSTVisitor):
             self._tell(node, node, _PYTHON_2)
         elif name in _ATTRIBUTES and self._reader.may_be(node.value, *TENSORS):
             self._tell(node, node, _ATTRIBUTES[name])
+        elif name in _OF_DTYPES and self._is_dtype(node.value):
+            self._tell(node, node, _OF_DTYPES[name])
         elif _OF_A_GRAPH.search(get_full_name_for_node(node) or ""):
             self._tell(node, node, _ATTRIBUTES["graph"])
         elif (
@@ -174,6 +194,16 @@ class _Finder(cst.CSTVisitor):
             and not self._names.calls(node.value, "TensorShape")
         ):
             self._tell(node, node, "A shape is a torch.Size here, with ints: compare them.")
+
+    def _is_dtype(self, node: cst.BaseExpression) -> bool:
+        """Whether it is a tensor's ``x.dtype``, or bound to one."""
+        for one in (node, *(bound.value for bound in self._bound(node))):
+            match one:
+                case cst.Attribute(value=value, attr=cst.Name("dtype")):
+                    return self._may_be_tensor(value)
+                case _:
+                    pass
+        return False
 
     # ---- training, sessions, what runs at once ---------------------------------------------------
 
@@ -195,8 +225,12 @@ class _Finder(cst.CSTVisitor):
     def _method(self, node: cst.Call, method: cst.Attribute) -> None:
         name, receiver = method.attr.value, method.value
         if name in ("minimize", "apply_gradients", "compute_gradients"):
-            made_here = isinstance(receiver, cst.Call) and self._names.path(receiver.func)
-            if not made_here and not self._is_rewritten:  # else the optimizer is reported
+            made = self._made(receiver)
+            # Else the optimizer is reported, or a class of the program takes the step.
+            if not self._is_rewritten and not any(
+                (one is receiver and self._names.path(one.func)) or self._has_own(one, name)
+                for one in made
+            ):
                 self._tell(node, method, _TRAINING)
         elif self._runs_a_session(method):
             self._tell(node, method, _SESSION)
@@ -205,6 +239,28 @@ class _Finder(cst.CSTVisitor):
                 self._tell(node, method, _AVERAGE_OF_TENSORS)
             elif self._is_left_to_a_session(node):
                 self._tell(node, method, _DEFERRED)
+            elif self._averages_begin_anew(node, receiver):
+                self._tell(node, method, _AVERAGE_OF_A_PASS)
+
+    def _made(self, node: cst.BaseExpression) -> list[cst.Call]:
+        """The call that an expression is, or those that it is bound to."""
+        values = (node, *(bound.value for bound in self._bound(node)))
+        return [one for one in values if isinstance(one, cst.Call)]
+
+    def _has_own(self, made: cst.Call, method: str) -> bool:
+        """Whether a class of the file is made that has such a method of its own."""
+        found = self._names.class_of(made.func)
+        return found is not None and any(
+            isinstance(one, cst.FunctionDef) and one.name.value == method for one in found.body.body
+        )
+
+    def _averages_begin_anew(self, apply: cst.Call, averages: cst.BaseExpression) -> bool:
+        """Whether averages of variables are applied in the function that makes them."""
+        given = [arg.value for arg in apply.args]
+        if not self._functions or not all(self._reader.may_be(a, Kind.VARIABLES) for a in given):
+            return False
+        around = self._functions[-1]
+        return any(one in m.findall(around, m.Call()) for one in self._made(averages))
 
     @cached_property
     def _is_rewritten(self) -> bool:
@@ -227,7 +283,7 @@ class _Finder(cst.CSTVisitor):
 
     def _is_average(self, node: cst.BaseExpression) -> bool:
         """Whether an expression is bound to an ExponentialMovingAverage."""
-        made = [one.value for one in self._names.bound(node) if isinstance(one.value, cst.Call)]
+        made = self._made(node)
         return any((self._names.path(one.func) or "").endswith("MovingAverage") for one in made)
 
     def _is_left_to_a_session(self, node: cst.Call) -> bool:
@@ -265,7 +321,7 @@ class _Finder(cst.CSTVisitor):
             case cst.Attribute(value=cst.Attribute(attr=cst.Name(value="__class__"))):
                 return True
             case cst.Attribute(value=cst.Name() as name):
-                return name.value == "cls" or self._names.is_class(name)
+                return name.value == "cls" or self._names.class_of(name) is not None
             case cst.Name():
                 return self._names.is_global(node)
             case _:

@@ -57,6 +57,7 @@ _MOVED = [
             "contrib.framework",
         ),
         (r"contrib\.slim\.losses\.loss_ops", "contrib.slim.losses"),
+        (r"contrib\.slim\.(\w+_ops)", r"python.ops.\1"),  # slim.init_ops, which its layers import
         (r"python\.ops\.(image_ops|losses)\w*(\.\w+_impl)?", r"\1"),
         (r"image_ops", "image"),
         (r"python\.ops\.rnn_cell\w*", "nn.rnn_cell"),
@@ -216,9 +217,10 @@ class Names:
             one.scope is one.scope.globals and one.node in self._bound for one in self._own(name)
         )
 
-    def is_class(self, name: cst.Name) -> bool:
-        """Whether a name is a class of the file."""
-        return any(isinstance(one.node, cst.ClassDef) for one in self._own(name))
+    def class_of(self, node: cst.CSTNode) -> cst.ClassDef | None:
+        """The class of the file that an expression names."""
+        own = self._own(node) if isinstance(node, cst.Name) else []
+        return next((one.node for one in own if isinstance(one.node, cst.ClassDef)), None)
 
     def is_number_by_default(self, name: cst.CSTNode) -> bool:
         """Whether an expression is a parameter whose default is a number."""

@@ -21,6 +21,8 @@ _PYTHON_2 = re.compile(
     re.MULTILINE,
 )
 
+_ROUNDS = 20  # far more than any program takes
+
 # First parts of names that only TensorFlow 2 has, and of those that only TensorFlow 1 has.
 _TENSORFLOW_2 = {"GradientTape", "function"}
 _TENSORFLOW_1 = {
@@ -53,10 +55,11 @@ def port(source: bytes, name: str = "the program") -> Ported:
         name: its name in errors.
 
     Raises:
-        PortError: it is not Python 3, or not TensorFlow 1.
+        PortError: it is not Python 3, or not TensorFlow 1; or the rewriting does not end.
     """
+    before = source
     try:
-        while True:  # what was rewritten may tell more of what is what
+        for _ in range(_ROUNDS):  # what was rewritten may tell more of what is what
             wrapper = _read(source, name)
             names = Names(wrapper)
             _check_that_it_is_tensorflow_1(names, name)
@@ -64,9 +67,20 @@ def port(source: bytes, name: str = "the program") -> Ported:
             new = wrapper.module.visit(Rewriter(names, reader)).bytes
             if new == source:
                 return Ported(source, leftovers(wrapper, names, reader))
-            source = new
+            before, source = source, new
+        raise PortError(f"{name}: {_without_end(before, source)}")
     except (RecursionError, MemoryError):
         raise PortError(f"{name} is nested too deeply to be read.") from None
+
+
+def _without_end(old: bytes, new: bytes) -> str:
+    """What to say of a file that no round of rewriting leaves as it is."""
+    pairs = enumerate(zip(old.splitlines(), new.splitlines(), strict=False), start=1)
+    line = next((number for number, (one, other) in pairs if one != other), 1)
+    return (
+        f"the rewriting of line {line} does not end, a fault of torchscope port:"
+        " write the line for torchscope.tf1 by hand, and report it."
+    )
 
 
 def _check_that_it_is_tensorflow_1(names: Names, name: str) -> None:

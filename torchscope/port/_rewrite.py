@@ -134,7 +134,7 @@ class Rewriter(cst.CSTTransformer):
                 return new
             case "base_dtype":
                 return new
-            case "is_floating" if isinstance(inner, cst.Attribute) and inner.attr.value == "dtype":
+            case "is_floating":
                 return updated.with_changes(attr=cst.Name("is_floating_point"))
             case "name" if isinstance(new, cst.Attribute) and new.attr.value == "op":
                 return call(self._tf("op_name"), new.value)

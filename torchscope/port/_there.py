@@ -31,6 +31,15 @@ def module_of(path: str) -> str | None:
     return found.__name__ if isinstance(found, ModuleType) else None
 
 
+def is_dtype(path: str) -> bool:
+    """Whether a path is that of a dtype.
+
+    >>> is_dtype("float32"), is_dtype("nn")
+    (True, False)
+    """
+    return advice(path) is None and type(_find(path)) is _find("DType")
+
+
 def _find(path: str) -> object:
     parts = path.split(".") if path else []
     return reduce(getattr, parts, importlib.import_module(HOME))

@@ -102,6 +102,9 @@ ADVICE: dict[str, str] = {
         image.decode_image image.decode_jpeg image.decode_png image.draw_bounding_boxes
         image.encode_jpeg image.encode_png image.extract_jpeg_shape image.is_jpeg
     """,
+    "torchmetrics.functional.image computes it, of images with channels first.": """
+        image.psnr image.ssim image.ssim_multiscale
+    """,
     "torchvision.ops has nms, roi_align and roi_pool, channels first.": """
         image.combined_non_max_suppression image.non_max_suppression
         image.non_max_suppression_overlaps image.non_max_suppression_padded
@@ -129,7 +132,8 @@ ADVICE: dict[str, str] = {
         string_to_hash_bucket_strong string_to_number strings substr unicode_decode
         unicode_encode unicode_script unicode_split unicode_transcode
     """,
-    "torch.distributions has Normal, Categorical, MultivariateNormal, kl_divergence and more.": """
+    "torch.distributions has Normal, Categorical, kl_divergence and more; mean is an attribute"
+    " there, sample takes a shape.": """
         contrib.bayesflow contrib.distributions distributions
     """,
     "torch.stft, torch.istft and torch.fft compute it.": """
@@ -195,7 +199,7 @@ ADVICE: dict[str, str] = {
         enable_v2_tensorshape
     """,
     "Call the Python function directly, with the tensors.": "py_function",
-    "Build it with tf.layers, or with torch.nn modules by ts.get_module.": """
+    "Build it with tf.layers and tf.nn, or with torch.nn modules by ts.get_module.": """
         contrib.keras.layers contrib.keras.models keras.Input keras.Model keras.Sequential
         keras.backend keras.layers keras.losses keras.models keras.optimizers
     """,

@@ -51,7 +51,8 @@ def batch_normalization(
     """Normalize each channel by its mean and variance; by those of the batch while training.
 
     Torch: ``nn.BatchNorm2d(momentum=0.01)``; channels last, not training by default, and the
-    averaged variance is unbiased for images only (where TensorFlow's fused kernel runs).
+    averaged variance is unbiased only for images that are not float64 (where TensorFlow's fused
+    kernel runs).
 
     The moving averages are buffers. They are updated at once, as torch's are; with
     ``tf.collect_updates`` updates wait in UPDATE_OPS, as in TensorFlow.
@@ -175,7 +176,7 @@ def _by_batch(
     fused: bool,
     weights: Any,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    if fused:
+    if fused and x.dtype is not torch.float64:  # TensorFlow's fused kernel has no float64.
         y, mean, variance = normalize_batch(x, gamma, beta, epsilon, first=axes == (1,))
         count = x.numel() // max(mean.numel(), 1)
         return y, (mean, variance * (count / max(count - 1, 1)))

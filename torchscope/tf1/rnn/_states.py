@@ -4,7 +4,7 @@ A state, and the size of one, is an int or a tensor, or a tuple, list or dict of
 state of rank 3 or more is a ``torch.Size``, its shape without the batch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -16,15 +16,15 @@ from torchscope.tf1._arguments import one_int
 
 def zeros(size: Any, batch: int, dtype: torch.dtype, device: Any = None) -> Any:
     """Zeros of shape ``[batch, size]`` in the structure of ``size``."""
-    if isinstance(size, torch.Size):
-        return torch.zeros(batch, *size, dtype=dtype, device=device)
-    if isinstance(size, Mapping):
-        sizes = cast("Mapping[Any, Any]", size)
-        return {key: zeros(part, batch, dtype, device) for key, part in sizes.items()}
-    if isinstance(size, (tuple, list)):
-        parts = cast("list[Any]", size)
-        return rebuilt(size, [zeros(part, batch, dtype, device) for part in parts])
-    return torch.zeros(batch, one_int(size, "zero_state", "state_size"), dtype=dtype, device=device)
+
+    def zero(size: Any) -> Tensor:
+        sizes = [size]
+        if isinstance(size, tuple):  # a torch.Size or a TensorShape, a leaf of structures
+            sizes = list(cast("tuple[int, ...]", size))
+        sizes = [one_int(one, "zero_state", "state_size") for one in sizes]
+        return torch.zeros(batch, *sizes, dtype=dtype, device=device)
+
+    return nest.map_structure(zero, size)
 
 
 def rebuilt(like: Any, parts: list[Any]) -> Any:
