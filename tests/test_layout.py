@@ -122,9 +122,9 @@ TF1_FLOORS = [
     ["_convert", "_weights"],
     ["_arguments", "_scoped"],
     ["ops"],
-    ["clipping", "debugging", "linalg", "math", "random", "rnn", "sparse", "train"],
+    ["clipping", "debugging", "random", "rnn", "sparse", "train"],
     ["nn"],
-    ["image", "layers", "losses"],
+    ["image", "layers", "linalg", "losses", "math"],
     ["slim"],
     ["contrib"],
     ["__init__"],
@@ -135,7 +135,7 @@ TF1_OPS_FLOORS = [
     ["control_flow"],
     ["arithmetic", "arrays", "casts", "comparisons", "creation", "elementwise", "indexing"],
     ["reductions", "segments", "slicing", "sparse", "variables"],
-    ["linear_algebra"],
+    ["linear_algebra", "sparse_segments", "special"],
     ["old_names"],
     ["__init__"],
 ]
@@ -171,7 +171,7 @@ TF1_SLIM_FLOORS = [
     ["utils"],
     ["variables"],
     ["core", "embedding"],
-    ["convolution", "normalization", "pooling"],
+    ["convolution", "normalization", "pooling", "spatial"],
     ["__init__"],
 ]
 TF1_CONTRIB_FLOORS = [

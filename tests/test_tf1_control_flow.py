@@ -91,7 +91,6 @@ def test_on_meta_it_gives_the_same_shapes_and_dtypes(name: str, x: Tensor):
 
 # What is refused: the call, the error's class, what it says.
 REFUSED: list[tuple[Callable[[Tensor], Any], type[Exception], str]] = [
-    (lambda x: tf.cond(True, lambda: x, lambda: x), TypeError, "True; write true_fn.. if pred"),
     (lambda x: tf.cond(x, lambda: x, lambda: x), TypeError, "pred is float32 and has to be bool"),
     (lambda x: tf.cond(x > 0, lambda: x, lambda: x), ValueError, r"shape \[3, 2\] and has to be"),
     (lambda x: tf.cond(is_positive(x), x, lambda: x), TypeError, "true_fn has to be callable"),
@@ -108,7 +107,7 @@ REFUSED: list[tuple[Callable[[Tensor], Any], type[Exception], str]] = [
         "2 predicates are true, though exclusive=True",
     ),
     (lambda x: tf.case([], lambda: x), TypeError, "a list of pairs"),
-    (lambda x: tf.case([(True, lambda: x)]), TypeError, "not a pair of a boolean tensor and a f"),
+    (lambda x: tf.case([(1, lambda: x)]), TypeError, "not a pair of a boolean tensor and a f"),
     (lambda x: tf.while_loop(x, x, [x]), TypeError, "cond and body have to be callable"),
     (lambda x: tf.while_loop(lambda: x, lambda: x, []), ValueError, "no loop variables"),
     (
@@ -194,6 +193,15 @@ def test_a_branch_may_give_nothing(store: ts.VariableStore):
     for step in range(3):
         tf.cond(tf.equal(step, 1), lambda: tf.group(tf.assign_add(count, 1)), tf.no_op)
     assert count.item() == 1
+
+
+def test_cond_and_case_take_a_comparison_of_sizes_which_is_a_python_bool(x: Tensor):
+    wide = tf.shape(x)[0] > 1
+    assert type(wide) is bool
+    assert tf.cond(wide, lambda: 1, lambda: 2) == (1 if wide else 2)
+    assert tf.cond(tf.size(x) < 0, lambda: 1, lambda: 2) == 2
+    assert tf.case([(tf.rank(x) < 0, lambda: 1), (x.sum() == x.sum(), lambda: 2)]) == 2
+    assert tf.case([(tf.rank(x) < 0, lambda: 1)], default=lambda: 3) == 3
 
 
 def test_smart_cond_takes_a_python_bool_too(x: Tensor):

@@ -87,6 +87,37 @@ VALUES: dict[str, tuple[Callable[[], Any], Any, torch.dtype]] = {
         [[0, 0, 0], [0, 0, 0]],
         tf.float32,
     ),
+    "two updates of one place": (
+        lambda: tf.tensor_scatter_add(ROWS, [[0, 0], [1, 1], [0, 0]], [1.0, 2.0, 3.0]),
+        [[4, 1, 2], [3, 6, 5]],
+        tf.float32,
+    ),
+    "a position alone": (lambda: tf.unravel_index(7, [3, 4]), [1, 3], tf.int32),
+    "igamma beyond its domain": (
+        lambda: tf.igamma([0.5, 2.0, 0.0, -1.0], [1.0, 2.0, 1.0, 2.0]),
+        [0.84270084, 0.5939942, math.nan, math.nan],
+        tf.float32,
+    ),
+    "polygamma of each order": (
+        lambda: tf.polygamma([0.0, 1.0, 2.0, -1.0, 1.5], [1.0, 2.0, 3.0, 1.0, 2.0]),
+        [-0.5772159, 0.64493406, -0.1541138, math.nan, math.nan],
+        tf.float32,
+    ),
+    "the mean of an empty segment": (
+        lambda: tf.sparse_segment_mean(ROWS, [1, 0, 1], [0, 0, 2], num_segments=4),
+        [[1.5, 2.5, 3.5], [0, 0, 0], [3, 4, 5], [0, 0, 0]],
+        tf.float32,
+    ),
+    "sqrt_n": (
+        lambda: tf.sparse_segment_sqrt_n([[1.0], [7.0], [4.0]], [0, 1, 2], [0, 0, 1]),
+        [[5.656854], [4.0]],
+        tf.float32,
+    ),
+    "segments of chosen ints": (
+        lambda: tf.sparse_segment_sum([1, 2, 3], [0, 2], [0, 0]),
+        [4],
+        tf.int32,
+    ),
     "the share of False": (lambda: tf.nn.zero_fraction([True, False]), 0.5, tf.float32),
 }
 
@@ -94,7 +125,7 @@ VALUES: dict[str, tuple[Callable[[], Any], Any, torch.dtype]] = {
 @pytest.mark.parametrize("name", VALUES)
 def test_the_value_is_tensorflows(name: str):
     call, expected, dtype = VALUES[name]
-    torch.testing.assert_close(call(), torch.tensor(expected, dtype=dtype))
+    torch.testing.assert_close(call(), torch.tensor(expected, dtype=dtype), equal_nan=True)
 
 
 def test_a_poisson_number_alone_has_no_axes():
@@ -167,6 +198,15 @@ REFUSED: list[tuple[Callable[[Tensor], Any], type[Exception], str]] = [
     (lambda x: tf.batch_gather(x, [[5], [0]]), IndexError, r"gather\(\): indices from 0 to 5"),
     (lambda x: tf.assert_less(x > 0, x > 0), TypeError, r"assert_less\(\): x is bool"),
     (lambda x: tf.assert_scalar(x, message="one"), ValueError, "one: x has shape"),
+    (lambda x: tf.sparse_segment_mean(INTS, [0], [0]), TypeError, "data is int32"),
+    (lambda x: tf.sparse_segment_sum(x, [0, 3], [0, 0]), IndexError, "ids from 0 to 3"),
+    (lambda x: tf.sparse_segment_sum(x, [0, 1], [1, 0]), ValueError, "have to be a sorted"),
+    (lambda x: tf.sparse_segment_sum(x, [0, 1], [0, 3], num_segments=2), IndexError, "3 for 2"),
+    (lambda x: tf.sparse_segment_sum(x, [0, 1], [1, 0], num_segments=2), ValueError, "sorted"),
+    (lambda x: tf.unravel_index([12], [3, 4]), IndexError, r"unravel_index\(\): indices from 12"),
+    (lambda x: tf.tensor_scatter_add(x, [[3]], [[1.0, 1, 1]]), IndexError, "indices from 3 to 3"),
+    (lambda x: tf.tensor_scatter_sub(x, [[0]], [1.0]), ValueError, r"\[1, 1\] and updates \[1\]"),
+    (lambda x: tf.igamma(1, 2), TypeError, r"igamma\(\): a is int32"),
     (lambda x: tf.scatter_add(tf.Variable([1.0]), [-1], [1.0]), IndexError, r"scatter_add\(\)"),
     (lambda x: tf.scatter_update(tf.Variable([1.0]), [5], [1.0]), IndexError, "out of range"),
 ]
@@ -178,3 +218,40 @@ def test_an_operation_refuses_with_tensorflows_class_of_error(
 ):
     with pytest.raises(error, match=says):
         call(ROWS)
+
+
+def test_what_is_a_tensor():
+    kinds = [ROWS, tf.SparseTensor([[0]], [1.0], [2]), tf.shape(ROWS), 1.0, ROWS.numpy(), [ROWS]]
+    assert [tf.is_tensor(x) for x in kinds] == [True] * 3 + [False] * 3
+    assert tf.contrib.framework.is_tensor is tf.is_tensor
+
+
+def test_names_of_tf_nn_are_in_tf_math_and_tf_linalg_as_well():
+    names = "softmax log_softmax top_k in_top_k l2_normalize zero_fraction softplus softsign"
+    assert all(getattr(tf.math, name) is getattr(tf.nn, name) for name in names.split())
+    assert tf.linalg.l2_normalize is tf.nn.l2_normalize
+    assert tf.linalg.matrix_transpose is tf.matrix_transpose
+
+
+BINARY = (tf.maximum, tf.less, tf.greater_equal, tf.atan2, tf.mod, tf.floordiv, tf.complex)
+FOR_REAL = (
+    *(tf.floor, tf.ceil, tf.rint, tf.round, tf.erf, tf.lgamma, tf.log_sigmoid, tf.is_nan),
+    *(tf.reduce_max, tf.reduce_min, tf.argmax, tf.sort, tf.nn.top_k, tf.reduce_logsumexp),
+    *(tf.nn.relu, tf.nn.elu, tf.nn.softmax, tf.nn.softplus, tf.nn.leaky_relu),
+    lambda x: tf.clip_by_value(x, 0, 1),
+    lambda x: tf.unsorted_segment_max(x, [0], 1),
+)
+
+
+@pytest.mark.parametrize("call", [*FOR_REAL, *BINARY])
+def test_what_is_for_real_numbers_refuses_complex_ones(call: Callable[..., Any]):
+    with pytest.raises(TypeError, match=r"\w+\(\): \w+ is complex64 and has to be real"):
+        call(*[COMPLEX] * (1 + (call in BINARY)))
+
+
+@pytest.mark.parametrize("name", ["div", "floordiv", "mod", "truncatediv", "truncatemod"])
+def test_a_division_of_integers_by_zero_says_whose(name: str):
+    for y in (0, INTS):  # which has a 0
+        with pytest.raises(ZeroDivisionError, match=rf"{name}\(\): y has a 0"):
+            getattr(tf, name)(INTS, y)
+    assert getattr(tf, name)(ROWS, 0).shape == ROWS.shape

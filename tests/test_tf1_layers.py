@@ -585,3 +585,59 @@ def test_spellings_that_keras_takes_are_those_of_the_same_layer(store: ts.Variab
         tf.layers.conv1d(x, 4, 2, padding="same", data_format="CHANNELS_LAST").shape,
     ]
     assert shapes == [(2, 5, 4)] * 3
+
+
+def test_what_a_layer_lists_is_its_own_as_in_tensorflow():
+    class Own(tf.layers.Layer):
+        def build(self, input_shape):
+            self.w = self.add_weight("w", [3], regularizer=L2)
+            self.v = self.add_weight("v", [2], trainable=False)
+
+        def call(self, inputs):
+            self.add_loss(inputs.mean())
+            return inputs * self.w + tf.get_variable("extra", [3], regularizer=L2)
+
+    class Outer(tf.layers.Layer):
+        def call(self, inputs):
+            return tf.layers.BatchNormalization()(inputs, training=True)
+
+    def counts(layer, *inputs):
+        for x in inputs:
+            layer(x)
+        return [len(layer.variables), len(layer.losses), len(layer.updates)]
+
+    x = torch.ones(2, 3)
+    store = ts.VariableStore()
+    for _ in range(2):  # The numbers are TensorFlow's, and those of every pass.
+
+        def model():
+            with tf.variable_scope("s", regularizer=L2), tf.collect_updates():
+                assert counts(tf.layers.Dense(3)) == [0, 0, 0]
+                assert counts(tf.layers.Dense(3), x, x) == [2, 0, 0]
+                both = {"kernel_regularizer": L2, "bias_regularizer": L2, "name": "fc"}
+                assert counts(tf.layers.Dense(3, **both), x, x) == [2, 2, 0]
+                assert counts(tf.layers.Dense(3, **both, _reuse=True), x) == [2, 0, 0]
+                assert counts(tf.layers.Dense(3, activity_regularizer=L2), x, x) == [2, 2, 0]
+                norm = tf.layers.BatchNormalization(gamma_regularizer=L2)
+                assert [len(norm.updates), *counts(norm, x)] == [0, 4, 1, 0]
+                assert counts(Own(), x) == [2, 2, 0]
+                assert counts(Own(name="own_2"), x, x) == [2, 3, 0]
+                assert counts(Outer(), x) == [0, 0, 0]
+                cell = tf.nn.rnn_cell.GRUCell(3)
+                wrapped = tf.nn.rnn_cell.DropoutWrapper(cell, 0.5)
+                wrapped(x, x)
+                assert [len(c.variables) for c in (cell, wrapped)] == [4, 0]
+                assert cell.losses == wrapped.losses == []
+
+        store(model)
+
+
+def test_a_layer_keeps_a_size_for_each_axis_and_has_no_kernel_before_its_first_call():
+    layer = tf.layers.Conv2D(4, 3, padding="same")
+    assert (layer.kernel_size, layer.strides) == ((3, 3), (1, 1))
+    assert tf.layers.MaxPooling1D(2, [2]).pool_size == (2,)
+    with pytest.raises(ValueError, match="kernel_size"):
+        tf.layers.Conv2D(4, (3, 3, 3))
+    with pytest.raises(AttributeError, match="first call"):
+        _ = layer.kernel
+    assert not hasattr(layer, "bias")

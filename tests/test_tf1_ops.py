@@ -31,6 +31,8 @@ MODULES = (
     "shapes",
     "slicing",
     "sparse",
+    "sparse_segments",
+    "special",
 )
 NAMES = [
     name
@@ -118,6 +120,17 @@ CALLS: dict[str, Callable[[Tensor], Any]] = {
     "real": lambda x: tf.real(x),
     "batch_gather": lambda x: tf.batch_gather(x, tf.to_int32(x * 3)),
     "gather": lambda x: tf.gather(x, [[0, 2]], axis=1),
+    "igamma": lambda x: tf.igamma(0.5 + tf.zeros_like(x), x),
+    "igammac": lambda x: tf.igammac(0.5 + tf.zeros_like(x), x),
+    "is_tensor": lambda x: tf.where([tf.is_tensor(x)], [x], [x]),
+    "polygamma": lambda x: tf.polygamma(tf.ones_like(x), x),
+    "tensor_scatter_add": lambda x: tf.tensor_scatter_add(x, [[0], [0]], x[:2]),
+    "tensor_scatter_nd_add": lambda x: tf.tensor_scatter_nd_add(x, [[0, 1]], x[0, :1]),
+    "tensor_scatter_nd_sub": lambda x: tf.tensor_scatter_nd_sub(x, [[0, 1]], x[0, :1]),
+    "tensor_scatter_nd_update": lambda x: tf.tensor_scatter_nd_update(x, [[0, 1]], x[0, :1]),
+    "tensor_scatter_sub": lambda x: tf.tensor_scatter_sub(x, [[0], [0]], x[:2]),
+    "tensor_scatter_update": lambda x: tf.tensor_scatter_update(x, [[2], [0]], x[:2]),
+    "zeta": lambda x: tf.zeta(1.5 + tf.zeros_like(x), x),
     "gather_nd": lambda x: tf.gather_nd(x, [[0, 1], [2, 3]]),
     "scatter_nd": lambda x: tf.scatter_nd([[0], [4], [0]], x, [5, 4]),
     "where": lambda x: tf.where(x > 0.5, x, tf.zeros_like(x)),
@@ -210,10 +223,10 @@ OF_SHAPES = (
 )
 WITHOUT_NAME = (
     *("broadcast_dynamic_shape", "broadcast_static_shape"),
-    *("sparse_add", "sparse_reduce_sum", "sparse_retain"),
+    *("is_tensor", "sparse_add", "sparse_reduce_sum", "sparse_retain"),
 )
 ROUNDING = ("ceil", "floor", "floordiv", "rint", "round")  # whose gradient is None, not a slope
-# Those whose result's size depends on values; torch.compile, meta and vmap cannot have them.
+# Those that read values, as for the result's size; torch.compile, meta and vmap cannot have them.
 BY_VALUE: dict[str, Callable[[Tensor], Any]] = {
     "boolean_mask": lambda x: tf.boolean_mask(x, x > 0.5),
     "bincount": lambda x: tf.bincount(tf.to_int32(x * 5)),
@@ -221,6 +234,10 @@ BY_VALUE: dict[str, Callable[[Tensor], Any]] = {
     "dynamic_stitch": lambda x: tf.dynamic_stitch([[0, 1, 2]], [x]),
     "setdiff1d": lambda x: tf.setdiff1d(x[0], x[0, :1]),
     "sparse_retain": lambda x: tf.sparse_retain(sparse(x), [True, False]).values,
+    "sparse_segment_mean": lambda x: tf.sparse_segment_mean(x, [0, 2, 1], [0, 0, 2]),
+    "sparse_segment_sqrt_n": lambda x: tf.sparse_segment_sqrt_n(x, [0, 2, 1], [0, 0, 1]),
+    "sparse_segment_sum": lambda x: tf.sparse_segment_sum(x, [0, 2, 1], [0, 0, 1], num_segments=4),
+    "unravel_index": lambda x: tf.unravel_index([7, 3], tf.shape(x)),
     "unique": lambda x: tf.unique(x[0]),
     "unique_with_counts": lambda x: tf.unique_with_counts(x[0]),
     **{
@@ -241,7 +258,7 @@ TENSORS = sorted(set(CALLS) - set(OF_SHAPES))
 NOT_IN_BFLOAT16 = {
     *importlib.import_module("torchscope.tf1.ops.linear_algebra").__all__,
     *("complex", "eye", "linspace", "one_hot", "ones", "zeros"),
-    *("to_bfloat16", "to_double", "to_float"),
+    *("polygamma", "to_bfloat16", "to_double", "to_float", "zeta"),
 } - {"diag", "einsum", "matmul", "matrix_band_part", "norm", "tensordot", "trace"}
 NOT_IN_FLOAT64 = {"complex", "to_bfloat16", "to_float"}
 # float64 does not come after a Python float, which is float32: TensorFlow's rule.
@@ -549,3 +566,21 @@ def test_a_shape_that_has_another_rank_is_refused():
     shape.assert_has_rank(2)
     with pytest.raises(ValueError, match="must have rank 3"):
         shape.assert_has_rank(3)
+
+
+def test_the_sizes_of_tf_shape_compute_and_compare_as_tensorflows():
+    x = torch.ones(2, 3)
+    sizes = tf.shape(x)
+    assert [7 // sizes, 7 % sizes, 3 / sizes, sizes**2] == [(3, 2), (1, 1), (1.5, 1.0), (4, 9)]
+    assert [abs(-sizes), (1,) - sizes, sizes[:1] * [2, 3]] == [(2, 3), (-1, -2), (4, 6)]
+    assert (sizes > 2).tolist() == (sizes >= [3, 3]).tolist() == [False, True]
+    assert (sizes < sizes).tolist() == [False, False]
+    assert sizes[tf.newaxis].tolist() == [[2, 3]]
+    assert tf.reduce_all(sizes > 0)
+    with pytest.raises(ValueError, match=r"\[2\] and \[3\] do not broadcast"):
+        sizes * [1, 2, 3]
+    wide = tf.shape(x, out_type=tf.int64)
+    assert tf.reshape(x, wide * [3, 1] // [1, 3]).shape == (6, 1)
+    assert tf.multiply(wide[:1], tf.constant([2], tf.int64)).dtype is torch.int64
+    with pytest.raises(TypeError, match="x is int32 and y int64"):
+        tf.multiply(sizes, tf.constant([2, 2], tf.int64))

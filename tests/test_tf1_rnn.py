@@ -342,7 +342,9 @@ def test_cells_around_cells_have_their_variables(store):
     x = sequence()
     tf.nn.dynamic_rnn(inner, x, dtype=tf.float32, scope="before")
     tf.nn.dynamic_rnn(stack, x, dtype=tf.float32)
-    assert [store.name_of(v) for v in stack.trainable_variables] == list(store)
+    # A wrapper lists nothing, as in TensorFlow; the cell inside does.
+    assert [store.name_of(v) for v in stack.trainable_variables] == list(store)[4:]
+    assert [store.name_of(v) for v in inner.trainable_variables] == list(store)[:4]
     assert len(list(store)) == 6
     mixed = cells.MultiRNNCell([OldStyle(), cells.GRUCell(UNITS)])
     tf.nn.dynamic_rnn(mixed, x, dtype=tf.float32, scope="mixed")
@@ -849,3 +851,20 @@ def test_bad_input_is_reported_with_the_name_of_the_argument(store, call, error)
     kind, message = error
     with pytest.raises(kind, match=message):
         call()
+
+
+@pytest.mark.parametrize("state", [None, 1, (torch.ones(2, UNITS),)], ids=["none", "int", "one"])
+def test_a_cell_says_that_its_state_or_its_inputs_do_not_fit(store, state):
+    flat = {"state_is_tuple": False}
+    for cell in (
+        cells.GRUCell(UNITS),
+        cells.BasicLSTMCell(UNITS),
+        cells.LSTMCell(UNITS, **flat),
+        cells.MultiRNNCell([cells.GRUCell(UNITS), cells.BasicRNNCell(UNITS)]),
+        cells.MultiRNNCell([cells.GRUCell(UNITS)], **flat),
+        tf.contrib.rnn.LayerNormBasicLSTMCell(UNITS),
+    ):
+        with pytest.raises((ValueError, TypeError), match=r"state (has to|is a pair)"):
+            cell(torch.ones(2, 3), state)
+        with pytest.raises(ValueError, match=r"inputs have to be tensors|state has to"):
+            cell(None, state)

@@ -529,3 +529,32 @@ def test_what_is_wrong_is_named(call, error, match, store):
     with pytest.raises(error, match=match):
         call(torch.ones(IMAGE))
     assert not list(store)
+
+
+@pytest.mark.parametrize(("fused", "count"), [(None, 3), (False, 5)])
+def test_what_a_debiased_average_keeps_is_a_model_variable_on_the_plain_way(fused, count):
+    with ts.VariableStore() as store:  # TensorFlow's lists
+        slim.batch_norm(torch.ones(2, 3), zero_debias_moving_mean=True, fused=fused)
+        assert len(slim.get_model_variables()) == count
+    assert [name.rpartition("/")[2] for name in store][-2:] == ["biased", "local_step"]
+
+
+def test_spatial_softmax_gives_the_place_of_each_channel_as_tensorflows():
+    x = torch.arange(24.0).reshape(1, 2, 4, 3) ** 1.5 / 10
+    y = torch.arange(16.0).reshape(1, 2, 2, 4) / 3
+    with ts.VariableStore() as store:
+        found = slim.spatial_softmax(x)
+        other = slim.spatial_softmax(y, temperature=2.0, data_format="NCHW")
+        assert slim.get_model_variables() == list(store.values())
+    assert list(store) == ["spatial_softmax/temperature", "spatial_softmax_1/temperature"]
+    wanted = [[0.9975113, 0.8885945, 0.9980954, 0.89531684, 0.9985182, 0.90139323]]
+    torch.testing.assert_close(found, torch.tensor(wanted))
+    wanted = [[0.32151273, 0.13780726, 0.3215127, 0.13780725]]
+    torch.testing.assert_close(other, torch.tensor(wanted))
+
+
+def test_scale_gradient_changes_the_gradient_only():
+    x = torch.tensor([1.0, -2.0], requires_grad=True)
+    y = slim.scale_gradient(x, 0.5)
+    (y * 4).sum().backward()
+    assert (y.tolist(), x.grad.tolist()) == ([1.0, -2.0], [2.0, 2.0])

@@ -200,6 +200,20 @@ CHANGES: dict[str, tuple[Callable[[Tensor], Tensor], list[float]]] = {
         [3, 3, 2, 2, 3, 3],
     ),
     "scatter_sub": (lambda v: tf.scatter_sub(v, 1, [1, 2]), [1, 1, 1, 0, 3, 3]),
+    "scatter_mul": (lambda v: tf.scatter_mul(v, [1, 1], [[2, 3], [4, 5]]), [1, 1, 16, 30, 3, 3]),
+    "scatter_mul all": (lambda v: tf.scatter_mul(v, [[0], [2]], 2.0), [2, 2, 2, 2, 6, 6]),
+    "scatter_div": (
+        lambda v: tf.scatter_div(v, [1, 1], [[2, 4], [4, 2]]),
+        [1, 1, 0.25, 0.25, 3, 3],
+    ),
+    "scatter_min": (
+        lambda v: tf.scatter_min(v, [1, 2, 1], [[1, 9], [2, 8], [3, -4]]),
+        [1, 1, 1, -4, 2, 3],
+    ),
+    "scatter_max": (
+        lambda v: tf.scatter_max(v, [1, 2, 1], [[1, 9], [2, 8], [3, -4]]),
+        [1, 1, 3, 9, 3, 8],
+    ),
     "scatter_nd_update": (
         lambda v: tf.scatter_nd_update(v, [[0, 1], [2, 0]], [7, 8]),
         [1, 7, 2, 2, 8, 3],
@@ -255,6 +269,9 @@ REFUSED: list[tuple[Callable[[Tensor], Any], type[Exception], str]] = [
     (lambda v: tf.scatter_nd_add(v, [[0]], [1.0]), ValueError, r"\[1\] and has to have \[1, 2\]"),
     (lambda v: tf.scatter_update(v, [0.0], v[:1]), TypeError, "indices is float32 and has to be"),
     (lambda v: tf.scatter_update(v, [3], v[:1]), IndexError, "out of range"),
+    (lambda v: tf.scatter_mul(v, [0, -1], v[:2]), IndexError, r"scatter_mul\(\): an index is out"),
+    (lambda v: tf.scatter_div(v, [0, 3], v[:2]), IndexError, r"scatter_div\(\): an index is out"),
+    (lambda v: tf.scatter_min(v * 2, [0], v[:1]), AttributeError, "ref is not a variable"),
 ]
 
 

@@ -36,6 +36,8 @@ from .ops.segments import *
 from .ops.shapes import *
 from .ops.slicing import *
 from .ops.sparse import *
+from .ops.sparse_segments import *
+from .ops.special import *
 from .ops.tensor_array import *
 from .ops.variables import *
 from .updates import *

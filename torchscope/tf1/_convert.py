@@ -35,6 +35,21 @@ _TENSORS = (Tensor, torch.nn.Parameter)  # told by type() at once; others by isi
 _NUMBERS = (int, float)
 _PLAIN = (bool, int, float, complex)
 _HALVES = (torch.float16, torch.bfloat16)
+_COMPLEX = (torch.complex64, torch.complex128)
+_RESTRICTED = frozenset((torch.bool, *_COMPLEX))  # the dtypes that not every operation takes
+
+# The functions that need an order, or round; TensorFlow has them for real numbers only.
+_REAL_NAMES = """
+    argmax argmin argsort assert_greater assert_greater_equal assert_less assert_less_equal
+    assert_negative assert_non_negative assert_non_positive assert_positive atan2 ceil
+    clip_by_average_norm clip_by_norm clip_by_value complex crelu digamma elu erf erfc floor
+    floordiv greater greater_equal igamma igammac is_finite is_inf is_nan l2_normalize leaky_relu
+    less less_equal lgamma log_sigmoid log_softmax maximum minimum mod polygamma reduce_logsumexp
+    reduce_max reduce_min relu relu6 rint round searchsorted segment_max segment_min selu softmax
+    softplus softsign sort sparse_segment_mean sparse_segment_sqrt_n swish top_k truncatediv
+    truncatemod unsorted_segment_max unsorted_segment_min zeta
+"""
+_FOR_REAL = frozenset(_REAL_NAMES.split())
 
 
 def tensor(
@@ -69,22 +84,41 @@ def tensor(
 
 
 def floating(value: Operand, function: str, argument: str = "x") -> Tensor:
-    """The value as a float or complex tensor; TypeError if it is an int or bool."""
+    """The value as a float or complex tensor; TypeError if it is an int or bool.
+
+    A function that is for real numbers refuses complex ones as well.
+    """
     value = tensor(value, function=function, argument=argument)
     if not (value.dtype.is_floating_point or value.dtype.is_complex):
         raise TypeError(
             f"{function}(): {argument} is {name_of(value.dtype)} and has to be a float;"
             f" cast it: tf.cast({argument}, tf.float32)."
         )
+    if value.dtype in _COMPLEX:
+        check_dtype(value, function, argument)
     return value
 
 
 def numeric(value: Operand, function: str, argument: str = "x") -> Tensor:
     """The value as a tensor; TypeError if it is boolean."""
     value = tensor(value, function=function, argument=argument)
-    if value.dtype is torch.bool:
-        raise _not_numeric(function, argument)
+    if value.dtype in _RESTRICTED:
+        check_dtype(value, function, argument)
     return value
+
+
+def check_dtype(value: Tensor, function: str, argument: str, *, bools: bool = False) -> None:
+    """TypeError if it is boolean, or complex where the function is for real numbers."""
+    if value.dtype is torch.bool and not bools:
+        raise TypeError(
+            f"{function}(): {argument} is bool and has to be a number;"
+            f" cast it: tf.cast({argument}, tf.float32)."
+        )
+    if value.dtype in _COMPLEX and function in _FOR_REAL:
+        raise TypeError(
+            f"{function}(): {argument} is {name_of(value.dtype)} and has to be real;"
+            f" tf.real({argument}) and tf.abs({argument}) are."
+        )
 
 
 def boolean(value: Operand, function: str, argument: str = "x", device: Any = None) -> Tensor:
@@ -138,8 +172,8 @@ def operands(
     else:
         x, y = _fitted(x, y, function, names)
         one = x if isinstance(x, Tensor) else y
-    if one.dtype is torch.bool and not bools:
-        raise _not_numeric(function, names[0])
+    if one.dtype in _RESTRICTED:
+        check_dtype(one, function, names[0], bools=bools)
     if isinstance(x, Tensor) and isinstance(y, Tensor) and x.shape != y.shape:
         check_broadcast(x.shape, y.shape, function)
     return x, y
@@ -248,13 +282,6 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _not_numeric(function: str, argument: str) -> TypeError:
-    return TypeError(
-        f"{function}(): {argument} is bool and has to be a number;"
-        f" cast it: tf.cast({argument}, tf.float32)."
-    )
-
-
 def _fitted(x: Operand, y: Operand, function: str, names: tuple[str, str]) -> tuple[Any, Any]:
     """The operands in one dtype; Python numbers that fit a tensor's dtype stay numbers."""
     left, right = names
@@ -316,7 +343,9 @@ def _made(value: Any, dtype: Any, device: Any, where: str) -> Tensor:
     if value is None:
         raise ValueError(f"{where} is None.")
     if isinstance(value, (list, tuple)):
-        return _from_list(cast("list[Any]", value), dtype, device, where)
+        values = cast("list[Any]", value)
+        dtype = dtype or getattr(values, "_tf1_dtype", None)  # tf.shape's, of int64
+        return _from_list(values, dtype, device, where)
     if isinstance(value, range):
         return _from_list(list(value), dtype, device, where)
     if is_array(value):

@@ -203,6 +203,23 @@ ADVICE: dict[str, str] = {
         contrib.keras.layers contrib.keras.models keras.Input keras.Model keras.Sequential
         keras.backend keras.layers keras.losses keras.models keras.optimizers
     """,
+    "Errors are Python's: ValueError, TypeError, IndexError, ZeroDivisionError.": "errors",
+    "Sizes are ints, None where unknown: x.shape[0] needs no .value.": "Dimension",
+    "tf itself has its functions: import torchscope.tf1 as tf, then tf.cond, tf.get_variable.": """
+        array_ops control_flow_ops init_ops math_ops nn_ops python variable_scope_ops
+    """,
+    "tf.get_local_variable makes one that is not saved.": "contrib.framework.local_variable",
+    "torch.linalg has it.": """
+        linalg.eigvals linalg.lstsq linalg.lu linalg.matrix_rank linalg.pinv
+    """,
+    "torch.special has it: i0, i0e, i1, i1e, erfinv, ndtri, xlogy.": """
+        math.bessel_i0 math.bessel_i0e math.bessel_i1 math.bessel_i1e math.erfinv math.ndtri
+        math.xlogy
+    """,
+    "print writes a tensor's value at once.": "print",
+    "It is a private name: call the function that the documentation of TensorFlow names.": """
+        core layers.utils
+    """,
     "torch has no equivalent; write it with torch's functions.": """
         RaggedTensor contrib.factorization contrib.gan contrib.image contrib.opt
         contrib.resampler nn.dilation2d nn.erosion2d nn.fractional_avg_pool

@@ -6,7 +6,7 @@ Every pass begins anew: the object remembers nothing of the pass before.
 
 import re
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,13 +17,19 @@ from torchscope.tf1 import nest
 from torchscope.tf1._weights import weight
 
 
+def _empty() -> dict[str, Any]:  # Dynamo traces it, but not dict[str, Any]()
+    return {}
+
+
 @dataclass
-class _Opened:
+class Opened:
     """Its state in one pass."""
 
     scope: ts.VariableScope | None = None
     dtype: torch.dtype | None = None
     built: bool = False
+    weights: dict[str, Any] = field(default_factory=_empty)
+    """The full names of its own variables -> the regularizers whose losses it counts."""
 
 
 class Scoped:
@@ -61,6 +67,7 @@ class Scoped:
         """A variable in the scope; the last four arguments are accepted and ignored."""
         dtype = dtype or self.dtype or torch.float32
         with self._entered():
+            self._own(name, regularizer)
             settings = initializer, regularizer, constraint
             return weight(name, shape, dtype, *settings, trainable is not False and self.trainable)
 
@@ -70,7 +77,7 @@ class Scoped:
 
     def _entered(self, scope: Any = None) -> AbstractContextManager[Any]:
         """The opening of its scope, which the first call in a pass fixes."""
-        opened = ts.in_this_pass(self, _Opened)
+        opened = ts.in_this_pass(self, Opened)
         if opened.scope is None:
             opened.scope = self._scope
             if opened.scope is None:
@@ -83,8 +90,22 @@ class Scoped:
     def _build(self, inputs: Any) -> None:
         """Build it for these inputs, and remember their dtype."""
         tensors: list[Any] = nest.flatten(inputs)
-        ts.in_this_pass(self, _Opened).dtype = tensors[0].dtype
+        for x in tensors:
+            if not hasattr(x, "dtype"):
+                raise ValueError(f"{self._base_name}: inputs have to be tensors, not {x!r}.")
+        ts.in_this_pass(self, Opened).dtype = tensors[0].dtype
         self.build(inputs.shape if isinstance(inputs, Tensor) else [x.shape for x in tensors])
+
+    def _own(self, name: str, regularizer: Any) -> None:
+        """Count the variable ``name`` of its open scope, and its loss, as its own.
+
+        As in TensorFlow the loss is that of the object that asks for the variable first.
+        """
+        opened = ts.in_this_pass(self, Opened)
+        full_name = f"{self.scope_name}/{name}"
+        owners = ts.in_this_pass("torchscope.tf1: owners of losses", _empty)
+        owner = owners.setdefault(full_name, self)
+        opened.weights.setdefault(full_name, regularizer if owner is self else None)
 
     # ---- what it has -----------------------------------------------------------------------
 
@@ -105,16 +126,16 @@ class Scoped:
     @property
     def dtype(self) -> torch.dtype | None:
         """The dtype given, or that of the first input in this pass."""
-        return self._dtype or ts.in_this_pass(self, _Opened).dtype
+        return self._dtype or ts.in_this_pass(self, Opened).dtype
 
     @property
     def built(self) -> bool:
         """Whether its variables have been asked for in this pass."""
-        return ts.in_this_pass(self, _Opened).built
+        return ts.in_this_pass(self, Opened).built
 
     @built.setter
     def built(self, built: bool) -> None:
-        ts.in_this_pass(self, _Opened).built = built
+        ts.in_this_pass(self, Opened).built = built
 
     @property
     def scope_name(self) -> str:
@@ -123,15 +144,19 @@ class Scoped:
         Raises:
             ValueError: it was not called yet in this pass.
         """
-        scope = ts.in_this_pass(self, _Opened).scope or self._scope
+        scope = ts.in_this_pass(self, Opened).scope or self._scope
         if scope is None:
             raise ValueError(
                 f"{self._base_name!r} has no scope yet: its first call in a pass opens one."
             )
         return scope.name
 
+    def _key(self, kind: str) -> str:
+        """The collection of what it was given itself."""
+        return f"torchscope.tf1: {kind} of {id(self)}"
+
     def _collected(self, key: str) -> list[Any]:
-        scope = ts.in_this_pass(self, _Opened).scope
+        scope = ts.in_this_pass(self, Opened).scope
         return [] if scope is None else scope.get_collection(key)
 
     @property
@@ -155,8 +180,11 @@ class Scoped:
 
     @property
     def losses(self) -> list[Tensor]:
-        """The regularization losses of its variables and of its calls in this pass."""
-        return self._collected(ts.GraphKeys.REGULARIZATION_LOSSES)
+        """Of the regularizers that it was given, not its scope, and what ``add_loss`` added."""
+        given = ts.in_this_pass(self, Opened).weights
+        named = {ts.name_of(variable): variable for variable in self.variables}
+        found = [f(named[name]) for name, f in given.items() if f is not None and name in named]
+        return [loss for loss in found if loss is not None] + ts.get_collection(self._key("losses"))
 
     @property
     def updates(self) -> list[Any]:
@@ -166,13 +194,9 @@ class Scoped:
 
 def number_of(base: str) -> int:
     """The number of an object without a name among those of its kind in this pass, from 1."""
-    numbers = ts.in_this_pass("torchscope.tf1: numbers of layers", _no_numbers)
+    numbers = ts.in_this_pass("torchscope.tf1: numbers of layers", _empty)
     number = numbers[base] = numbers.get(base, 0) + 1
     return number
-
-
-def _no_numbers() -> dict[str, int]:
-    return {}
 
 
 def _snake_case(name: str) -> str:

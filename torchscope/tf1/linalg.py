@@ -4,6 +4,7 @@ from torch import Tensor
 
 from . import _missing
 from ._convert import Operand
+from .nn import l2_normalize as l2_normalize
 from .ops import arithmetic, arrays, creation, linear_algebra
 
 adjoint = linear_algebra.adjoint
@@ -32,7 +33,7 @@ tensor_diag = linear_algebra.diag
 tensor_diag_part = linear_algebra.diag_part
 tensordot = linear_algebra.tensordot
 trace = linear_algebra.trace
-transpose = arrays.matrix_transpose
+matrix_transpose = transpose = arrays.matrix_transpose
 triangular_solve = linear_algebra.matrix_triangular_solve
 
 

@@ -3,6 +3,7 @@
 from torchscope.tf1 import _missing
 from torchscope.tf1 import nest as nest
 from torchscope.tf1.ops.control_flow import smart_cond
+from torchscope.tf1.ops.sparse import is_tensor
 from torchscope.tf1.slim import (
     add_arg_scope,
     add_model_variable,
@@ -49,6 +50,7 @@ __all__ = [
     "get_variables_by_suffix",
     "get_variables_to_restore",
     "has_arg_scope",
+    "is_tensor",
     "model_variable",
     "nest",
     "smart_cond",

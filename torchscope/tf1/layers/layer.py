@@ -7,10 +7,8 @@ from torch import Tensor
 
 import torchscope as ts
 from torchscope.tf1 import nest
-from torchscope.tf1._scoped import Scoped
+from torchscope.tf1._scoped import Opened, Scoped
 from torchscope.tf1.dtypes import as_dtype
-
-from ._parts import activated
 
 __all__ = ["InputSpec", "Layer"]
 
@@ -92,14 +90,28 @@ class Layer(Scoped):
         return inputs
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
-        """Add a loss, or a list of them, to REGULARIZATION_LOSSES."""
-        for loss in nest.flatten(losses):
-            ts.add_to_collection(ts.GraphKeys.REGULARIZATION_LOSSES, loss)
+        """Add a loss, or a list of them, to REGULARIZATION_LOSSES and to its ``losses``."""
+        self._add(ts.GraphKeys.REGULARIZATION_LOSSES, "losses", losses)
 
     def add_update(self, updates: Any, inputs: Any = None) -> None:
-        """Add an update, or a list of them, to UPDATE_OPS."""
-        for update in nest.flatten(updates):
-            ts.add_to_collection(ts.GraphKeys.UPDATE_OPS, update)
+        """Add an update, or a list of them, to UPDATE_OPS and to its ``updates``."""
+        self._add(ts.GraphKeys.UPDATE_OPS, "updates", updates)
+
+    def _add(self, collection: str, kind: str, values: Any) -> None:
+        for value in nest.flatten(values):
+            ts.add_to_collection(collection, value)
+            ts.add_to_collection(self._key(kind), value)
+
+    # ---- what it has -----------------------------------------------------------------------
+
+    def _collected(self, key: str) -> list[Any]:
+        own = ts.in_this_pass(self, Opened).weights
+        return [v for v in super()._collected(key) if ts.name_of(v) in own]
+
+    @property
+    def updates(self) -> list[Any]:
+        """What ``add_update`` has added in this pass."""
+        return ts.get_collection(self._key("updates"))
 
     # ---- calling it ------------------------------------------------------------------------
 
@@ -112,8 +124,9 @@ class Layer(Scoped):
                 if spec is not None and not spec.admits(x):
                     raise ValueError(f"{self.name}: inputs of {list(x.shape)} do not fit {spec}.")
             y = self.call(inputs, *args, **kwargs)
-            if self._activity_regularizer is not None:
-                activated(y, None, self._activity_regularizer)
+            regularizer = self._activity_regularizer
+            if regularizer is not None and (loss := regularizer(y)) is not None:
+                self.add_loss(loss / y.shape[0])
             return y
 
     def apply(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 import torchscope as ts
+from torchscope.tf1._scoped import Opened
 
 from . import convolution, core, normalization, pooling
-from ._parts import IN_PLACE
+from ._parts import IN_PLACE, per_axis
 from .layer import Layer
 
 __all__ = [
@@ -40,6 +41,7 @@ class _FunctionLayer(Layer):
     """
 
     _function: ClassVar[Callable[..., Tensor]]
+    _weights: ClassVar[tuple[str, ...]] = ()
     _defaults: ClassVar[dict[str, Any]]  # of the arguments, in their order
 
     def __init_subclass__(
@@ -52,6 +54,7 @@ class _FunctionLayer(Layer):
                 for name, parameter in signature(function).parameters.items()
                 if name not in ("inputs", "training", "name", "reuse")
             }
+        cls._weights = weights
         for name in weights:
             setattr(cls, name, _Weight(name))
 
@@ -69,10 +72,30 @@ class _FunctionLayer(Layer):
             )
         super().__init__(settings.get("trainable", True), name, dtype, **own)
         for key, value in settings.items():
+            if key in _SIZES:  # TensorFlow keeps one for each axis
+                value = per_axis(value, self._rank(), type(self).__name__, key)
             setattr(self, key, value)
+        self._activity_regularizer = settings.get("activity_regularizer")
+
+    def _rank(self) -> int:
+        """How many spatial axes it has: the digit in its function's name."""
+        return next(int(c) for c in self._function.__name__ if c.isdigit())
+
+    def _build(self, inputs: Any) -> None:
+        super()._build(inputs)
+        for name in self._weights:
+            self._own(name, getattr(self, f"{name.removesuffix('_kernel')}_regularizer", None))
+
+    @property
+    def updates(self) -> list[Any]:
+        """The updates that wait; see ``tf.collect_updates``."""
+        scope = ts.in_this_pass(self, Opened).scope
+        return [] if scope is None else scope.get_collection(ts.GraphKeys.UPDATE_OPS)
 
     def call(self, inputs: Any, training: Any = None) -> Tensor:
         settings = {key: getattr(self, key) for key in self._defaults}
+        if "activity_regularizer" in settings:  # the layer adds its loss
+            settings["activity_regularizer"] = None
         if training is not None:
             settings["training"] = training
         return self._function(inputs, **settings, name=IN_PLACE)
@@ -87,10 +110,15 @@ class _Weight:
     def __get__(self, layer: Any, owner: Any = None) -> Any:
         if layer is None:
             return self
+        if not layer.built:
+            raise AttributeError(
+                f"{layer.name}.{self._name}: its variables are made at its first call in a pass."
+            )
         full_name = f"{layer.scope_name}/{self._name}"
         return next((v for v in layer.variables if ts.name_of(v) == full_name), None)
 
 
+_SIZES = ("kernel_size", "pool_size", "strides", "dilation_rate")
 _LINEAR = ("kernel", "bias")
 _SEPARABLE = ("depthwise_kernel", "pointwise_kernel", "bias")
 _NORMAL = ("gamma", "beta", "moving_mean", "moving_variance")

@@ -1,7 +1,8 @@
 """Operations of two operands, element by element, and sums of many."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -120,7 +121,7 @@ def div(x: Operand, y: Operand, name: str | None = None) -> Tensor:
         if isinstance(y, Tensor) and getattr(x, "dtype", None) is not y.dtype:
             raise ValueError(str(error)) from None  # TensorFlow's class here, unlike its neighbours
         raise
-    return _divided(x, y)
+    return _dividing("div", _divided, x, y)
 
 
 def floordiv(x: Operand, y: Operand, name: str | None = None) -> Tensor:
@@ -128,7 +129,8 @@ def floordiv(x: Operand, y: Operand, name: str | None = None) -> Tensor:
 
     Torch: ``torch.floor(x / y)``; ``x // y`` gives 9 for 1.0 // 0.1, TensorFlow 10.
     """
-    return _gradients.constant(_floored, *operands(x, y, "floordiv"))
+    x, y = operands(x, y, "floordiv")
+    return _dividing("floordiv", _gradients.constant, _floored, x, y)
 
 
 def mod(x: Operand, y: Operand, name: str | None = None) -> Tensor:
@@ -137,7 +139,7 @@ def mod(x: Operand, y: Operand, name: str | None = None) -> Tensor:
     Torch: ``x % y``.
     """
     x, y = tensor_operands(x, y, "mod")  # torch has no gradient for a number % a tensor
-    return x % y
+    return _dividing("mod", torch.remainder, x, y)
 
 
 def truncatediv(x: Operand, y: Operand, name: str | None = None) -> Tensor:
@@ -146,7 +148,7 @@ def truncatediv(x: Operand, y: Operand, name: str | None = None) -> Tensor:
     Torch: ``torch.div(x, y, rounding_mode="trunc")``.
     """
     x, y = operands(x, y, "truncatediv")
-    return _gradients.constant(_truncated, x, y)
+    return _dividing("truncatediv", _gradients.constant, _truncated, x, y)
 
 
 def truncatemod(x: Operand, y: Operand, name: str | None = None) -> Tensor:
@@ -155,7 +157,7 @@ def truncatemod(x: Operand, y: Operand, name: str | None = None) -> Tensor:
     Torch: ``torch.fmod(x, y)``.
     """
     x, y = tensor_operands(x, y, "truncatemod")
-    return torch.fmod(x, y)
+    return _dividing("truncatemod", torch.fmod, x, y)
 
 
 def div_no_nan(x: Operand, y: Operand, name: str | None = None) -> Tensor:
@@ -310,6 +312,15 @@ def _floored(x: Tensor, y: Tensor) -> Tensor:
 
 def _truncated(x: Tensor, y: Tensor) -> Tensor:
     return torch.div(x, y, rounding_mode="trunc")
+
+
+def _dividing(function: str, operation: Callable[..., Tensor], *args: Any) -> Tensor:
+    try:
+        return operation(*args)
+    except RuntimeError as error:
+        if "ZeroDivisionError" not in str(error):
+            raise
+        raise ZeroDivisionError(f"{function}(): y has a 0, and x is of integers.") from None
 
 
 def _divided(x: Tensor, y: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ __all__ = ["case", "cond", "group", "no_op", "tuple", "while_loop", "with_depend
 
 _while_loop: Any = torch.while_loop  # pyright: ignore[reportUnknownVariableType]
 
+_BOOLS = (bool, torch.SymBool)
+
 
 def cond(
     pred: Any,
@@ -48,7 +50,7 @@ def cond(
     tensor(6.)
 
     Args:
-        pred: a boolean tensor, rank 0.
+        pred: a boolean tensor, rank 0; or a Python bool, since ``tf.shape(x)[0] > 1`` is one here.
         true_fn: called without arguments; gives tensors, numbers, or nested lists of them.
         false_fn: likewise.
         strict: True to leave a list of one tensor a list.
@@ -57,21 +59,19 @@ def cond(
         fn2: ``false_fn`` before 1.0.
 
     Raises:
-        TypeError: ``pred`` is not a boolean tensor, or one of the two cannot be called.
+        TypeError: ``pred`` is not boolean, or one of the two cannot be called.
     """
     if_true: Any = renamed("cond", true_fn=true_fn, fn1=fn1)
     if_false: Any = renamed("cond", false_fn=false_fn, fn2=fn2)
     for argument, function in (("true_fn", if_true), ("false_fn", if_false)):
         if not callable(function):
             raise TypeError(f"cond(): {argument} has to be callable, not {function!r}.")
-    if isinstance(pred, bool):
-        raise TypeError(
-            f"cond(): pred is the Python bool {pred}; write true_fn() if pred else false_fn(), or"
-            " tf.contrib.framework.smart_cond, which takes either."
-        )
-    pred = _scalar(pred, "cond")
+    if not isinstance(pred, _BOOLS):  # such as tf.shape(x)[0] > 1
+        pred = _scalar(pred, "cond")
 
-    if torch.compiler.is_compiling():
+    if isinstance(pred, _BOOLS):
+        result = _tensors(if_true() if pred else if_false())
+    elif torch.compiler.is_compiling():
         result = torch.cond(pred, lambda: _copies(if_true()), lambda: _copies(if_false()), ())
     elif pred.is_meta:  # Nobody knows, so that a build makes the variables of both.
         result = _tensors(if_true())
@@ -119,11 +119,11 @@ def case(
     pairs = _pairs(pred_fn_pairs)
     if default is not None and not callable(default):
         raise TypeError(f"case(): default has to be callable, not {default!r}.")
-    if exclusive and not torch.compiler.is_compiling():
-        true = sum(bool(pred) for pred, _ in pairs if not pred.is_meta)
+    if exclusive:
+        true = sum(bool(pred) for pred, _ in pairs if not _is_unknown(pred))
         if true > 1:
             raise ValueError(f"case(): {true} predicates are true, though exclusive=True.")
-    unknown = torch.compiler.is_compiling() or any(pred.is_meta for pred, _ in pairs)
+    unknown = any(_is_unknown(pred) for pred, _ in pairs)
     if default is None and unknown:  # Nobody can tell whether none is true.
         *pairs, (_, default) = pairs
     return _first_true(pairs, default or _no_default, strict)
@@ -137,7 +137,11 @@ def _first_true(pairs: list[Any], default: Callable[[], Any], strict: bool) -> A
     return cond(pred, function, lambda: _first_true(others, default, strict), strict)
 
 
-def _pairs(pred_fn_pairs: Any) -> list[builtins.tuple[Tensor, Callable[[], Any]]]:
+def _is_unknown(pred: Any) -> bool:
+    return isinstance(pred, Tensor) and (torch.compiler.is_compiling() or pred.is_meta)
+
+
+def _pairs(pred_fn_pairs: Any) -> list[builtins.tuple[Any, Callable[[], Any]]]:
     if isinstance(pred_fn_pairs, Mapping):
         pred_fn_pairs = list(cast("Mapping[Any, Any]", pred_fn_pairs).items())
     if not isinstance(pred_fn_pairs, (list, builtins.tuple)) or not pred_fn_pairs:
@@ -145,7 +149,7 @@ def _pairs(pred_fn_pairs: Any) -> list[builtins.tuple[Tensor, Callable[[], Any]]
     pairs = list(cast("list[Any]", pred_fn_pairs))
     for pair in pairs:
         pred, function = pair if _is_pair(pair) else (None, None)
-        if not (isinstance(pred, Tensor) and callable(function)):
+        if not (isinstance(pred, (Tensor, *_BOOLS)) and callable(function)):
             raise TypeError(f"case(): {pair!r} is not a pair of a boolean tensor and a function.")
     return pairs
 

@@ -4,6 +4,7 @@ An index may be int32 or int64.  On the CPU an index out of range raises, also a
 GPU it stops the program, as in torch.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,13 @@ __all__ = [
     "gather",
     "gather_nd",
     "scatter_nd",
+    "tensor_scatter_add",
+    "tensor_scatter_nd_add",
+    "tensor_scatter_nd_sub",
+    "tensor_scatter_nd_update",
+    "tensor_scatter_sub",
+    "tensor_scatter_update",
+    "unravel_index",
     "where",
     "where_v2",
 ]
@@ -92,19 +100,70 @@ def scatter_nd(indices: Operand, updates: Operand, shape: Any, name: str | None 
     Torch: ``zeros.index_put(places, updates, accumulate=True)``.
     """
     values = tensor(updates, function="scatter_nd", argument="updates")
-    at = integers(indices, "scatter_nd", "indices", values.device)
     sizes = sizes_of(shape, "scatter_nd")
-    depth = at.shape[-1] if at.ndim else 0
-    if not 0 < depth <= len(sizes) or values.shape != (*at.shape[:-1], *sizes[depth:]):
-        raise ValueError(
-            f"scatter_nd(): indices {list(at.shape)} and updates {list(values.shape)} do not fit"
-            f" shape {list(sizes)}."
-        )
     zeros = torch.zeros(sizes, dtype=values.dtype, device=values.device)
-    try:
-        return zeros.index_put(_places(at, sizes), values, accumulate=True)
-    except IndexError:
-        raise _out_of_range("scatter_nd", at, sizes) from None
+    return _put("scatter_nd", zeros, indices, values, accumulate=True)
+
+
+def tensor_scatter_update(
+    tensor: Operand, indices: Operand, updates: Operand, name: str | None = None
+) -> Tensor:
+    """A copy of a tensor with other values at the positions in the last axis of the indices.
+
+    Torch: ``x.index_put(places, updates)``.
+
+    >>> tensor_scatter_update([1.0, 2.0, 3.0], [[0], [2]], [5.0, 6.0])
+    tensor([5., 2., 6.])
+    """
+    x, values = pair(tensor, updates, "tensor_scatter_update", ("tensor", "updates"))
+    return _put("tensor_scatter_update", x, indices, values)
+
+
+def tensor_scatter_add(
+    tensor: Operand, indices: Operand, updates: Operand, name: str | None = None
+) -> Tensor:
+    """A copy of a tensor to which updates are added, twice where a position occurs twice.
+
+    Torch: ``x.index_put(places, updates, accumulate=True)``.
+    """
+    x, values = pair(tensor, updates, "tensor_scatter_add", ("tensor", "updates"))
+    return _put("tensor_scatter_add", x, indices, values, accumulate=True)
+
+
+def tensor_scatter_sub(
+    tensor: Operand, indices: Operand, updates: Operand, name: str | None = None
+) -> Tensor:
+    """A copy of a tensor from which updates are subtracted; see ``tensor_scatter_add``.
+
+    Torch: ``x.index_put(places, -updates, accumulate=True)``.
+    """
+    x, values = pair(tensor, updates, "tensor_scatter_sub", ("tensor", "updates"))
+    return _put("tensor_scatter_sub", x, indices, -values, accumulate=True)
+
+
+tensor_scatter_nd_update = tensor_scatter_update
+tensor_scatter_nd_add = tensor_scatter_add
+tensor_scatter_nd_sub = tensor_scatter_sub
+
+
+def unravel_index(indices: Operand, dims: Operand, name: str | None = None) -> Tensor:
+    """The indices along each axis, one row for each axis, of positions in a flattened tensor.
+
+    Torch: ``torch.stack(torch.unravel_index(indices, dims))``.
+
+    >>> unravel_index([7, 3], [3, 4])
+    tensor([[1, 0],
+            [3, 3]], dtype=torch.int32)
+
+    Raises:
+        IndexError: a position outside of a tensor of these sizes.
+    """
+    at, sizes = pair(indices, dims, "unravel_index", ("indices", "dims"))
+    at = integers(at, "unravel_index", "indices")
+    shape = sizes_of(sizes, "unravel_index", "dims")
+    if ((at < 0) | (at >= math.prod(shape))).any():
+        raise _out_of_range("unravel_index", at, [math.prod(shape)])
+    return torch.stack(torch.unravel_index(at, shape)).to(at.dtype)
 
 
 def where(
@@ -169,6 +228,23 @@ def boolean_mask(
             f" axis {dim} on."
         )
     return x[(*[slice(None)] * dim, holds)]
+
+
+def _put(
+    function: str, into: Tensor, indices: Operand, values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """A copy of ``into`` with the values at the positions, or added to what is there."""
+    at = integers(indices, function, "indices", into.device)
+    depth = at.shape[-1] if at.ndim else 0
+    if not 0 < depth <= into.ndim or values.shape != (*at.shape[:-1], *into.shape[depth:]):
+        raise ValueError(
+            f"{function}(): indices {list(at.shape)} and updates {list(values.shape)} do not fit"
+            f" shape {list(into.shape)}."
+        )
+    try:
+        return into.index_put(_places(at, into.shape), values, accumulate=accumulate)
+    except IndexError:
+        raise _out_of_range(function, at, into.shape) from None
 
 
 def _tensor(value: Operand, function: str) -> Tensor:

@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 
 from torchscope.tf1._arguments import axes, one_axis, renamed
-from torchscope.tf1._convert import Operand, as_dtype, boolean, floating, numeric, tensor
+from torchscope.tf1._convert import (
+    Operand,
+    as_dtype,
+    boolean,
+    check_dtype,
+    floating,
+    numeric,
+    tensor,
+)
 
 from . import _gradients
 from .shapes import Sizes
@@ -344,6 +352,7 @@ def _where_extreme(
     if dtype not in (torch.int32, torch.int64):
         raise TypeError(f"{function}(): output_type={output_type} has to be int32 or int64.")
     x = tensor(input, function=function, argument="input")
+    check_dtype(x, function, "input", bools=True)
     if x.dtype is torch.bool:
         x = x.byte()
     # A scalar has no axis in TensorFlow, which raises at run time; torch returns 0, and so do we.

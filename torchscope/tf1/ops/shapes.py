@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from torchscope.tf1._arguments import shape as sizes_of
-from torchscope.tf1._convert import Operand, check_broadcast, tensor
+from torchscope.tf1._convert import Operand, as_dtype, check_broadcast, tensor
 
 __all__ = [
     "TensorShape",
@@ -29,17 +29,19 @@ __all__ = [
 
 
 class Sizes(tuple[int, ...]):
-    """The result of tf.shape: a tuple of ints that adds and multiplies as a vector does.
+    """The result of tf.shape: a tuple of ints that adds, multiplies and compares as a vector does.
 
-    >>> Sizes([2, 3])[1:] * 2, Sizes([2, 3]) + [1, 1]
-    ((6,), (3, 4))
+    >>> Sizes([2, 3])[1:] * 2, Sizes([2, 3]) + [1, 1], Sizes([2, 3]) > 2
+    ((6,), (3, 4), tensor([False,  True]))
     """
 
     __slots__ = ()
 
-    def __getitem__(self, index: SupportsIndex | slice) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        found: Any = super().__getitem__(index)
-        return Sizes(found) if isinstance(index, slice) else found
+    def __getitem__(self, index: Any) -> Any:
+        if index is None or isinstance(index, tuple):  # tf.newaxis, ...
+            return tensor(self)[cast("Any", index)]
+        found: Any = super().__getitem__(cast("SupportsIndex | slice", index))
+        return type(self)(found) if isinstance(index, slice) else found
 
     def __add__(self, other: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self._with(operator.add, other)
@@ -62,20 +64,64 @@ class Sizes(tuple[int, ...]):
     def __floordiv__(self, other: Any) -> Any:
         return self._with(operator.floordiv, other)
 
+    def __rfloordiv__(self, other: Any) -> Any:
+        return self._with(operator.floordiv, other, swapped=True)
+
     def __truediv__(self, other: Any) -> Any:
-        return self._with(operator.truediv, other)
+        return Sizes(self)._with(operator.truediv, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return Sizes(self)._with(operator.truediv, other, swapped=True)
 
     def __mod__(self, other: Any) -> Any:
         return self._with(operator.mod, other)
 
+    def __rmod__(self, other: Any) -> Any:
+        return self._with(operator.mod, other, swapped=True)
+
+    def __pow__(self, other: Any) -> Any:
+        return self._with(operator.pow, other)
+
     def __neg__(self) -> Any:
         return self * -1
 
-    def _with(self, operation: Any, other: Any) -> Any:
+    def __abs__(self) -> Any:
+        return self._with(max, self * -1)
+
+    # Not == and !=, which are those of tuples.
+    def __lt__(self, other: Any) -> Any:
+        return self._compared(operator.lt, other)
+
+    def __le__(self, other: Any) -> Any:
+        return self._compared(operator.le, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self._compared(operator.gt, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self._compared(operator.ge, other)
+
+    def _with(self, operation: Any, other: Any, *, swapped: bool = False) -> Any:
         if isinstance(other, Tensor):
-            return operation(tensor(self), other)
-        others = other if hasattr(other, "__iter__") else [other] * len(self)
-        return Sizes([operation(a, b) for a, b in zip(self, others, strict=True)])
+            return operation(other, tensor(self)) if swapped else operation(tensor(self), other)
+        one: Any = tuple(self)
+        two: Any = tuple(other) if hasattr(other, "__iter__") else (other,) * len(one)
+        if len(one) != len(two):
+            check_broadcast([len(one)], [len(two)], f"tf.shape: {operation.__name__}")
+            one, two = (one * len(two), two) if len(one) == 1 else (one, two * len(one))
+        if swapped:
+            one, two = two, one
+        return type(self)([operation(a, b) for a, b in zip(one, two, strict=True)])
+
+    def _compared(self, operation: Any, other: Any) -> Tensor:
+        return operation(tensor(self), other if isinstance(other, Tensor) else tensor(other))
+
+
+class _LongSizes(Sizes):
+    """Sizes that are int64 as a tensor."""
+
+    __slots__ = ()
+    _tf1_dtype = torch.int64  # which ``_convert.tensor`` looks at
 
 
 class TensorShape(tuple[int | None, ...]):
@@ -220,20 +266,24 @@ class _AnyShape(TensorShape):
 def shape(input: Operand, name: str | None = None, out_type: Any = torch.int32) -> Sizes:
     """The sizes of a tensor as ints, which add and multiply as a vector.
 
-    Torch: ``x.shape``; ``tf.shape(x)[1:] * 2`` doubles, where a tuple repeats.
+    Torch: ``x.shape``; ``tf.shape(x)[1:] * 2`` doubles, where a tuple repeats. With
+    ``out_type=tf.int64`` they become int64 next to tensors.
 
     >>> shape(torch.zeros(2, 3))[1:] * 2
     (6,)
     """
-    return Sizes(tensor(input, function="shape", argument="input").shape)
+    sizes = Sizes(tensor(input, function="shape", argument="input").shape)
+    return sizes if as_dtype(out_type) is torch.int32 else _LongSizes(sizes)
 
 
-def shape_n(input: Iterable[Operand], name: str | None = None, out_type: Any = None) -> list[Sizes]:
+def shape_n(
+    input: Iterable[Operand], name: str | None = None, out_type: Any = torch.int32
+) -> list[Sizes]:
     """The sizes of each of several tensors.
 
     Torch: ``[x.shape for x in inputs]``.
     """
-    return [shape(one) for one in input]
+    return [shape(one, out_type=out_type) for one in input]
 
 
 def size(input: Operand, name: str | None = None, out_type: Any = torch.int32) -> int:

@@ -16,10 +16,12 @@ from torchscope.tf1._arguments import shape as sizes_of
 from torchscope.tf1._convert import Operand, integers, pair, tensor
 
 from .arithmetic import add, multiply, truediv
+from .shapes import Sizes
 
 __all__ = [
     "SparseTensor",
     "SparseTensorValue",
+    "is_tensor",
     "sparse_add",
     "sparse_concat",
     "sparse_reduce_sum",
@@ -117,6 +119,14 @@ class SparseTensor:
                 f" to {list(self._sizes)}."
             ) from None
         return whole[self.indices.unbind(1)]
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether it is a tensor, a variable or a sparse tensor, and not a number or an array.
+
+    Torch: ``torch.is_tensor``. What ``tf.shape`` gives counts too; its elements are ints.
+    """
+    return isinstance(x, (Tensor, SparseTensor, Sizes))
 
 
 def sparse_tensor_dense_matmul(

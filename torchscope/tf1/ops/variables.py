@@ -23,6 +23,10 @@ __all__ = [
     "fixed_size_partitioner",
     "min_max_variable_partitioner",
     "scatter_add",
+    "scatter_div",
+    "scatter_max",
+    "scatter_min",
+    "scatter_mul",
     "scatter_nd_add",
     "scatter_nd_sub",
     "scatter_nd_update",
@@ -229,6 +233,50 @@ def scatter_sub(
     return _put(ref, where, -updates, "scatter_sub", accumulate=True)
 
 
+def scatter_mul(
+    ref: Tensor, indices: Operand, updates: Operand, use_locking: bool = False, name: Any = None
+) -> Tensor:
+    """Multiply rows of a variable, immediately; a row that occurs twice is multiplied twice.
+
+    Torch: ``ref.index_reduce_(0, indices, updates, "prod")``; ``scatter_update`` has the arguments.
+    """
+    return _reduce(ref, ref, indices, updates, "scatter_mul", "prod")
+
+
+def scatter_div(
+    ref: Tensor, indices: Operand, updates: Operand, use_locking: bool = False, name: Any = None
+) -> Tensor:
+    """Divide rows of a variable, immediately; see ``scatter_mul``.
+
+    Torch: ``ref.index_reduce_(0, indices, 1 / updates, "prod")``.
+    """
+    ref = _variable(ref, "scatter_div")
+    divisor = _reduce(torch.ones_like(ref), ref, indices, updates, "scatter_div", "prod")
+    with torch.no_grad():
+        how = None if ref.is_floating_point() else "trunc"
+        return ref.copy_(torch.div(ref, divisor, rounding_mode=how))
+
+
+def scatter_min(
+    ref: Tensor, indices: Operand, updates: Operand, use_locking: bool = False, name: Any = None
+) -> Tensor:
+    """Set rows of a variable to the smaller of what is there and the updates, immediately.
+
+    Torch: ``ref.index_reduce_(0, indices, updates, "amin")``.
+    """
+    return _reduce(ref, ref, indices, updates, "scatter_min", "amin")
+
+
+def scatter_max(
+    ref: Tensor, indices: Operand, updates: Operand, use_locking: bool = False, name: Any = None
+) -> Tensor:
+    """Set rows of a variable to the larger of what is there and the updates, immediately.
+
+    Torch: ``ref.index_reduce_(0, indices, updates, "amax")``.
+    """
+    return _reduce(ref, ref, indices, updates, "scatter_max", "amax")
+
+
 def scatter_nd_update(
     ref: Tensor, indices: Operand, updates: Operand, use_locking: bool = True, name: Any = None
 ) -> Tensor:
@@ -356,6 +404,21 @@ def _put(ref: Tensor, where: Any, updates: Tensor, function: str, accumulate: bo
         with torch.no_grad():
             return ref.index_put_(where, updates, accumulate=accumulate)
     except IndexError:
+        shape = list(ref.shape)
+        raise IndexError(f"{function}(): an index is out of range for {shape}.") from None
+
+
+def _reduce(
+    into: Tensor, ref: Any, indices: Operand, updates: Operand, function: str, how: str
+) -> Tensor:
+    """Reduce the updates into rows: of ``ref``, or of another tensor of its shape."""
+    (where,), updates = _rows(ref, indices, updates, function)
+    rows = updates.expand(where.shape + ref.shape[1:]).reshape(-1, *ref.shape[1:])
+    at = where.reshape(-1, *[1] * (ref.ndim - 1)).expand(rows.shape)
+    try:
+        with torch.no_grad():  # A copy, since a row out of range must not change the others.
+            return into.copy_(into.scatter_reduce(0, at, rows, how))
+    except (IndexError, RuntimeError):
         shape = list(ref.shape)
         raise IndexError(f"{function}(): an index is out of range for {shape}.") from None
 

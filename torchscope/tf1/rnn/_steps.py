@@ -47,7 +47,7 @@ class Wrapper(RNNCell):
         return self._cell.output_size
 
     def _collected(self, key: str) -> list[Any]:
-        return self._cell._collected(key)
+        return []  # As in TensorFlow: the variables are listed by the cell inside.
 
     def zero_state(self, batch_size: Any, dtype: Any) -> Any:
         return self._cell.zero_state(batch_size, dtype)

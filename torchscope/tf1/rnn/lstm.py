@@ -138,11 +138,9 @@ class LSTMCell(RNNCell):
             check(self, inputs, (state, sum(sizes)))
             c, h = state.split(sizes, dim=1)
             return c, h
-        if not nest.is_nested(state) or len(state) != 2:
-            kind = ValueError if nest.is_nested(state) else TypeError
-            raise kind(f"{self._base_name}: its state is a pair (c, h), not {state!r}.")
-        check(self, inputs, *zip(state, sizes, strict=True))
-        return tuple(state)
+        c, h = _pair(self, state)
+        check(self, inputs, *zip((c, h), sizes, strict=True))
+        return c, h
 
     def _joined(self, c: Tensor, h: Tensor) -> Any:
         return LSTMStateTuple(c, h) if self._state_is_tuple else torch.cat([c, h], dim=1)
@@ -257,8 +255,8 @@ class LayerNormBasicLSTMCell(RNNCell):
 
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         size = self.output_size
-        check(self, inputs, *((part, size) for part in state))
-        c, h = state
+        c, h = _pair(self, state)
+        check(self, inputs, (c, size), (h, size))
         joined = torch.cat([inputs, h], 1)
         gates = joined @ variable(self, "kernel", [joined.shape[1], 4 * size], inputs)
         if not self._layer_norm:
@@ -279,3 +277,11 @@ class LayerNormBasicLSTMCell(RNNCell):
         gamma = variable(self, f"{scope}/gamma", shape, x, self._gain)
         beta = variable(self, f"{scope}/beta", shape, x, self._shift)
         return F.layer_norm(x, shape, gamma, beta, eps=1e-12)
+
+
+def _pair(cell: RNNCell, state: Any) -> tuple[Any, Any]:
+    """The state of an LSTM; raise unless it is a pair."""
+    if not nest.is_nested(state) or len(state) != 2:
+        kind = ValueError if nest.is_nested(state) else TypeError
+        raise kind(f"{cell._base_name}: its state is a pair (c, h), not {state!r}.")
+    return tuple(state)

@@ -74,15 +74,18 @@ class MultiRNNCell(RNNCell):
 
     def _through(self, inputs: Any, state: Any, step: Step) -> tuple[Any, Any]:
         """Go through the layers, one step or all."""
+        states: Any = state
         if self._state_is_tuple:
-            states = cast("tuple[Any, ...]", state)
             if not isinstance(state, (tuple, list)) or len(states) != len(self._cells):
                 raise ValueError(
                     f"{self._base_name}: the state has to be a tuple of {len(self._cells)}, one for"
                     f" each cell, not {state!r}."
                 )
         else:
-            states = state.split([cell.state_size for cell in self._cells], dim=1)
+            size = self.state_size
+            if not isinstance(state, Tensor) or state.shape[1:] != (size,):
+                raise ValueError(f"{self._base_name}: the state has to be [batch, {size}].")
+            states = cast("Any", state).split([cell.state_size for cell in self._cells], dim=1)
         new_states: list[Any] = []
         for number, (cell, cell_state) in enumerate(zip(self._cells, states, strict=True)):
             with ts.variable_scope(f"cell_{number}"):

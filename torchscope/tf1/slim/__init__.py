@@ -14,6 +14,7 @@ from .initializers import *
 from .normalization import *
 from .pooling import *
 from .regularizers import *
+from .spatial import *
 from .summaries import *
 from .variables import *
 

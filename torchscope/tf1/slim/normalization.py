@@ -137,7 +137,9 @@ def batch_norm(
         )
         if moments is not None and (trainable or own):
             if zero_debias_moving_mean:
-                _move_debiased(mean, moments[0], 1 - decay, updates_collections, is_training)
+                # Only on the plain way all variables are model variables.
+                kinds = None if fuses else model_collections(None, "moving_mean")
+                _move_debiased(mean, moments[0], 1 - decay, updates_collections, is_training, kinds)
             else:
                 layers.move(mean, moments[0], 1 - decay, updates_collections)
             layers.move(variance, moments[1], 1 - decay, updates_collections)
@@ -145,14 +147,14 @@ def batch_norm(
 
 
 def _move_debiased(
-    mean: Tensor, value: Tensor, share: float, collections: Any, training: Any
+    mean: Tensor, value: Tensor, share: float, updates: Any, training: Any, collections: Any
 ) -> None:
     """Move an average towards a value, corrected as if it had begun with the first value."""
     value = value.detach().reshape(mean.shape)
     with ts.variable_scope(ts.name_of(mean)):  # Inside the current scope, as in TensorFlow.
         zeros = ts.zeros_initializer()
-        biased = buffer("biased", mean.shape, mean.dtype, zeros)
-        steps = buffer("local_step", [], mean.dtype, zeros)
+        biased = buffer("biased", mean.shape, mean.dtype, zeros, collections)
+        steps = buffer("local_step", [], mean.dtype, zeros, collections)
 
     def update() -> None:
         if not training:  # a tensor
@@ -162,7 +164,7 @@ def _move_debiased(
             steps.add_(1)
             mean.copy_(biased / (1 - (1 - share) ** steps))
 
-    apply_or_collect(update, collections)
+    apply_or_collect(update, updates)
 
 
 @add_arg_scope
