@@ -92,10 +92,12 @@ def regularize(run: Pass, name: str) -> None:
             return
         table._declared[name] = replace(made, regularizer=_Raised(made.regularizer, run))
         returned = made.regularizer(variable)
-        table._declared[name] = dropped
-        if returned is not None:
+        try:
             _as_losses(name, returned, variable)
-            table._declared[name] = made
+        except TypeError:
+            table._declared[name] = dropped
+            raise
+        table._declared[name] = dropped if returned is None else made
 
 
 def losses_of(made: Declaration, variable: torch.Tensor) -> list[torch.Tensor]:

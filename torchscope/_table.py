@@ -238,7 +238,8 @@ class VariableTable(nn.ParameterDict):
         self._change_specs()
         self._built_as = None
         table = self._buffers if key in self._buffers else self._parameters
-        table.pop(key, None)
+        if key in table:  # No call from here on, as in `_register`.
+            del table[key]
         del self._declarations[name], self._specs[name]
         self._non_persistent_buffers_set.discard(key)
 
