@@ -80,7 +80,11 @@ def entries() -> dict[str, tuple[Any, list[str]]]:
     found: dict[str, tuple[Any, list[str]]] = {}
     for key, value in values.items():
         own = f"tf.{getattr(value, '__name__', None)}"
-        first, *others = sorted(names[key], key=lambda name, own=own: name != own)
+        # tf.nn's functions, some of which tf.math and tf.linalg have as well, are listed there.
+        also = "tf.math.", "tf.linalg."
+        first, *others = sorted(
+            names[key], key=lambda name, own=own: (name != own, name.startswith(also))
+        )
         found[first] = (value, others)
     return dict(sorted(found.items(), key=lambda entry: entry[0].lower()))
 

@@ -144,8 +144,9 @@ class Opening:
             if not is_open:
                 raise ScopeOrderError(
                     None,
-                    f"{self!r} is left where it is not open: not entered, or in another thread or "
-                    "pass. Write `with variable_scope(...):`, which enters and leaves it.",
+                    f"Scopes must be left in the reverse order of entering; {self!r} is not open "
+                    "here: it was not entered, or in another thread or pass. Write `with "
+                    "variable_scope(...):`, which enters and leaves it.",
                 )
             inside = run.scope_names[-1]
             raise ScopeOrderError(
