@@ -123,13 +123,9 @@ def test_leaving_a_scope_where_it_is_not_open_is_an_error_that_says_so(leave: An
     store, opening = ts.VariableStore(), ts.variable_scope("q")
     with store:
         opening.__enter__()
-        with pytest.raises(
-            ts.ScopeOrderError, match=r"variable_scope\('q'\) is left where it is not"
-        ):
+        with pytest.raises(ts.ScopeOrderError, match=r"variable_scope\('q'\) is not open here"):
             leave(opening, store)
         assert ts.get_variable_scope().name == "q"
         opening.__exit__(None, None, None)
-        with pytest.raises(
-            ts.ScopeOrderError, match=r"variable_scope\('q'\) is left where it is not"
-        ):
+        with pytest.raises(ts.ScopeOrderError, match=r"variable_scope\('q'\) is not open here"):
             opening.__exit__(None, None, None)
