@@ -106,6 +106,15 @@ class VariableMapping(SavedTable):
             self._pending.drop(name)
             self._pending.lacking = None  # Values that were dropped are not missing.
 
+    def _unknown(self, name: object) -> KeyError:
+        """The error for a name that no variable has."""
+        if not isinstance(name, str):
+            return KeyError(f"no variable {name!r}: a variable's name is a string.")
+        if name in self._made_modules:
+            key = _names.escape(name)
+            return KeyError(f"{name!r} is a module, not a variable: store.get_submodule({key!r}).")
+        return KeyError(f"no variable {name!r}.{self._nearest(name)}")
+
     def keys(self) -> Any:
         """The full names, in the order of creation."""
         return dict.fromkeys(self).keys()

@@ -26,7 +26,7 @@ from ._make_module import reset_module
 from ._mapping import VariableMapping
 from ._pass import Pass, ResetPass, WayOut, entered, here
 from ._sharded import back_in_parts, gathered, is_fully_sharded, like
-from ._table import VariableTable
+from ._table import VariableTable, close
 from ._unbuilt import Empty, EmptyState, Unbuilt, note_reading
 from ._walk import items, locate, made_at, tables, variables, walk
 
@@ -172,7 +172,7 @@ class VariableStore(VariableMapping):
         """Called when a pass has ended without an exception."""
         if not self._built:
             self._no_longer_empty()
-            self._close()
+            close(self)
             self._built = True
 
     # ---- lists -----------------------------------------------------------------------------

@@ -123,16 +123,8 @@ class VariableTable(nn.ParameterDict):
                 # Under parametrize, or in a replica of DataParallel, it is a plain attribute.
                 found = getattr(self, key, None)
                 if found is None:
-                    self._raise_removed(key)
+                    raise _removed(key)
         return found
-
-    def _raise_removed(self, key: str) -> NoReturn:
-        name = _names.unescape(key)
-        raise VariableMissingError(
-            name,
-            f"Variable {name!r} was removed from the module (by `del net.{key}` or `net.{key} = "
-            f"None`, perhaps), but is still declared. Forget that, too: del net[{name!r}].",
-        )
 
     def _fetch_module(self, full_name: str) -> nn.Module:
         """A module that has been made."""
@@ -188,7 +180,7 @@ class VariableTable(nn.ParameterDict):
             value = nn.Parameter(value, declaration.trainable and floats)
         watched = _is_watched(type(self))
         if watched:
-            self._keep(declaration, value)
+            _keep(self, declaration, value)
             value = self._fetch(key)  # Hooks on registration may have replaced it.
         own, table, other = self.__dict__, "_parameters", "_buffers"
         if declaration.buffer:
@@ -200,7 +192,7 @@ class VariableTable(nn.ParameterDict):
         if not watched:  # As torch does it, without checking again that the name is free.
             if key in own[other]:
                 del own[other][key]
-            if own[table].__class__ is dict:  # See `_close`.
+            if own[table].__class__ is dict:  # See `close`.
                 own[table] = {**own[table], key: value}
             else:
                 own[table][key] = value
@@ -214,20 +206,6 @@ class VariableTable(nn.ParameterDict):
         """From now on the parameters may be read: there are some, or a pass made none."""
         if isinstance(self._parameters, Empty):
             self.__dict__["_parameters"] = Growing(self._parameters)
-
-    def _keep(self, declaration: Declaration, value: torch.Tensor) -> None:
-        """Let torch register it; an existing one keeps its place in the order."""
-        key = declaration.key
-        there = key in self._buffers, key in self._parameters
-        if there == (not declaration.buffer, declaration.buffer):
-            delattr(self, key)
-        elif any(there):
-            setattr(self, key, value)
-            return
-        if declaration.buffer:
-            self.register_buffer(key, value, persistent=declaration.persistent)
-        else:
-            self.register_parameter(key, cast("nn.Parameter", value))
 
     def _forget(self, name: str) -> None:
         """Remove a variable."""
@@ -290,22 +268,6 @@ class VariableTable(nn.ParameterDict):
                     "being made: two would have that name. Use another name.",
                 )
 
-    def _close(self) -> None:
-        """Replace the tables by plain dicts, on whose contents compiled code needs no guards.
-
-        Variables made later go into copies of them, so that a reader may go on reading.
-        """
-        own, lock = self.__dict__, self._lock.held
-        try:  # If another thread is making something, the tables stay as they are.
-            if lock.acquire(blocking=False):
-                for table in _TORCH_TABLES:
-                    own[table] = {**own[table]}
-        finally:
-            try:  # noqa: SIM105  - As in `_stream.in_lent_stream`.
-                lock.release()
-            except RuntimeError:  # It was not acquired.
-                pass
-
     def _specs_for(self, traced: bool) -> Any:
         """Where a pass looks specs up."""
         if traced:
@@ -323,15 +285,6 @@ class VariableTable(nn.ParameterDict):
 
     # ---- names that are not there ------------------------------------------------------------
 
-    def _unknown(self, name: object) -> KeyError:
-        """The error for a name that no variable has."""
-        if not isinstance(name, str):
-            return KeyError(f"no variable {name!r}: a variable's name is a string.")
-        if name in self._made_modules:
-            key = _names.escape(name)
-            return KeyError(f"{name!r} is a module, not a variable: store.get_submodule({key!r}).")
-        return KeyError(f"no variable {name!r}.{self._nearest(name)}")
-
     def _nearest(self, name: object) -> str:
         """A question that offers the names nearest to ``name``, or nothing."""
         close = difflib.get_close_matches(str(name), list(self)[:10_000], n=3)
@@ -342,6 +295,48 @@ class VariableTable(nn.ParameterDict):
         raise VariableMissingError(
             name, f"Variable {name!r} does not exist.{self._nearest(name)}{advice}"
         )
+
+
+def close(table: VariableTable) -> None:
+    """Replace the tables by plain dicts, on whose contents compiled code needs no guards.
+
+    Variables made later go into copies of them, so that a reader may go on reading.
+    """
+    own, lock = table.__dict__, table._lock.held
+    try:  # If another thread is making something, the tables stay as they are.
+        if lock.acquire(blocking=False):
+            for name in _TORCH_TABLES:
+                own[name] = {**own[name]}
+    finally:
+        try:  # noqa: SIM105  - As in `_stream.in_lent_stream`.
+            lock.release()
+        except RuntimeError:  # It was not acquired.
+            pass
+
+
+def _keep(table: VariableTable, declaration: Declaration, value: torch.Tensor) -> None:
+    """Let torch register it; an existing one keeps its place in the order."""
+    key = declaration.key
+    there = key in table._buffers, key in table._parameters
+    if there == (not declaration.buffer, declaration.buffer):
+        delattr(table, key)
+    elif any(there):
+        setattr(table, key, value)
+        return
+    if declaration.buffer:
+        table.register_buffer(key, value, persistent=declaration.persistent)
+    else:
+        table.register_parameter(key, cast("nn.Parameter", value))
+
+
+def _removed(key: str) -> VariableMissingError:
+    """The error for a variable that is declared, but that torch has no longer."""
+    name = _names.unescape(key)
+    return VariableMissingError(
+        name,
+        f"Variable {name!r} was removed from the module (by `del net.{key}` or `net.{key} = "
+        f"None`, perhaps), but is still declared. Forget that, too: del net[{name!r}].",
+    )
 
 
 # Some libraries replace the methods (accelerate), others set the hooks.
