@@ -16,6 +16,7 @@ from ._arguments import has_shape
 from ._declaration import Declaration, is_value, spec_of
 from ._origin import Origin
 from ._saved import SavedTable
+from ._table import check_not_being_made
 from ._unbuilt import note_reading
 
 _SHOWN = 20  # lines of a store's repr
@@ -70,7 +71,7 @@ class VariableMapping(SavedTable):
             raise TypeError(f"A variable's name is a string, not {name!r}.")
         if not isinstance(value, torch.Tensor) or not has_shape(value):
             raise TypeError(f"store[{name!r}] takes a parameter or a tensor, not {value!r}.")
-        self._check_not_being_made(name)
+        check_not_being_made(self, name)
         shape, dtype = tuple(value.shape), value.dtype
         old = self._declared.get(name)
         lasting = False

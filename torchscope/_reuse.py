@@ -30,7 +30,7 @@ from ._make_module import make_module
 from ._names import escape
 from ._origin import Origin, warn
 from ._pass import Pass
-from ._table import VariableTable
+from ._table import VariableTable, check_not_being_made
 from ._walk import made_at
 
 T = TypeVar("T")
@@ -160,7 +160,7 @@ def _made(
                     uncompiled(_tell_given_up)(table, name)
                     make = uncompiled(make)
                 making = table._lock.making
-                table._check_not_being_made(name)
+                check_not_being_made(table, name)
                 was_met, made = name in run.met, None
                 making[name] = there is not table._specs
                 try:

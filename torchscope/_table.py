@@ -258,16 +258,6 @@ class VariableTable(nn.ParameterDict):
                     f"{f', made at {made.origin}' if made else ''}. Use another name.",
                 )
 
-    def _check_not_being_made(self, name: str) -> None:
-        """Raise if code that runs while ``name`` is made would give that name to another."""
-        for other, is_module in self._lock.making.items():
-            if name == other or (is_module and name.startswith(f"{other}/")):
-                raise ScopeError(
-                    name,
-                    f"{name!r} is asked for by the initializer or factory of {other!r}, which is "
-                    "being made: two would have that name. Use another name.",
-                )
-
     def _specs_for(self, traced: bool) -> Any:
         """Where a pass looks specs up."""
         if traced:
@@ -295,6 +285,17 @@ class VariableTable(nn.ParameterDict):
         raise VariableMissingError(
             name, f"Variable {name!r} does not exist.{self._nearest(name)}{advice}"
         )
+
+
+def check_not_being_made(table: VariableTable, name: str) -> None:
+    """Raise if code that runs while ``name`` is made would give that name to another."""
+    for other, is_module in table._lock.making.items():
+        if name == other or (is_module and name.startswith(f"{other}/")):
+            raise ScopeError(
+                name,
+                f"{name!r} is asked for by the initializer or factory of {other!r}, which is "
+                "being made: two would have that name. Use another name.",
+            )
 
 
 def close(table: VariableTable) -> None:
