@@ -269,6 +269,17 @@ def test_importing_torchscope_brings_in_nothing_but_itself():
     assert brought == []
 
 
+@pytest.mark.parametrize("package", ["checkpoint", "port", "report", "tf1"])
+def test_a_package_is_imported_by_whoever_asks_torchscope_for_it(package: str):
+    program = (
+        f"import sys, torchscope as ts; name = 'torchscope.{package}'\n"
+        "before = name in sys.modules\n"
+        f"print(before, ts.{package} is sys.modules[name], {package!r} in dir(ts))"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (shown.stdout, shown.stderr) == ("False True True\n", "")
+
+
 def test_importing_tf1_leaves_its_namespaces_until_they_are_asked_for():
     program = (
         "import sys, torchscope; assert 'torchscope.tf1' not in sys.modules\n"

@@ -1,5 +1,6 @@
 """torchscope: variables by name for PyTorch. This file holds the public names and nothing else."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import distributed as distributed
@@ -71,9 +72,12 @@ if TYPE_CHECKING:  # Most programs never ask for these: they are imported by the
     from .report import SharingReport, assert_not_shared, assert_shared, sharing, summary
 
 _LATER = {"SharingReport", "assert_not_shared", "assert_shared", "sharing", "summary"}
+_PACKAGES = {"checkpoint", "port", "report", "tf1"}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import report
@@ -83,7 +87,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, *_PACKAGES})
 
 
 __version__ = "0.1.0"

@@ -1,6 +1,7 @@
 """What a build restores, and how it computes nothing on meta; knows no variable's name."""
 
-from collections.abc import Generator, Iterable
+import functools
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from ._pass import here
 def put_back(module: nn.Module) -> Generator[None]:
     """Restore random streams and all values: as they were before, or as they were made."""
     outer = here.kept
-    kept: list[tuple[Any, Any]] = []
+    kept: list[Callable[[], object]] = []
     try:
         here.kept = kept
         keep_values_of(module)
@@ -27,26 +28,29 @@ def put_back(module: nn.Module) -> Generator[None]:
     finally:
         here.kept = outer
         with torch.no_grad():
-            for tensor, value in kept:
-                if isinstance(value, dict):  # A module's buffers, which it may have replaced.
-                    tensor.update(value)
-                elif not _is_same(tensor, value):  # A write would break a later backward pass.
-                    tensor.copy_(value)
+            for restore in kept:
+                restore()
 
 
 def keep_values(tensors: Iterable[torch.Tensor]) -> None:
-    """While a module is built in this thread, note the values to restore."""
+    """While a module is built in this thread, note how to restore the values."""
     if here.kept is not None:
         # Lazy layers have no values yet.
-        here.kept += [(t, t.detach().clone()) for t in tensors if not nn.parameter.is_lazy(t)]
+        given = [t for t in tensors if not nn.parameter.is_lazy(t)]
+        here.kept += [functools.partial(_restore, t, t.detach().clone()) for t in given]
 
 
 def keep_values_of(module: nn.Module) -> None:
-    """The same for all of a module."""
+    """The same for all values of a module, and for its buffers themselves if it replaces some."""
     keep_values([*module.parameters(), *module.buffers()])
     if here.kept is not None:
         inner = [m._buffers for m in module.modules() if not isinstance(m, nn.ParameterDict)]
-        here.kept += [(buffers, dict(buffers)) for buffers in inner]
+        here.kept += [functools.partial(buffers.update, dict(buffers)) for buffers in inner]
+
+
+def _restore(tensor: torch.Tensor, value: torch.Tensor) -> None:
+    if not _is_same(tensor, value):  # A write would break a later backward pass.
+        tensor.copy_(value)
 
 
 def _is_same(tensor: torch.Tensor, value: torch.Tensor) -> bool:

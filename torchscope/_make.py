@@ -83,7 +83,8 @@ def regularize(run: Pass, name: str) -> None:
     """
     table: VariableTable = run.store
     with table._lock.held, torch.no_grad():
-        made, variable = table._declared[name], table._fetch(table._declared[name].key)
+        made = table._declared[name]
+        variable = table._fetch(made.key)
         dropped = replace(made, regularizer=None)
         if not callable(made.regularizer):
             table._declared[name] = dropped

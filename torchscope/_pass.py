@@ -250,8 +250,8 @@ class _Here(threading.local):
         self.passes: list[Pass] = []
         self.endless: Pass | None = None  # this thread's share of the default store's pass
         self.ways_out: dict[int, ref[Any]] = {}  # see `WayOut`, by how many passes it leaves
-        # While a module is built: its tensors and tables, with the values to restore.
-        self.kept: list[tuple[Any, Any]] | None = None
+        # While a module is built: what restores its values.
+        self.kept: list[Callable[[], object]] | None = None
 
 
 here = _Here()

@@ -119,11 +119,10 @@ class VariableTable(nn.ParameterDict):
         found = self._parameters.get(key)
         if found is None:
             found = self._buffers.get(key)
-            if found is None:
-                # Under parametrize, or in a replica of DataParallel, it is a plain attribute.
-                found = getattr(self, key, None)
-                if found is None:
-                    raise _removed(key)
+        if found is None:  # Under parametrize, or in a replica of DataParallel, a plain attribute.
+            found = getattr(self, key, None)
+        if found is None:
+            raise _removed(key)
         return found
 
     def _fetch_module(self, full_name: str) -> nn.Module:
@@ -133,8 +132,8 @@ class VariableTable(nn.ParameterDict):
         if found is None:
             raise VariableMissingError(
                 full_name,
-                f"Module {full_name!r} was removed (by `net.{key} = None`, perhaps). To let it be "
-                f"made again: delattr(net, {key!r}).",
+                f"Module {full_name!r} was removed (set to None, perhaps). To let it be made "
+                f"again: delattr(net, {key!r}).",
             )
         return found
 
@@ -335,8 +334,8 @@ def _removed(key: str) -> VariableMissingError:
     name = _names.unescape(key)
     return VariableMissingError(
         name,
-        f"Variable {name!r} was removed from the module (by `del net.{key}` or `net.{key} = "
-        f"None`, perhaps), but is still declared. Forget that, too: del net[{name!r}].",
+        f"Variable {name!r} was removed from the module (by delattr, or set to None, perhaps), but "
+        f"is still declared. Forget that, too: del net[{name!r}].",
     )
 
 

@@ -11,7 +11,7 @@ _SLOT = re.compile(
     r"|ExponentialMovingAverage|^biased$|^local_step$",
     re.IGNORECASE,
 )
-_STEP = re.compile(
+_ALONE = re.compile(
     r"(global_step|save_counter|beta[12]_power(_\d+)?"
     r"|ExponentialMovingAverage(_\d+)?)$",  # of a loss, beside no variable
     re.IGNORECASE,
@@ -63,7 +63,7 @@ class NotTheModels:
             if "/.OPTIMIZER_SLOT/" in name or _METRIC.search(name):
                 return True
         return (
-            is_step(name)
+            is_alone(name)
             or is_slot(name, self._names)
             or self._is_in_optimizer(name)
             or (bool(self._optimizers) and _is_setting(name))
@@ -102,9 +102,9 @@ def is_beside(name: str, names: Collection[str]) -> bool:
     return bool(variable)
 
 
-def is_step(name: str) -> bool:
-    """Whether ``name`` is the global step or the like, which is beside no variable."""
-    return _STEP.fullmatch(name.rpartition("/")[2]) is not None
+def is_alone(name: str) -> bool:
+    """Whether ``name`` is the global step, a loss's average or the like: no variable's."""
+    return _ALONE.fullmatch(name.rpartition("/")[2]) is not None
 
 
 def _scopes_of_optimizers(names: Collection[str]) -> Iterator[str]:

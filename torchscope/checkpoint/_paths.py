@@ -96,7 +96,8 @@ def explain_missing(path: Path) -> str:
         return f"{problem} {others(path, '')}"
     prefix = prefix_of(path)
     if not is_directory(prefix.parent):
-        return f"No checkpoint at {path}: there is no directory {prefix.parent}.{home_hint(path)}"
+        looked = prefix.parent.absolute()  # It may not be where it was meant.
+        return f"No checkpoint at {path}: there is no directory {looked}.{home_hint(path)}"
     if path.suffix in OTHER_ENDINGS:
         return f"There is no file {path}.{home_hint(path)} {others(prefix.parent, prefix.name)}"
     problem = f"No checkpoint at {path}: there is neither {index_of(path).name!r}, the index of "

@@ -72,7 +72,7 @@ def function_of(activation: Activation, function: str) -> Callable[[Tensor], Ten
     """The activation as a function, None for none.
 
     Raises:
-        ValueError: the name of a function that ``tf.nn`` has not.
+        ValueError: the name of a function that ``tf.nn`` does not have.
         TypeError: neither a function nor a name.
     """
     if activation is None or activation == "linear":  # Keras's name for none

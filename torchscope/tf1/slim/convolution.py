@@ -94,10 +94,8 @@ def _convolution(rank: int | None) -> Any:
     ) -> Tensor:
         if data_format not in _FORMATS:
             raise ValueError(f"{function}(): data_format={data_format!r}; give one of {_FORMATS}.")
-        padding, num_outputs = (
-            padding_name(function, padding),
-            count_of(num_outputs, function, "num_outputs"),
-        )
+        padding = padding_name(function, padding)
+        num_outputs = count_of(num_outputs, function, "num_outputs")
         with ts.variable_scope(scope, "Conv", reuse=reuse) as opened:
             x = layer_input(inputs, function, 3 if rank is None else rank + 2, at_least=not rank)
             first = data_format is not None and data_format.startswith("NC")
@@ -157,10 +155,8 @@ def _transposed(rank: int) -> Any:
         trainable: bool = True,
         scope: Any = None,
     ) -> Tensor:
-        padding, num_outputs = (
-            padding_name(function, padding),
-            count_of(num_outputs, function, "num_outputs"),
-        )
+        padding = padding_name(function, padding)
+        num_outputs = count_of(num_outputs, function, "num_outputs")
         first = not is_last(data_format, function, rank)
         with ts.variable_scope(scope, f"Conv{rank}d_transpose", reuse=reuse) as opened:
             x = layer_input(inputs, function, rank + 2)
