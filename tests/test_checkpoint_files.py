@@ -12,6 +12,7 @@ import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,19 @@ def run_convert(source: Path, target: Path) -> None:
         kind = kind_of(target, None)
         planned = plan(saved, rows_of(saved), kind, [], False)
         write(saved, planned.written, target, kind, lambda _: None)
+
+
+def test_files_are_converted_side_by_side(tmp_path: Path):
+    checkpoint.save(VALUES, tmp_path / "m")
+
+    def convert(thread: int) -> None:
+        for step in range(6):
+            run_convert(tmp_path / "m", tmp_path / f"{thread}-{step}.safetensors")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(convert, range(8)))
+    assert len(list(tmp_path.glob("*.safetensors"))) == 48
+    assert not list(tmp_path.glob(".torchscope-*"))
 
 
 class Config:

@@ -13,6 +13,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -860,16 +861,16 @@ def test_two_threads_that_save_the_same_do_not_mix(tmp_path: Path):
 
 
 def test_models_that_are_saved_side_by_side_are_all_noted(tmp_path: Path):
-    def save(prefix: str) -> None:
-        save_steps(tmp_path, range(6), prefix=prefix, keep=2)
+    prefixes = "abcdefghijkl"
 
-    threads = [threading.Thread(target=save, args=(prefix,)) for prefix in "abc"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(noted(tmp_path)) == [f"{prefix}-{step}" for prefix in "abc" for step in (4, 5)]
-    assert len(names_in(tmp_path)) == 13
+    def save(prefix: str) -> None:
+        save_steps(tmp_path, range(4), prefix=prefix, keep=2)
+
+    with ThreadPoolExecutor(len(prefixes)) as threads:
+        list(threads.map(save, prefixes))
+    kept = [f"{prefix}-{step}" for prefix in prefixes for step in (2, 3)]
+    assert sorted(noted(tmp_path)) == kept
+    assert len(names_in(tmp_path)) == 2 * len(kept) + 1
 
 
 def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path):

@@ -7,23 +7,17 @@ to be removed once the state file no longer notes them.
 
 import os
 import re
-from collections.abc import Collection, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
 
 from torchscope._errors import CheckpointError
 
+from . import _flock
 from ._file import File, is_file
 from ._paths import index_of
 from ._proto import MalformedError, Message
 from ._sstable import Table
-
-fcntl: Any
-try:
-    import fcntl
-except ImportError:  # Windows: only a mark of the same checkpoint is known to be nobody's
-    fcntl = None
 
 TEMPORARY = ("data", "index", "index-of-2", "state")
 _MARK = re.compile(r"\.(.+)\.torchscope-saving", re.DOTALL)
@@ -42,6 +36,9 @@ def data_of(prefix: Path, shards: int = 1) -> Path:
 class Mark:
     """The mark of one checkpoint, held by this process until it is released.
 
+    To be made `_flock.alone_in` the folder, where nobody takes a mark that is being made, and not
+    held yet, for one that was left behind.
+
     Raises:
         CheckpointError: another process holds it.
     """
@@ -49,22 +46,21 @@ class Mark:
     def __init__(self, prefix: Path) -> None:
         self.prefix = prefix
         self._path = beside(prefix, "saving")
-        self.found = is_file(self._path)  # left by a process that was killed, then
-        file = _locked(self._path)
-        if file is None:
+        held = _flock.hold(self._path)
+        if held is None:
             raise CheckpointError(
                 None,
                 f"{prefix} is being saved by another process. Save under another prefix, or from "
                 "one process alone.",
             )
-        self._file = file
-        self._file.seek(0)
+        self._file, self.found = held  # found: left by a process that was killed
         self._names = [os.fsdecode(name) for name in self._file.read().split(b"\0") if name]
 
     def note(self, names: list[str]) -> None:
         """Note which checkpoints are to be removed once the state file has changed."""
         self._names = names
-        self._file.truncate(0)
+        self._file.seek(0)
+        self._file.truncate()
         self._file.write(b"\0".join(map(os.fsencode, names)))
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -90,9 +86,12 @@ class Mark:
 
 
 def left_behind(folder: Path, but: Path) -> list[Mark]:
-    """The marks in a folder that nobody held, all but that of one checkpoint; now they are held."""
-    if fcntl is None:
-        return []
+    """The marks in a folder that nobody held, all but that of one checkpoint; now they are held.
+
+    To be called `_flock.alone_in` the folder.
+    """
+    if not _flock.KNOWN:
+        return []  # only a mark of the same checkpoint is known to be nobody's
     names = [match[1] for path in folder.iterdir() if (match := _MARK.fullmatch(path.name))]
     found: list[Mark] = []
     for name in names:
@@ -100,39 +99,6 @@ def left_behind(folder: Path, but: Path) -> list[Mark]:
             with suppress(CheckpointError):  # it is somebody's
                 found.append(Mark(folder / name))
     return found
-
-
-def _locked(path: Path) -> IO[bytes] | None:
-    """The file, made if it is not there, held by this process alone; None if another holds it."""
-    while True:
-        file = path.open("a+b")
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return None
-        except OSError:
-            pass  # there are file systems without locks
-        with suppress(FileNotFoundError):  # whoever held it until now may have removed it
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        file.close()
-
-
-@contextmanager
-def alone_in(folder: Path) -> Generator[None]:
-    """While no other process puts a checkpoint into the folder."""
-    if fcntl is None:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 # ---- what is removed ---------------------------------------------------------------------------

@@ -16,7 +16,8 @@ import torch
 from torchscope._errors import CheckpointError
 
 from . import _history, _state
-from ._mark import Mark, alone_in, beside, data_files, data_of, left_behind, shards_of
+from ._flock import alone_in
+from ._mark import Mark, beside, data_files, data_of, left_behind, shards_of
 from ._paths import exists, index_of
 
 _BUFFER = 1 << 20
@@ -130,7 +131,8 @@ def publishing(
             _check_free(prefix, overwrite)
         if keep is not None:
             _history.there(prefix.parent)  # raises if it is not a state file
-        mark = Mark(prefix)
+        with alone_in(prefix.parent):
+            mark = Mark(prefix)
         publication = Publication(mark, stem, keep)
         try:
             if mark.found:  # what is there under this name was left by a save of its own

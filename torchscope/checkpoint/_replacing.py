@@ -3,17 +3,13 @@
 import os
 import secrets
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from torchscope._errors import CheckpointError
 
-fcntl: Any
-try:
-    import fcntl
-except ImportError:  # Windows: what a killed process has left stays
-    fcntl = None
+from . import _flock
 
 _PATTERN = ".torchscope-*.tmp"
 
@@ -26,12 +22,17 @@ def replacing(target: Path) -> Generator[Any]:
     """
     temporary = target.with_name(_PATTERN.replace("*", secrets.token_hex(6)))
     try:
-        _clear(target.parent)
-        with temporary.open("xb", buffering=0) as file:
-            _lock(file)
+        with ExitStack() as stack:
+            with _flock.alone_in(target.parent):  # nobody clears what is not held yet
+                _clear(target.parent)
+                file = stack.enter_context(temporary.open("xb", buffering=0))
+                with suppress(OSError):  # there are file systems without locks
+                    _flock.lock(file)
             yield file
             os.fsync(file.fileno())
-        temporary.replace(target)
+            if not _flock.KNOWN:
+                file.close()  # Windows renames no open file
+            temporary.replace(target)  # still held: nobody clears it
     except OSError as error:
         problem = f"{target} cannot be written: {error.strerror or error}."
         raise CheckpointError(None, problem) from error
@@ -41,13 +42,7 @@ def replacing(target: Path) -> Generator[Any]:
 
 def _clear(directory: Path) -> None:
     """Remove temporary files that no process writes to any more."""
-    for path in directory.glob(_PATTERN) if fcntl is not None else ():
+    for path in directory.glob(_PATTERN) if _flock.KNOWN else ():
         with suppress(OSError), path.open("rb") as file:  # it is somebody's, or gone
-            _lock(file)
+            _flock.lock(file)
             path.unlink()
-
-
-def _lock(file: Any) -> None:
-    """Hold a file until it is closed; raises OSError if another process does."""
-    if fcntl is not None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
