@@ -26,6 +26,7 @@ MAKINGS: dict[str, Callable[[], Any]] = {
     "ours": lambda: ts.get_variable("w", [3], initializer=ZEROS),
     "the default": lambda: ts.get_variable("w", [3, 3]),
     "one of torch": lambda: ts.get_variable("w", [3, 3], initializer=nn.init.xavier_uniform_),
+    "one of torch that draws nothing": lambda: ts.get_variable("w", [3], initializer=nn.init.ones_),
     "one's own": lambda: ts.get_variable("w", [3], initializer=drawn),
     "a value": lambda: ts.get_variable("w", initializer=[1.0, 2.0]),
     "a buffer": lambda: ts.get_buffer("w", [3], initializer=drawn),
