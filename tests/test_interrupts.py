@@ -90,6 +90,17 @@ def test_an_interrupt_that_is_caught_inside_a_scope_unwinds_to_that_scope(around
         assert ts.get_variable_scope().name == "around"
 
 
+def test_an_interrupt_in_a_name_scope_leaves_it():
+    def work() -> None:
+        with ts.name_scope("a"), ts.name_scope("b"):
+            pass
+
+    for came in at_every_instant(work):
+        assert came is Interrupt
+        with ts.name_scope("after") as name:
+            assert name == "after/"
+
+
 def test_names_made_after_an_interrupt_are_those_of_their_scopes():
     for _ in at_every_instant(names_inside):
         with ts.variable_scope("after", reuse=ts.AUTO_REUSE):
@@ -261,6 +272,37 @@ def test_after_an_interrupted_build_nothing_keeps_the_variables_of_other_nets():
         del other
         gc.collect()
         assert variable() is None
+
+
+def test_an_interrupted_build_changes_no_value():
+    def counted() -> None:
+        for name in ("calls", "more"):
+            ts.assign_add(ts.get_buffer(name, [], initializer=ZEROS), 1.0)
+
+    makings = (lambda: ts.ScopedModule(counted), lambda: ts.ScopedModule(counted).build())
+    for make in makings:
+        for came, net in on_new_ones(make, lambda net: net.build()):
+            assert came is Interrupt
+            assert all(count.item() == 0 for count in net.buffers())
+            net.build()
+            assert [count.item() for count in net.buffers()] == [0, 0]
+
+
+def test_a_lazy_layer_whose_first_call_was_interrupted_gets_the_values_of_its_name():
+    def layer() -> torch.Tensor:
+        return ts.get_module("h", nn.LazyLinear, 2)(X)
+
+    def uncalled() -> ts.ScopedModule[..., Any]:
+        net = ts.ScopedModule(lambda: ts.get_module("h", nn.LazyLinear, 2), seed=0).build()
+        net.fn = layer
+        return net
+
+    whole = uncalled()
+    whole()
+    for came, net in on_new_ones(uncalled, lambda net: net()):
+        assert came is Interrupt
+        net()
+        assert held(net) == held(whole)
 
 
 STORES: dict[str, Callable[[], Any]] = {
