@@ -120,6 +120,14 @@ class EmptyState(OrderedDict[str, Any]):
         self._parameters.read(sys._getframe(1))
         return OrderedDict[str, Any]()
 
+    def __or__(self, other: Any) -> Any:
+        self._parameters.read(sys._getframe(1))
+        return OrderedDict[str, Any]() | other
+
+    def __ror__(self, other: Any) -> Any:
+        self._parameters.read(sys._getframe(1))
+        return other | OrderedDict[str, Any]()
+
 
 def note_reading(modules: Iterable[nn.Module], note: bool = True, alone: bool = True) -> None:
     """Note that somebody lists the variables of ``modules``, from outside their passes."""
