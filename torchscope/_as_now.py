@@ -58,7 +58,7 @@ def _held_as_now(held: Any, copied: dict[int, Any]) -> Any:
     """What a function refers to: a function, or a list, tuple or dict of some, as it is now."""
     if isinstance(held, _FUNCTIONS):  # Another object may be read, not only called.
         return as_now(held, copied)
-    kind: Any = type(held)
+    kind = cast("Any", type(held))
     values: Any = held.values() if kind is dict else held
     if kind in (dict, list, tuple) and any(isinstance(value, _FUNCTIONS) for value in values):
         fixed = [as_now(v, copied) if isinstance(v, _FUNCTIONS) else v for v in values]
