@@ -18,8 +18,8 @@ from torch.nn.parameter import is_lazy
 from ._arguments import Shape, as_value, fits, has_shape, parameters_of
 from ._declaration import Request
 from ._errors import ScopeError, VariableMismatchError, naming
-from ._stream import function_modes, in_lent_stream, in_own_stream, own_generator, plainly
-from .initializers import Initializer, glorot_uniform, ones, zeros
+from ._stream import function_modes, in_lent_stream, in_own_stream, plainly
+from .initializers import Initializer, glorot_uniform, ones, stream, zeros
 
 _CPU = torch.device("cpu")
 
@@ -124,7 +124,7 @@ def _call(initializer: Any, request: Request) -> Any:
         return initializer()
     shape = _sizes(request)
     if _fills_in_place(initializer):
-        given = {"generator": own_generator()} if _takes_generator(initializer) else {}
+        given = {"generator": stream.own} if _takes_generator(initializer) else {}
         return initializer(torch.empty(shape, dtype=request.dtype), **given)
     arguments: dict[str, Any] = {"dtype": request.dtype}
     if not _is_ours(initializer) and _takes_partition_info(initializer):
