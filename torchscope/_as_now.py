@@ -60,13 +60,14 @@ def _held_as_now(held: Any, copied: dict[int, Any]) -> Any:
         return as_now(held, copied)
     kind = cast("Any", type(held))
     values: Any = held.values() if kind is dict else held
-    if kind in (dict, list, tuple) and any(isinstance(value, _FUNCTIONS) for value in values):
+    if kind in _TABLES and any(isinstance(value, _FUNCTIONS) for value in values):
         fixed = [as_now(v, copied) if isinstance(v, _FUNCTIONS) else v for v in values]
-        return dict(zip(held, fixed, strict=True)) if kind is dict else kind(fixed)
+        return kind(zip(held, fixed, strict=True) if kind is dict else fixed)
     return held
 
 
 _FUNCTIONS = FunctionType, MethodType, functools.partial
+_TABLES: Any = dict, list, tuple
 
 
 def _reads_values(function: FunctionType) -> bool:
