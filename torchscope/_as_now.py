@@ -59,14 +59,15 @@ def _held_as_now(held: Any, copied: dict[int, Any]) -> Any:
     if isinstance(held, _FUNCTIONS):  # Another object may be read, not only called.
         return as_now(held, copied)
     kind = cast("Any", type(held))
-    values: Any = held.values() if kind is dict else held
+    values: Any = held.values() if kind in _DICTS else held
     if kind in _TABLES and any(isinstance(value, _FUNCTIONS) for value in values):
         fixed = [as_now(v, copied) if isinstance(v, _FUNCTIONS) else v for v in values]
-        return kind(zip(held, fixed, strict=True) if kind is dict else fixed)
+        return kind(zip(held, fixed, strict=True) if kind in _DICTS else fixed)
     return held
 
 
 _FUNCTIONS = FunctionType, MethodType, functools.partial
+_DICTS: Any = (dict,)
 _TABLES: Any = dict, list, tuple
 
 
