@@ -59,6 +59,20 @@ def is_outside() -> None:
     ts.reset_default_store()
 
 
+@pytest.fixture
+def no_garbage() -> Iterator[None]:
+    """Only ``gc.collect()`` collects garbage, and none of other tests, which have left a lot.
+
+    An exception that arrives while Python frees an object may be dropped by Python.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
 AROUND: dict[str, Callable[[], Any]] = {
     "the default store": nothing,
     "a store": ts.VariableStore,
@@ -252,6 +266,7 @@ def test_an_interrupt_in_a_pass_leaves_the_store_and_the_next_pass_is_whole(way:
         torch.set_rng_state(stream)
 
 
+@pytest.mark.usefixtures("no_garbage")
 def test_after_an_interrupted_build_nothing_keeps_the_variables_of_other_nets():
     for came, _ in on_new_ones(built, lambda made: made[1]()):
         assert came is Interrupt
@@ -401,15 +416,6 @@ def test_an_interrupt_leaves_a_variable_that_is_changed_or_as_it_was(change: Any
 
 class AlarmError(Exception):
     """What a handler of signals may raise, such as a timeout."""
-
-
-@pytest.fixture
-def no_garbage() -> Iterator[None]:
-    """As other tests leave it: what arrives while Python collects some may be dropped by Python."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def busy() -> None:
