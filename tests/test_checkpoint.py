@@ -287,9 +287,10 @@ def test_where_there_is_none_the_error_says_what_there_is(tmp_path: Path, path: 
 def test_a_shard_that_is_a_pipe_is_not_waited_for(tmp_path: Path):
     writer = BundleWriter()
     writer.add("w", torch.ones(3))
-    saved = checkpoint.open(writer.write(tmp_path / "m"))
+    path = writer.write(tmp_path / "m")
     (tmp_path / "m.data-00000-of-00001").unlink()
     os.mkfifo(tmp_path / "m.data-00000-of-00001")
+    saved = checkpoint.open(path)
     with pytest.raises(CheckpointError, match="is missing, or is not a regular file"):
         saved["w"]
 

@@ -43,6 +43,13 @@ class File:
         stat = os.fstat(self._raw.fileno())
         return stat.st_size, stat.st_mtime_ns
 
+    def is_current(self) -> bool:
+        """Whether no other file has been put in its place since it was opened."""
+        try:
+            return os.path.samestat(os.fstat(self._raw.fileno()), self.path.stat())
+        except OSError:  # it was removed
+            return True
+
     def check_unchanged(self, name: str | None = None) -> None:
         """Raise if it was written to since it was opened: for formats without checksums."""
         try:
