@@ -49,7 +49,7 @@ def in_child(work: Callable[[], bool]) -> bool | None:
             status = 0 if work() else 1
         finally:
             os._exit(status)
-    for _ in range(500):
+    for _ in range(6000):
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status) == 0
@@ -186,7 +186,7 @@ def waits_for(work: Callable[[], Any], ended: list[bool]) -> Callable[..., torch
         first = torch.rand(shape, dtype=dtype)
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
-        thread.join(2)  # Not for ever, or no other test could make a variable.
+        thread.join(20)  # Not for ever, or no other test could make a variable.
         ended.append(not thread.is_alive())
         return first + torch.rand(shape, dtype=dtype)
 
