@@ -11,7 +11,15 @@ from torchscope.tf1._convert import Operand, tensor
 from torchscope.tf1._padding import channels_last
 from torchscope.tf1._weights import weight
 
-from ._parts import Activation, activated, function_of, is_last, layer_input, layer_scope
+from ._parts import (
+    VARIABLES,
+    Activation,
+    activated,
+    function_of,
+    is_last,
+    layer_input,
+    layer_scope,
+)
 
 __all__ = ["dense", "dropout", "flatten"]
 
@@ -90,7 +98,12 @@ def dense(
                 bias_constraint,
                 trainable,
             )
-        y = affine(x, kernel, bias)
+        if name is VARIABLES:
+            return x
+        if x.ndim == 2 and bias is not None:  # As nearly always: written out, it takes less time.
+            y = torch.addmm(bias, x, kernel)
+        else:
+            y = affine(x, kernel, bias)
         if activation is activity_regularizer is None:
             return y
         return activated(y, activation, activity_regularizer)
@@ -105,11 +118,12 @@ def flatten(
     """
     with layer_scope(name, "flatten", None):
         x = tensor(inputs, function="flatten", argument="inputs")
+        first = not is_last(data_format, "flatten")
         if x.ndim < 2:
             if x.ndim == 0:
                 raise ValueError("flatten(): inputs have to be of rank 1 or more, not a number.")
             return x.reshape(-1, 1)
-        if not is_last(data_format, "flatten") and x.ndim > 2:
+        if first and x.ndim > 2:
             x = channels_last(x)
         return x.flatten(1)
 
