@@ -138,7 +138,9 @@ def per_axis(value: Any, rank: int, function: str, argument: str) -> tuple[int, 
         ValueError: neither an int nor as many as there are axes, or one below 1.
         TypeError: a list of something other than ints.
     """
-    sizes = (value,) * rank if type(value) is int else value
+    if type(value) is int and value > 0:
+        return (value,) * rank
+    sizes: Any = value
     fits = hasattr(sizes, "__len__") and len(sizes) == rank
     if not fits or min(sizes := ints(sizes, function, argument)) < 1:
         raise ValueError(
