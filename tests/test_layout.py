@@ -97,7 +97,9 @@ PORT_FLOORS = [
     ["_errors", "_names", "_syntax"],
     ["_deferred", "_fallbacks", "_kinds", "_there"],
     ["_imports"],
-    ["_leftovers", "_rewrite"],
+    ["_finder", "_rewrite"],
+    ["_differences"],
+    ["_leftovers"],
     ["_port"],
     ["__init__"],
 ]

@@ -10,8 +10,9 @@ import libcst as cst
 from libcst.metadata import MetadataWrapper
 
 from ._errors import PortError
+from ._finder import Leftover
 from ._kinds import Reader
-from ._leftovers import Leftover, leftovers
+from ._leftovers import leftovers
 from ._names import Names
 from ._rewrite import Rewriter
 
