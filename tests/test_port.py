@@ -238,6 +238,15 @@ IMPORTS = [
         "from tensorflow.contrib.layers.python.layers import layers as cl",
         "from torchscope.tf1.contrib import layers as cl",
     ),
+    ("import tensorflow as tf; x = 1", "import torchscope.tf1 as tf; x = 1"),
+    (
+        "import os, tensorflow.nn as nn; x = 1",
+        "from torchscope.tf1 import nn; import os; x = 1",
+    ),
+    (
+        "if x: import tensorflow as tf; y = 1\nz = 1",
+        "if x: import torchscope.tf1 as tf; y = 1\nz = 1",
+    ),
     (
         "try:\n    import tensorflow.compat.v1 as tf\nexcept:\n    import tensorflow as tf",
         "try:\n    import torchscope.tf1 as tf\nexcept:\n    import torchscope.tf1 as tf",
@@ -288,6 +297,9 @@ MOVED = [
     ("tf.io.gfile.GFile(path, mode='rb')", "open(path, mode='rb')"),
     ("tf.contrib.slim.init_ops.zeros_initializer()", "tf.zeros_initializer()"),
     ("tf.contrib.slim.nn_ops.relu(x)", "tf.nn.relu(x)"),
+    ("import numpy as np\nx.astype(np.int)", "import numpy as np\nx.astype(int)"),
+    ("import numpy as np\nnp.float(x)", "import numpy as np\nfloat(x)"),
+    ("import numpy as np\nnp.float32(x)", "import numpy as np\nnp.float32(x)"),
 ]
 
 
@@ -346,6 +358,9 @@ def test_what_tensorflow_is_called_in_the_file_is_kept():
         ("x = 1\n# why\ntf.disable_v2_behavior()\n", "x = 1\n# why\n"),
         ("def f():\n    tf.disable_v2_behavior()\n", "def f():\n    pass\n"),
         ("if x:\n    # why\n    tf.disable_v2_behavior()\n", "if x:\n    pass\n    # why\n"),
+        ("if x: tf.disable_v2_behavior()\n", "if x: pass\n"),
+        ("tf.disable_v2_behavior(); x = 1\n", "x = 1\n"),
+        ("x = 1; tf.disable_v2_behavior()\n", "x = 1\n"),
     ],
 )
 def test_lines_that_tell_tensorflow_how_to_behave_are_left_out(before: str, after: str):
@@ -372,6 +387,11 @@ def test_comments_line_ends_tabs_and_encodings_are_kept(newline: str, head: str)
 LEFT = [
     ("import tensorflow_probability as tfp", 1, "tensorflow_probability", "write it with torch"),
     ("y.graph.get_operations()", 1, "y.graph.get_operations", "There is no graph here"),
+    ("for i in y.op.inputs: pass", 1, "y.op.inputs", "There is no graph here"),
+    ("import cPickle as pickle", 1, "cPickle", "2to3"),
+    ("from itertools import izip", 1, "itertools.izip", "2to3"),
+    ("print >> log, x", 1, "print >> log", "2to3"),
+    ("get_ipython().magic('matplotlib inline')", 1, "get_ipython", "leave the line out"),
     ("x = tf.placeholder(tf.float32, [None, 3])", 1, "tf.placeholder", "argument"),
     ("with tf.Session() as s:\n    s.run(x)", 1, "tf.Session", "at once"),
     ("with tf.Session() as s:\n    s.run(x)", 2, "s.run", "at once"),
@@ -453,6 +473,8 @@ FINE = [
     "assert x.shape == y.shape",
     "assert list(x.shape) == [2, 3]",
     "assert x.shape[0] == 3",
+    "try:\n    import cPickle as pickle\nexcept ImportError:\n    import pickle",
+    "log >> print",
     "names[::-1]",
     "tf.trainable_variables('actor')[1:]",
     "tf.trainable_variables()[0]",
@@ -540,7 +562,10 @@ def test_an_import_of_what_is_missing_stays_and_is_reported():
 
 
 def test_a_star_is_reported():
-    assert left("from tensorflow import *\n") == [(1, "from tensorflow import *")]
+    (one,) = port(b"from tensorflow import *\n").left
+    assert (one.what, one.advice[-25:]) == ("from tensorflow import *", "and tf. before the names.")
+    (one,) = port(b"from tensorflow.contrib.layers import *\n").left
+    assert one.advice.endswith("and tf.contrib.layers. before the names.")
 
 
 def test_tf_may_come_from_a_star_import_of_the_programs_own_modules():
@@ -581,6 +606,9 @@ def test_a_program_of_what_is_there_leaves_nothing():
             "import tensorflow as tf\ntry:\n    pass\nexcept ValueError, e:\n    pass\n",
             "2to3 -w model.py",
         ),
+        ("import tensorflow\nf(lambda (a, b): a)\n", "model.py is Python 2"),
+        ("import tensorflow\ndef f(a, (b, c)): pass\n", "model.py is Python 2"),
+        ("%matplotlib inline\nimport tensorflow\n", "model.py does not parse: comment out what"),
         ("import tensorflow as tf\nx = (\n", "model.py does not parse"),
         ("# coding: nonsense\nimport tensorflow\n", "model.py does not parse"),
         (f"import tensorflow\nx = {'(' * 3000}1{')' * 3000}\n", "model.py"),
@@ -591,6 +619,11 @@ def test_what_cannot_be_ported_is_refused_in_one_sentence(source: str, message: 
     with pytest.raises(PortError, match=re.escape(message)) as error:
         port(source.encode(), "model.py")
     assert "\n" not in str(error.value)
+
+
+def test_a_notebook_is_refused_with_the_command_that_makes_a_program_of_it():
+    with pytest.raises(PortError, match=r"jupyter nbconvert --to script a/net\.ipynb"):
+        port(b'{"cells": []}', "a/net.ipynb")
 
 
 # ---- whatever the program ----------------------------------------------------------------------

@@ -28,13 +28,14 @@ _TRAINING = (
 )
 _SESSION = "PyTorch runs at once: call the function with the values, and read what it returns."
 _PYTHON_2 = "It is Python 2: run 2to3 -w on the file first (it comes with Python up to 3.12)."
+_GRAPH = "There is no graph here: keep what is needed in a dict, where it is computed."
 _ATTRIBUTES = {
-    "consumers": "There is no graph here.",
+    "consumers": _GRAPH,
     "eval": _SESSION,
-    "graph": "There is no graph here.",
+    "graph": _GRAPH,
     "initializer": "A variable has its first value as soon as it is made.",
     "load": "Write tf.assign(variable, value).",
-    "op": "There is no graph here; tf.op_name(x) is the name of a variable.",
+    "op": f"{_GRAPH} tf.op_name(x) is the name of a variable.",
 }
 _OF_DTYPES = {  # what torch's dtypes lack
     "is_bool": "Write dtype == tf.bool.",
@@ -52,8 +53,20 @@ _SHAPE_METHODS = re.compile(
     r"assert_\w+|is_compatible_with|is_fully_defined|merge_with|with_rank\w*"
 )
 _ON_TENSORFLOW = re.compile(r"(tensorflow_\w+|sonnet|tensorlayer|tensorpack|tflearn)(?=\.|$)")
-_OF_A_GRAPH = re.compile(r"\.graph\.get_(operations|(operation|tensor)_by_name)$")
-_PYTHON_2_NAMES = ("basestring", "raw_input", "reduce", "unichr", "unicode", "xrange")
+_OF_A_GRAPH = re.compile(
+    r"\.(graph\.(get_(operations|(operation|tensor)_by_name)|as_graph_def|finalize)"
+    r"|op\.(inputs|outputs|type|get_attr|node_def))$"
+)
+_UNBOUND = {
+    **dict.fromkeys(
+        ("basestring", "raw_input", "reduce", "unichr", "unicode", "xrange"), _PYTHON_2
+    ),
+    "get_ipython": "It is a notebook's: leave the line out.",
+}
+_PYTHON_2_MODULES = re.compile(
+    r"__builtin__|cPickle|c?StringIO|ConfigParser|HTMLParser|Queue|httplib|urllib2|urlparse"
+    r"|itertools\.i(filter|map|zip)|itertools\.izip_longest"
+)
 _PYTHON_2_METHODS = ("has_key", "iteritems", "iterkeys", "itervalues")
 
 
@@ -86,12 +99,23 @@ class Missing(Finder):
                 self._tell(node, name, advice(path) or f"Import it from {HOME}.")
             elif _ON_TENSORFLOW.match(name):
                 self._tell(node, name, "It uses TensorFlow: write it with torch, or port it, too.")
-        if isinstance(node.names, cst.ImportStar) and path_of(module) is not None:
+            elif _PYTHON_2_MODULES.match(name) and not self._is_one_of_two(node):
+                self._tell(node, name, _PYTHON_2)
+        if isinstance(node.names, cst.ImportStar) and (path := path_of(module)) is not None:
+            place = f"tf.{path}." if path else "tf."
             self._tell(
                 node,
                 f"from {module} import *",
-                f"Write import {HOME} as tf, and tf. before the names.",
+                f"Write import {HOME} as tf, and {place} before the names.",
             )
+        return False
+
+    def _is_one_of_two(self, node: cst.CSTNode) -> bool:
+        """Whether a line is for one version of Python, beside one for the other."""
+        while not isinstance(node, cst.Module):
+            node = self._parents[node]
+            if isinstance(node, cst.Try | cst.If):
+                return True
         return False
 
     def visit_Attribute(self, node: cst.Attribute) -> bool:
@@ -103,8 +127,12 @@ class Missing(Finder):
         return self._names.dotted(node) is None
 
     def visit_Name(self, node: cst.Name) -> None:
-        if node.value in _PYTHON_2_NAMES and self._names.is_unbound(node):
-            self._tell(node, node.value, _PYTHON_2)
+        if node.value in _UNBOUND and self._names.is_unbound(node):
+            self._tell(node, node.value, _UNBOUND[node.value])
+
+    def visit_BinaryOperation(self, node: cst.BinaryOperation) -> None:
+        if isinstance(node.operator, cst.RightShift) and self._names.is_builtin(node.left, "print"):
+            self._tell(node, node, _PYTHON_2)
 
     def _missing(self, node: cst.Attribute, path: str) -> None:
         root: cst.BaseExpression = node
@@ -127,7 +155,7 @@ class Missing(Finder):
         elif name in _OF_DTYPES and self._is_dtype(node.value):
             self._tell(node, node, _OF_DTYPES[name])
         elif _OF_A_GRAPH.search(get_full_name_for_node(node) or ""):
-            self._tell(node, node, _ATTRIBUTES["graph"])
+            self._tell(node, node, _GRAPH)
         elif (
             _SHAPE_METHODS.fullmatch(name)
             and self._reader.may_be(node.value, Kind.SHAPE)

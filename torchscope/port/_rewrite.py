@@ -20,6 +20,10 @@ from ._syntax import call, instead, right_side, shape_of
 # Calls that set how TensorFlow itself behaves; such lines are removed.
 _SWITCHES = re.compile(r"(dis|en)able_(v2_\w+|eager_execution|resource_variables|control_flow_v2)")
 _NOTHING = cst.Pass()  # in place of such a line, until its comments have another place
+_Line = cst.SimpleStatementLine | cst.SimpleStatementSuite
+
+# Names that numpy had for Python's types before 1.24.
+_PYTHONS = re.compile(r"numpy\.(bool|complex|float|int|object|str)")
 
 # Classes that open a file as Python's own function does.
 _OPENS = re.compile(r"(io\.)?gfile\.(GFile|FastGFile|Open)")
@@ -82,16 +86,29 @@ class Rewriter(cst.CSTTransformer):
     def leave_SimpleStatementLine(
         self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
     ) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement]:
-        if len(updated_node.body) != 1:
-            return updated_node
-        if self._is_switch(original_node.body[0]):
-            return updated_node.with_changes(body=[_NOTHING])
-        statement = updated_node.body[0]
-        if not isinstance(statement, cst.Import | cst.ImportFrom):
-            return updated_node
-        first, *others = _imports.ported(statement)
+        body = self._statements(original_node, updated_node)
+        if len(updated_node.body) > 1:
+            return updated_node.with_changes(body=body)
+        first, *others = body
         lines = [cst.SimpleStatementLine([one]) for one in others]
         return cst.FlattenSentinel([updated_node.with_changes(body=[first]), *lines])
+
+    def leave_SimpleStatementSuite(
+        self, original_node: cst.SimpleStatementSuite, updated_node: cst.SimpleStatementSuite
+    ) -> cst.SimpleStatementSuite:
+        return updated_node.with_changes(body=self._statements(original_node, updated_node))
+
+    def _statements(self, old: _Line, updated: _Line) -> list[cst.BaseSmallStatement]:
+        """The statements of a line, with other imports, and without switches."""
+        found: list[cst.BaseSmallStatement] = []
+        for was, one in zip(old.body, updated.body, strict=True):
+            is_import = isinstance(one, cst.Import | cst.ImportFrom)
+            if not self._is_switch(was):
+                found += _imports.ported(one) if is_import else [one]
+        if not found:
+            return [_NOTHING]
+        last = found.pop().with_changes(semicolon=updated.body[-1].semicolon)
+        return [*found, last]
 
     def _is_switch(self, statement: cst.BaseSmallStatement) -> bool:
         if not (isinstance(statement, cst.Expr) and isinstance(statement.value, cst.Call)):
@@ -116,6 +133,8 @@ class Rewriter(cst.CSTTransformer):
         if not self._names.is_read(original_node):
             return updated_node
         name = original_node.attr.value
+        if pythons := _PYTHONS.fullmatch(self._names.dotted(original_node) or ""):
+            return instead(updated_node, cst.Name(pythons[1]))
         if name == "as_numpy_dtype" and self._names.path(original_node) != name:
             return instead(updated_node, call(self._tf(name), updated_node.value))
         if self._names.dotted(original_node) is not None:

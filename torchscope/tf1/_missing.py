@@ -16,8 +16,10 @@ ADVICE: dict[str, str] = {
         placeholder placeholder_with_default sparse_placeholder
     """,
     "PyTorch runs at once: call the function, and read the tensors that it returns.": """
-        ConfigProto GPUOptions InteractiveSession OptimizerOptions RunMetadata RunOptions
-        Session get_default_session
+        InteractiveSession Session get_default_session
+    """,
+    "It configures a session, and there is none: leave it out.": """
+        ConfigProto GPUOptions OptimizerOptions RunMetadata RunOptions
     """,
     "There is no graph: the store has the variables, and a pass has the collections.": """
         Graph GraphDef GraphOptions MetaGraphDef NodeDef Operation container
