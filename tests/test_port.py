@@ -408,6 +408,8 @@ LEFT = [
     ("op = tf.assign(v, x)\nreturn y, op", 1, "tf.assign", "function"),
     ("op = tf.assign(v, x)", 1, "tf.assign", "function"),
     ("ops.append(tf.assign(v, x))", 1, "tf.assign", "function"),
+    ("ops = []\nops.append(tf.assign(v, x))\nreturn ops", 2, "tf.assign", "function"),
+    ("ops = [tf.assign(v, x)]\nops.extend([tf.assign(w, x)])", 2, "tf.assign", "function"),
     ("self.op = tf.group(tf.assign(v, x), tf.assign(w, y))", 1, "tf.group", "function"),
     ("op = tf.group(tf.assign(v, x))\nself.sess.run(op)", 1, "tf.group", "function"),
     ("run = function([], tf.group(tf.assign(v, x)))", 1, "tf.group", "function"),
@@ -451,6 +453,8 @@ LEFT = [
 FINE = [
     "with tf.control_dependencies([tf.assign(v, x)]):\n    return tf.identity(x)",
     "op = tf.assign(v, x)\nwith tf.control_dependencies([op]):\n    return tf.identity(x)",
+    "ops = []\nops.append(tf.assign(v, x))\n"
+    "with tf.control_dependencies(ops):\n    return tf.identity(x)",
     "new = tf.assign(v, x)\nreturn new * 2",
     "return tf.cond(x, lambda: tf.assign(v, y), lambda: v)",
     "tf.assign(v, x)",
