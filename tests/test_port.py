@@ -66,6 +66,12 @@ SHAPES = [
         "tf.TensorShape(x.shape[:-1]).assert_is_compatible_with(y.shape)",
     ),
     ("x.shape.is_compatible_with(y.shape)", "tf.TensorShape(x.shape).is_compatible_with(y.shape)"),
+    ("x.shape.assert_same_rank(y.shape)", "tf.TensorShape(x.shape).assert_same_rank(y.shape)"),
+    (
+        "x.shape[1:3].assert_is_fully_defined()",
+        "tf.TensorShape(x.shape[1:3]).assert_is_fully_defined()",
+    ),
+    ("x.get_shape().with_rank_at_most(3)", "tf.TensorShape(x.shape).with_rank_at_most(3)"),
     ("x.get_shape().merge_with(y.get_shape())", "tf.ensure_shape(x, y.shape).shape"),
     ("x.get_shape().assert_has_rank(n + 1)", "tf.ensure_shape(x, [None] * (n + 1))"),
     (
@@ -446,7 +452,6 @@ LEFT = [
     ("tf.exp(x)[::-1]", 1, "tf.exp(x)[::-1]", r"tf\.reverse"),
     ("x[:, ::-1]", 1, "x[:, ::-1]", r"tf\.reverse"),
     ("v = tf.get_variable('v', [1])\nsess(v.initializer)", 2, "v.initializer", "as soon as"),
-    ("x.shape.assert_same_rank(y.shape)", 1, "x.shape.assert_same_rank", "Size"),
     ("for i in xrange(3): pass", 1, "xrange", "2to3"),
     ("d.iteritems()", 1, "d.iteritems", "2to3"),
 ]

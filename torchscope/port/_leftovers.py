@@ -49,9 +49,6 @@ _OF_DTYPES = {  # what torch's dtypes lack
     "real_dtype": "Write dtype.to_real().",
     "size": "Write dtype.itemsize.",
 }
-_SHAPE_METHODS = re.compile(
-    r"assert_\w+|is_compatible_with|is_fully_defined|merge_with|with_rank\w*"
-)
 _ON_TENSORFLOW = re.compile(r"(tensorflow_\w+|sonnet|tensorlayer|tensorpack|tflearn)(?=\.|$)")
 _OF_A_GRAPH = re.compile(
     r"\.(graph\.(get_(operations|(operation|tensor)_by_name)|as_graph_def|finalize)"
@@ -156,12 +153,6 @@ class Missing(Finder):
             self._tell(node, node, _OF_DTYPES[name])
         elif _OF_A_GRAPH.search(get_full_name_for_node(node) or ""):
             self._tell(node, node, _GRAPH)
-        elif (
-            _SHAPE_METHODS.fullmatch(name)
-            and self._reader.may_be(node.value, Kind.SHAPE)
-            and not self._names.calls(node.value, "TensorShape")
-        ):
-            self._tell(node, node, "A shape is a torch.Size here, with ints: compare them.")
 
     def _is_dtype(self, node: cst.BaseExpression) -> bool:
         """Whether it is a tensor's ``x.dtype``, or bound to one."""

@@ -45,7 +45,10 @@ _CHECKS = {
     "merge_with": (False, True),
     "with_rank": (True, True),
 }
-_OF_TENSOR_SHAPES = ("concatenate", "is_compatible_with")  # what else a torch.Size cannot do
+_OF_TENSOR_SHAPES = (  # what else a torch.Size cannot do
+    *("assert_is_fully_defined", "assert_same_rank", "concatenate", "is_compatible_with"),
+    "with_rank_at_most",
+)
 
 _OPERATORS: dict[type, type[cst.BaseBinaryOp]] = {
     cst.AddAssign: cst.Add,
@@ -200,7 +203,7 @@ class Rewriter(cst.CSTTransformer):
                 return new
             case _, 1 if name in _CHECKS and self._is_size(inner) and (of := shape_of(new)):
                 return self._checked(of, name, args[0].value)
-            case _, 1 if name in (*_CHECKS, *_OF_TENSOR_SHAPES) and self._is_size(inner):
+            case _, _ if name in (*_CHECKS, *_OF_TENSOR_SHAPES) and self._is_size(inner):
                 of = call(self._tf("TensorShape"), new)
                 return updated.with_changes(func=updated.func.with_changes(value=of))
             case "is_fully_defined", 0 if self._is_shape(inner):
