@@ -15,9 +15,9 @@ _DEFERRED = (
     " of its own, and call that."
 )
 _AVERAGE_OF_TENSORS = (
-    "It averages variables only: make the average of a tensor with tf.get_variable(name, shape,"
-    " trainable=False), and move it by tf.train.assign_moving_average(average, tensor, decay,"
-    " zero_debias=False)."
+    "It averages variables only: make the average of a tensor with tf.get_variable, by its name in"
+    " the checkpoint and with trainable=False, and move it by"
+    " tf.train.assign_moving_average(average, tensor, decay, zero_debias=False)."
 )
 _AVERAGE_OF_A_PASS = (
     "Its averages would begin anew at every call: make the ExponentialMovingAverage once, outside"

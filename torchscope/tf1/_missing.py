@@ -176,8 +176,8 @@ ADVICE: dict[str, str] = {
         contrib.rnn.TimeFreqLSTMCell contrib.rnn.UGRNNCell contrib.rnn.WeightNormLSTMCell
     """,
     "tf.train.AdagradOptimizer is the nearest.": "train.AdagradDAOptimizer",
-    "A tensor has its value; no graph is needed to look it up: x.item(), x.tolist().": """
-        contrib.util
+    "What has a value is known here: write x itself, or x.item() or x.tolist() of a tensor.": """
+        constant_value constant_value_as_shape contrib.util
     """,
     "tf.custom_gradient gives a function a gradient of its own.": """
         Defun NoGradient NotDifferentiable RegisterGradient
