@@ -84,6 +84,11 @@ SHAPES = [
     ("h, w, _ = x.get_shape()\nh.value * w", "h, w, _ = x.shape\nh * w"),
     ("s = x.get_shape()\ns[0].value, s.ndims", "s = x.shape\ns[0], len(s)"),
     ("s = x.get_shape()\nn = s[-1]\nn.value + 1", "s = x.shape\nn = s[-1]\nn + 1"),
+    ("int(tf.compat.dimension_value(x.shape[-1]) * 2)", "int(x.shape[-1] * 2)"),
+    (
+        "def build(self, input_shape):\n    n = input_shape[1].value + input_shape.ndims",
+        "def build(self, input_shape):\n    n = input_shape[1] + len(input_shape)",
+    ),
     ("self.s = x.get_shape()\nself.s.as_list()", "self.s = x.shape\nlist(self.s)"),
 ]
 VARIABLES = [
@@ -452,6 +457,7 @@ LEFT = [
     ("tf.exp(x)[::-1]", 1, "tf.exp(x)[::-1]", r"tf\.reverse"),
     ("x[:, ::-1]", 1, "x[:, ::-1]", r"tf\.reverse"),
     ("v = tf.get_variable('v', [1])\nsess(v.initializer)", 2, "v.initializer", "as soon as"),
+    ("v = tf.get_variable('v', [1])\nv.initial_value", 2, "v.initial_value", "as soon as"),
     ("for i in xrange(3): pass", 1, "xrange", "2to3"),
     ("d.iteritems()", 1, "d.iteritems", "2to3"),
 ]

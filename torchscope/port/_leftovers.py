@@ -33,6 +33,7 @@ _ATTRIBUTES = {
     "consumers": _GRAPH,
     "eval": _SESSION,
     "graph": _GRAPH,
+    "initial_value": "A variable has its first value as soon as it is made.",
     "initializer": "A variable has its first value as soon as it is made.",
     "load": "Write tf.assign(variable, value).",
     "op": f"{_GRAPH} tf.op_name(x) is the name of a variable.",

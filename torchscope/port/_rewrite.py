@@ -28,6 +28,9 @@ _PYTHONS = re.compile(r"numpy\.(bool|complex|float|int|object|str)")
 # Classes that open a file as Python's own function does.
 _OPENS = re.compile(r"(io\.)?gfile\.(GFile|FastGFile|Open)")
 
+# Functions that make an int of a size, which is one here.
+_OF_SIZES = re.compile(r"(compat\.)?dimension_value")
+
 # Losses that took logits and labels by position before TensorFlow 1.0, and by name alone since.
 _LOGITS_FIRST = re.compile(r"nn\.(softmax|sparse_softmax|sigmoid)_cross_entropy_with_logits")
 _TIGHT_EQUAL = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
@@ -326,8 +329,10 @@ class Rewriter(cst.CSTTransformer):
         return unknown and isinstance(node, cst.Name) and bool(_VARIABLES.fullmatch(node.value))
 
 
-def _called_as_here(path: str, call: cst.Call) -> cst.Call:
+def _called_as_here(path: str, call: cst.Call) -> cst.BaseExpression:
     """A call of one of TensorFlow's functions, where it is called in another way here."""
+    if _OF_SIZES.fullmatch(path) and len(call.args) == 1:
+        return instead(call, call.args[0].value)
     if _OPENS.fullmatch(path):
         return call.with_changes(func=cst.Name("open"))
     if _LOGITS_FIRST.fullmatch(path) and len(_by_position(call)) == 2:

@@ -195,10 +195,13 @@ ADVICE: dict[str, str] = {
         config test
     """,
     "Code for TensorFlow 1 is what runs here: leave the line out.": """
-        compat disable_control_flow_v2 disable_eager_execution disable_resource_variables
+        disable_control_flow_v2 disable_eager_execution disable_resource_variables
         disable_v2_behavior disable_v2_tensorshape enable_control_flow_v2
         enable_eager_execution enable_resource_variables enable_v2_behavior
         enable_v2_tensorshape
+    """,
+    "Write x for tf.compat.as_text(x), x.encode() for as_bytes(x), tf.y for tf.compat.v1.y.": """
+        compat
     """,
     "Call the Python function directly, with the tensors.": "py_function",
     "Build it with tf.layers and tf.nn, or with torch.nn modules by ts.get_module.": """
