@@ -44,7 +44,7 @@ _RETURNS = [
         (r"(Interactive)?Session|get_default_session", Kind.SESSION),
         (r"TensorShape", Kind.SHAPE),
         (r"size|rank", Kind.NUMBER),
-        (r"(Sparse)?Tensor", Kind.TENSOR),
+        (r"(Sparse)?Tensor|Print", Kind.TENSOR),
         (r"shape|(get_)?variable_scope|name_scope|make_template|as_dtype|arg_scope|\w+_initializer|\w+_regularizer"
          r"|device|control_dependencies|get_default_graph|name_of|op_name"
          r"|original_name_scope|[A-Z]\w*", Kind.OTHER),
