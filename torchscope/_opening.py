@@ -302,8 +302,9 @@ def name_scope(
     opened = in_this_pass("name_scope", list[tuple[VariableScope, str]])
     outer = opened[-1][1] if opened and opened[-1][0] is scope else scope.prefix
     full_name = f"{outer}{name}/" if name else ""
-    opened.append((scope, full_name))
+    depth = len(opened)
     try:
+        opened.append((scope, full_name))
         yield full_name
     finally:
-        opened.pop()
+        del opened[depth:]
