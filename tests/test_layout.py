@@ -95,9 +95,11 @@ COMMAND_LINE_FLOORS = [
 # Within torchscope.port: names, then what they may hold, then what is done about them.
 PORT_FLOORS = [
     ["_errors", "_names", "_syntax"],
-    ["_deferred", "_fallbacks", "_kinds", "_there"],
+    ["_calls", "_deferred", "_fallbacks", "_kinds", "_there"],
     ["_imports"],
-    ["_leftovers", "_rewrite"],
+    ["_finder", "_rewrite"],
+    ["_differences"],
+    ["_leftovers"],
     ["_port"],
     ["__init__"],
 ]

@@ -66,6 +66,12 @@ SHAPES = [
         "tf.TensorShape(x.shape[:-1]).assert_is_compatible_with(y.shape)",
     ),
     ("x.shape.is_compatible_with(y.shape)", "tf.TensorShape(x.shape).is_compatible_with(y.shape)"),
+    ("x.shape.assert_same_rank(y.shape)", "tf.TensorShape(x.shape).assert_same_rank(y.shape)"),
+    (
+        "x.shape[1:3].assert_is_fully_defined()",
+        "tf.TensorShape(x.shape[1:3]).assert_is_fully_defined()",
+    ),
+    ("x.get_shape().with_rank_at_most(3)", "tf.TensorShape(x.shape).with_rank_at_most(3)"),
     ("x.get_shape().merge_with(y.get_shape())", "tf.ensure_shape(x, y.shape).shape"),
     ("x.get_shape().assert_has_rank(n + 1)", "tf.ensure_shape(x, [None] * (n + 1))"),
     (
@@ -78,6 +84,11 @@ SHAPES = [
     ("h, w, _ = x.get_shape()\nh.value * w", "h, w, _ = x.shape\nh * w"),
     ("s = x.get_shape()\ns[0].value, s.ndims", "s = x.shape\ns[0], len(s)"),
     ("s = x.get_shape()\nn = s[-1]\nn.value + 1", "s = x.shape\nn = s[-1]\nn + 1"),
+    ("int(tf.compat.dimension_value(x.shape[-1]) * 2)", "int(x.shape[-1] * 2)"),
+    (
+        "def build(self, input_shape):\n    n = input_shape[1].value + input_shape.ndims",
+        "def build(self, input_shape):\n    n = input_shape[1] + len(input_shape)",
+    ),
     ("self.s = x.get_shape()\nself.s.as_list()", "self.s = x.shape\nlist(self.s)"),
 ]
 VARIABLES = [
@@ -136,6 +147,8 @@ IN_PLACE = [
     ),
     ("losses['d'] += tf.reduce_mean(x)", "losses['d'] = losses['d'] + tf.reduce_mean(x)"),
     ("x **= 2", "x = x ** 2"),
+    ("y = []\ny = tf.stack(y)\ny += x", "y = []\ny = tf.stack(y)\ny = y + x"),
+    ("y = tf.Print(x, [x])\ny += x", "y = tf.Print(x, [x])\ny = y + x"),
     ("x //= n", "x = x // n"),
     ("x &= tf.is_finite(y)", "x = x & tf.is_finite(y)"),
     ("x += (\n    a\n    + b\n)", "x = x + (\n    a\n    + b\n)"),
@@ -151,6 +164,9 @@ SAME = [
     "i = 0\ni += 1",
     "for i in range(3):\n    i += 1",
     "names = ''\nnames += 'a'",
+    "ys = []\nys += net(x)",
+    "ys = [tf.exp(x)]\nys += net(x)",
+    "ys = tf.trainable_variables()\nys += net(x)",
     "x += [1, 2]",
     "x += 'a'",
     "s = list(x.shape)\ns += s",
@@ -238,6 +254,15 @@ IMPORTS = [
         "from tensorflow.contrib.layers.python.layers import layers as cl",
         "from torchscope.tf1.contrib import layers as cl",
     ),
+    ("import tensorflow as tf; x = 1", "import torchscope.tf1 as tf; x = 1"),
+    (
+        "import os, tensorflow.nn as nn; x = 1",
+        "from torchscope.tf1 import nn; import os; x = 1",
+    ),
+    (
+        "if x: import tensorflow as tf; y = 1\nz = 1",
+        "if x: import torchscope.tf1 as tf; y = 1\nz = 1",
+    ),
     (
         "try:\n    import tensorflow.compat.v1 as tf\nexcept:\n    import tensorflow as tf",
         "try:\n    import torchscope.tf1 as tf\nexcept:\n    import torchscope.tf1 as tf",
@@ -288,6 +313,9 @@ MOVED = [
     ("tf.io.gfile.GFile(path, mode='rb')", "open(path, mode='rb')"),
     ("tf.contrib.slim.init_ops.zeros_initializer()", "tf.zeros_initializer()"),
     ("tf.contrib.slim.nn_ops.relu(x)", "tf.nn.relu(x)"),
+    ("import numpy as np\nx.astype(np.int)", "import numpy as np\nx.astype(int)"),
+    ("import numpy as np\nnp.float(x)", "import numpy as np\nfloat(x)"),
+    ("import numpy as np\nnp.float32(x)", "import numpy as np\nnp.float32(x)"),
 ]
 
 
@@ -346,6 +374,9 @@ def test_what_tensorflow_is_called_in_the_file_is_kept():
         ("x = 1\n# why\ntf.disable_v2_behavior()\n", "x = 1\n# why\n"),
         ("def f():\n    tf.disable_v2_behavior()\n", "def f():\n    pass\n"),
         ("if x:\n    # why\n    tf.disable_v2_behavior()\n", "if x:\n    pass\n    # why\n"),
+        ("if x: tf.disable_v2_behavior()\n", "if x: pass\n"),
+        ("tf.disable_v2_behavior(); x = 1\n", "x = 1\n"),
+        ("x = 1; tf.disable_v2_behavior()\n", "x = 1\n"),
     ],
 )
 def test_lines_that_tell_tensorflow_how_to_behave_are_left_out(before: str, after: str):
@@ -372,6 +403,11 @@ def test_comments_line_ends_tabs_and_encodings_are_kept(newline: str, head: str)
 LEFT = [
     ("import tensorflow_probability as tfp", 1, "tensorflow_probability", "write it with torch"),
     ("y.graph.get_operations()", 1, "y.graph.get_operations", "There is no graph here"),
+    ("for i in y.op.inputs: pass", 1, "y.op.inputs", "There is no graph here"),
+    ("import cPickle as pickle", 1, "cPickle", "2to3"),
+    ("from itertools import izip", 1, "itertools.izip", "2to3"),
+    ("print >> log, x", 1, "print >> log", "2to3"),
+    ("get_ipython().magic('matplotlib inline')", 1, "get_ipython", "leave the line out"),
     ("x = tf.placeholder(tf.float32, [None, 3])", 1, "tf.placeholder", "argument"),
     ("with tf.Session() as s:\n    s.run(x)", 1, "tf.Session", "at once"),
     ("with tf.Session() as s:\n    s.run(x)", 2, "s.run", "at once"),
@@ -388,6 +424,8 @@ LEFT = [
     ("op = tf.assign(v, x)\nreturn y, op", 1, "tf.assign", "function"),
     ("op = tf.assign(v, x)", 1, "tf.assign", "function"),
     ("ops.append(tf.assign(v, x))", 1, "tf.assign", "function"),
+    ("ops = []\nops.append(tf.assign(v, x))\nreturn ops", 2, "tf.assign", "function"),
+    ("ops = [tf.assign(v, x)]\nops.extend([tf.assign(w, x)])", 2, "tf.assign", "function"),
     ("self.op = tf.group(tf.assign(v, x), tf.assign(w, y))", 1, "tf.group", "function"),
     ("op = tf.group(tf.assign(v, x))\nself.sess.run(op)", 1, "tf.group", "function"),
     ("run = function([], tf.group(tf.assign(v, x)))", 1, "tf.group", "function"),
@@ -424,13 +462,15 @@ LEFT = [
     ("tf.exp(x)[::-1]", 1, "tf.exp(x)[::-1]", r"tf\.reverse"),
     ("x[:, ::-1]", 1, "x[:, ::-1]", r"tf\.reverse"),
     ("v = tf.get_variable('v', [1])\nsess(v.initializer)", 2, "v.initializer", "as soon as"),
-    ("x.shape.assert_same_rank(y.shape)", 1, "x.shape.assert_same_rank", "Size"),
+    ("v = tf.get_variable('v', [1])\nv.initial_value", 2, "v.initial_value", "as soon as"),
     ("for i in xrange(3): pass", 1, "xrange", "2to3"),
     ("d.iteritems()", 1, "d.iteritems", "2to3"),
 ]
 FINE = [
     "with tf.control_dependencies([tf.assign(v, x)]):\n    return tf.identity(x)",
     "op = tf.assign(v, x)\nwith tf.control_dependencies([op]):\n    return tf.identity(x)",
+    "ops = []\nops.append(tf.assign(v, x))\n"
+    "with tf.control_dependencies(ops):\n    return tf.identity(x)",
     "new = tf.assign(v, x)\nreturn new * 2",
     "return tf.cond(x, lambda: tf.assign(v, y), lambda: v)",
     "tf.assign(v, x)",
@@ -453,6 +493,8 @@ FINE = [
     "assert x.shape == y.shape",
     "assert list(x.shape) == [2, 3]",
     "assert x.shape[0] == 3",
+    "try:\n    import cPickle as pickle\nexcept ImportError:\n    import pickle",
+    "log >> print",
     "names[::-1]",
     "tf.trainable_variables('actor')[1:]",
     "tf.trainable_variables()[0]",
@@ -540,7 +582,10 @@ def test_an_import_of_what_is_missing_stays_and_is_reported():
 
 
 def test_a_star_is_reported():
-    assert left("from tensorflow import *\n") == [(1, "from tensorflow import *")]
+    (one,) = port(b"from tensorflow import *\n").left
+    assert (one.what, one.advice[-25:]) == ("from tensorflow import *", "and tf. before the names.")
+    (one,) = port(b"from tensorflow.contrib.layers import *\n").left
+    assert one.advice.endswith("and tf.contrib.layers. before the names.")
 
 
 def test_tf_may_come_from_a_star_import_of_the_programs_own_modules():
@@ -581,6 +626,9 @@ def test_a_program_of_what_is_there_leaves_nothing():
             "import tensorflow as tf\ntry:\n    pass\nexcept ValueError, e:\n    pass\n",
             "2to3 -w model.py",
         ),
+        ("import tensorflow\nf(lambda (a, b): a)\n", "model.py is Python 2"),
+        ("import tensorflow\ndef f(a, (b, c)): pass\n", "model.py is Python 2"),
+        ("%matplotlib inline\nimport tensorflow\n", "model.py does not parse: comment out what"),
         ("import tensorflow as tf\nx = (\n", "model.py does not parse"),
         ("# coding: nonsense\nimport tensorflow\n", "model.py does not parse"),
         (f"import tensorflow\nx = {'(' * 3000}1{')' * 3000}\n", "model.py"),
@@ -591,6 +639,11 @@ def test_what_cannot_be_ported_is_refused_in_one_sentence(source: str, message: 
     with pytest.raises(PortError, match=re.escape(message)) as error:
         port(source.encode(), "model.py")
     assert "\n" not in str(error.value)
+
+
+def test_a_notebook_is_refused_with_the_command_that_makes_a_program_of_it():
+    with pytest.raises(PortError, match=r"jupyter nbconvert --to script a/net\.ipynb"):
+        port(b'{"cells": []}', "a/net.ipynb")
 
 
 # ---- whatever the program ----------------------------------------------------------------------

@@ -566,6 +566,20 @@ def test_a_shape_that_has_another_rank_is_refused():
     shape.assert_has_rank(2)
     with pytest.raises(ValueError, match="must have rank 3"):
         shape.assert_has_rank(3)
+    assert shape.with_rank_at_most(2) is shape
+    with pytest.raises(ValueError, match="must have rank at most 1"):
+        shape.with_rank_at_most(1)
+    shape.assert_same_rank([4, None])
+    shape.assert_same_rank(tf.TensorShape(None))
+    with pytest.raises(ValueError, match="must have the same rank"):
+        shape.assert_same_rank([3])
+
+
+def test_a_shape_with_an_unknown_size_is_not_fully_defined():
+    tf.TensorShape([2, 3]).assert_is_fully_defined()
+    for shape in ([None, 3], None):
+        with pytest.raises(ValueError, match="is not fully defined"):
+            tf.TensorShape(shape).assert_is_fully_defined()
 
 
 def test_the_sizes_of_tf_shape_compute_and_compare_as_tensorflows():

@@ -5,7 +5,7 @@ libcst: ``pip install "torchscope[port]"``.
 """
 
 from ._errors import PortError
-from ._leftovers import Leftover
+from ._finder import Leftover
 from ._port import Ported, port
 
 __all__ = ["Leftover", "PortError", "Ported", "port"]

@@ -30,6 +30,10 @@ def is_left_to_a_session(
                 return all(map(is_left, names.reads(target)))
             case cst.Assign():
                 return True
+            case cst.Attribute():
+                return _grown(parents[parent]) is node  # updates, in updates.append(op)
+            case cst.Call() if (grown := _grown(parent)) is not None:
+                return all(map(is_left, names.reads(grown)))
             case cst.Call(func=func):
                 path = names.path(func)
                 last = (path or "").rpartition(".")[2]
@@ -42,3 +46,12 @@ def is_left_to_a_session(
                 return False
 
     return is_left(node)
+
+
+def _grown(node: cst.CSTNode) -> cst.Name | None:
+    """The list that a call of ``append`` or ``extend`` makes longer."""
+    match node:
+        case cst.Call(func=cst.Attribute(value=cst.Name() as grown, attr=cst.Name(name))):
+            return grown if name in ("append", "extend") else None
+        case _:
+            return None

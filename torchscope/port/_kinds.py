@@ -44,7 +44,7 @@ _RETURNS = [
         (r"(Interactive)?Session|get_default_session", Kind.SESSION),
         (r"TensorShape", Kind.SHAPE),
         (r"size|rank", Kind.NUMBER),
-        (r"(Sparse)?Tensor", Kind.TENSOR),
+        (r"(Sparse)?Tensor|Print", Kind.TENSOR),
         (r"shape|(get_)?variable_scope|name_scope|make_template|as_dtype|arg_scope|\w+_initializer|\w+_regularizer"
          r"|device|control_dependencies|get_default_graph|name_of|op_name"
          r"|original_name_scope|[A-Z]\w*", Kind.OTHER),
@@ -111,7 +111,7 @@ class Reader:
         if isinstance(node, cst.Call) and self._names.is_builtin(node.func, "range"):
             return frozenset({Kind.NUMBER})
         if held := self._names.bound(node):
-            return NOTHING.union(*map(self._held, held))
+            return NOTHING.union(map(_element, self._given(node)), *map(self._held, held))
         return frozenset(map(_element, self.kinds(node)))
 
     def _held(self, bound: Bound) -> Kinds:
@@ -129,7 +129,7 @@ class Reader:
             case cst.Name() if self._names.path(node) is not None:
                 return _OTHER
             case cst.Name():
-                return self._any(self._names.bound(node))
+                return self._any(self._names.bound(node)) | self._given(node)
             case cst.Attribute():
                 return self._attribute(node)
             case cst.Call():
@@ -176,6 +176,12 @@ class Reader:
             elif step == "rest":
                 found = _OTHER
         return found
+
+    def _given(self, node: cst.BaseExpression) -> Kinds:
+        """What the name of a parameter says, as in ``build(self, input_shape)``."""
+        is_shape = isinstance(node, cst.Name) and node.value.endswith("shape")
+        is_given = is_shape and any(one.value is None for one in self._names.bound(node))
+        return frozenset({Kind.SHAPE}) if is_given else NOTHING
 
     def _all(self, *nodes: cst.BaseExpression) -> Kinds:
         return NOTHING.union(*map(self.kinds, nodes))

@@ -10,17 +10,20 @@ import libcst as cst
 from libcst.metadata import MetadataWrapper
 
 from ._errors import PortError
+from ._finder import Leftover
 from ._kinds import Reader
-from ._leftovers import Leftover, leftovers
+from ._leftovers import leftovers
 from ._names import Names
 from ._rewrite import Rewriter
 
 # What Python 2 can read and Python 3 cannot.
 _PYTHON_2 = re.compile(
-    r"^\s*print\s+[^\s=(.,\[]|^\s*print\s*$|^\s*exec\s+[\"'\w]|^\s*raise\s+\w+\s*,"
+    r"\blambda\s*\(|\bdef\s+\w+\s*\(([^()]*,)?\s*\(|^\s*print\s+[^\s=(.,\[]|^\s*print\s*$|^\s*exec\s+[\"'\w]|^\s*raise\s+\w+\s*,"
     r"|^\s*except\s+[\w.()]+\s*,\s*\w+\s*:|<>|\b0[0-7]+\b(?!\.)|\b\d+[lL]\b|\bur[\"']|`\w+`",
     re.MULTILINE,
 )
+
+_NOTEBOOKS = re.compile(r"^[%!]\s*\w+", re.MULTILINE)  # %matplotlib inline
 
 _ROUNDS = 20  # far more than any program takes
 
@@ -103,13 +106,20 @@ def _check_that_it_is_tensorflow_1(names: Names, name: str) -> None:
 
 def _read(source: bytes, name: str) -> MetadataWrapper:
     """The tree of a file; Python parses it first, since deep nesting crashes libcst's parser."""
+    if name.endswith(".ipynb"):
+        raise PortError(f"{name} is a notebook: first run jupyter nbconvert --to script {name}.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "\\d" and the like
             _check_depth(ast.parse(source))
         return MetadataWrapper(cst.parse_module(source), unsafe_skip_copy=True)
     except (SyntaxError, ValueError, cst.ParserSyntaxError) as error:
-        if _PYTHON_2.search(source.decode(errors="replace")):
+        text = source.decode(errors="replace")
+        if command := _NOTEBOOKS.search(text):
+            raise PortError(
+                f"{name} does not parse: comment out what is a notebook's, such as {command[0]}."
+            ) from error
+        if _PYTHON_2.search(text):
             raise PortError(
                 f"{name} is Python 2: first run 2to3 -w {name} (it comes with Python up to 3.12)."
             ) from error

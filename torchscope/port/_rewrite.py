@@ -13,20 +13,18 @@ from typing import Any
 import libcst as cst
 
 from . import _imports
+from ._calls import called_as_here
 from ._kinds import TENSORS, Kind, Reader
-from ._names import HOME, Names, imported
-from ._syntax import call, instead, right_side, shape_of
+from ._names import HOME, Bound, Names, imported
+from ._syntax import as_list, call, instead, is_list, right_side, shape_of
 
 # Calls that set how TensorFlow itself behaves; such lines are removed.
 _SWITCHES = re.compile(r"(dis|en)able_(v2_\w+|eager_execution|resource_variables|control_flow_v2)")
 _NOTHING = cst.Pass()  # in place of such a line, until its comments have another place
+_Line = cst.SimpleStatementLine | cst.SimpleStatementSuite
 
-# Classes that open a file as Python's own function does.
-_OPENS = re.compile(r"(io\.)?gfile\.(GFile|FastGFile|Open)")
-
-# Losses that took logits and labels by position before TensorFlow 1.0, and by name alone since.
-_LOGITS_FIRST = re.compile(r"nn\.(softmax|sparse_softmax|sigmoid)_cross_entropy_with_logits")
-_TIGHT_EQUAL = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
+# Names that numpy had for Python's types before 1.24.
+_PYTHONS = re.compile(r"numpy\.(bool|complex|float|int|object|str)")
 
 # Usual names of variables and tensors, where nothing else tells what `v.name` is the name of.
 _VARIABLES = re.compile(
@@ -41,7 +39,10 @@ _CHECKS = {
     "merge_with": (False, True),
     "with_rank": (True, True),
 }
-_OF_TENSOR_SHAPES = ("concatenate", "is_compatible_with")  # what else a torch.Size cannot do
+_OF_TENSOR_SHAPES = (  # what else a torch.Size cannot do
+    *("assert_is_fully_defined", "assert_same_rank", "concatenate", "is_compatible_with"),
+    "with_rank_at_most",
+)
 
 _OPERATORS: dict[type, type[cst.BaseBinaryOp]] = {
     cst.AddAssign: cst.Add,
@@ -82,16 +83,29 @@ class Rewriter(cst.CSTTransformer):
     def leave_SimpleStatementLine(
         self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
     ) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement]:
-        if len(updated_node.body) != 1:
-            return updated_node
-        if self._is_switch(original_node.body[0]):
-            return updated_node.with_changes(body=[_NOTHING])
-        statement = updated_node.body[0]
-        if not isinstance(statement, cst.Import | cst.ImportFrom):
-            return updated_node
-        first, *others = _imports.ported(statement)
+        body = self._statements(original_node, updated_node)
+        if len(updated_node.body) > 1:
+            return updated_node.with_changes(body=body)
+        first, *others = body
         lines = [cst.SimpleStatementLine([one]) for one in others]
         return cst.FlattenSentinel([updated_node.with_changes(body=[first]), *lines])
+
+    def leave_SimpleStatementSuite(
+        self, original_node: cst.SimpleStatementSuite, updated_node: cst.SimpleStatementSuite
+    ) -> cst.SimpleStatementSuite:
+        return updated_node.with_changes(body=self._statements(original_node, updated_node))
+
+    def _statements(self, old: _Line, updated: _Line) -> list[cst.BaseSmallStatement]:
+        """The statements of a line, with other imports, and without switches."""
+        found: list[cst.BaseSmallStatement] = []
+        for was, one in zip(old.body, updated.body, strict=True):
+            is_import = isinstance(one, cst.Import | cst.ImportFrom)
+            if not self._is_switch(was):
+                found += _imports.ported(one) if is_import else [one]
+        if not found:
+            return [_NOTHING]
+        last = found.pop().with_changes(semicolon=updated.body[-1].semicolon)
+        return [*found, last]
 
     def _is_switch(self, statement: cst.BaseSmallStatement) -> bool:
         if not (isinstance(statement, cst.Expr) and isinstance(statement.value, cst.Call)):
@@ -116,6 +130,8 @@ class Rewriter(cst.CSTTransformer):
         if not self._names.is_read(original_node):
             return updated_node
         name = original_node.attr.value
+        if pythons := _PYTHONS.fullmatch(self._names.dotted(original_node) or ""):
+            return instead(updated_node, cst.Name(pythons[1]))
         if name == "as_numpy_dtype" and self._names.path(original_node) != name:
             return instead(updated_node, call(self._tf(name), updated_node.value))
         if self._names.dotted(original_node) is not None:
@@ -158,7 +174,7 @@ class Rewriter(cst.CSTTransformer):
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         if self._names.dotted(original_node.func) is not None:
-            return _called_as_here(self._names.path(original_node.func) or "", updated_node)
+            return called_as_here(self._names.path(original_node.func) or "", updated_node)
         if isinstance(original_node.func, cst.Attribute):
             new = self._method(original_node.func, updated_node)
             return instead(updated_node, new)
@@ -181,7 +197,7 @@ class Rewriter(cst.CSTTransformer):
                 return new
             case _, 1 if name in _CHECKS and self._is_size(inner) and (of := shape_of(new)):
                 return self._checked(of, name, args[0].value)
-            case _, 1 if name in (*_CHECKS, *_OF_TENSOR_SHAPES) and self._is_size(inner):
+            case _, _ if name in (*_CHECKS, *_OF_TENSOR_SHAPES) and self._is_size(inner):
                 of = call(self._tf("TensorShape"), new)
                 return updated.with_changes(func=updated.func.with_changes(value=of))
             case "is_fully_defined", 0 if self._is_shape(inner):
@@ -241,10 +257,10 @@ class Rewriter(cst.CSTTransformer):
             case _:
                 return updated_node
         left, was = updated_node.left, original_node
-        if self._is_only_size(was.left) and _is_list(right):
-            return updated_node.with_changes(left=_as_list(left))
-        if _is_list(left) and self._is_only_size(was.comparisons[0].comparator):
-            new = target.with_changes(comparator=_as_list(right))
+        if self._is_only_size(was.left) and is_list(right):
+            return updated_node.with_changes(left=as_list(left))
+        if is_list(left) and self._is_only_size(was.comparisons[0].comparator):
+            new = target.with_changes(comparator=as_list(right))
             return updated_node.with_changes(comparisons=[new])
         return updated_node
 
@@ -272,7 +288,16 @@ class Rewriter(cst.CSTTransformer):
             return False
         if isinstance(target, cst.Subscript):
             return self._reader.may_be(value, *TENSORS)
+        begun = [one for one in self._names.bound(target) if "added" not in one.steps]
+        if begun and all(map(self._begins_a_list, begun)):  # it takes tuples, too
+            return False
         return self._reader.may_be(target, *TENSORS, Kind.UNKNOWN)
+
+    def _begins_a_list(self, bound: Bound) -> bool:
+        """Whether a name is bound to a list, or to a string."""
+        if bound.value is None or bound.steps:
+            return False
+        return self._reader.is_only(bound.value, Kind.OTHER, Kind.VARIABLES)
 
     # ---- what is what ----------------------------------------------------------------------------
 
@@ -304,41 +329,9 @@ class Rewriter(cst.CSTTransformer):
         return unknown and isinstance(node, cst.Name) and bool(_VARIABLES.fullmatch(node.value))
 
 
-def _called_as_here(path: str, call: cst.Call) -> cst.Call:
-    """A call of one of TensorFlow's functions, where it is called in another way here."""
-    if _OPENS.fullmatch(path):
-        return call.with_changes(func=cst.Name("open"))
-    if _LOGITS_FIRST.fullmatch(path) and len(_by_position(call)) == 2:
-        logits, labels = (
-            arg.with_changes(keyword=cst.Name(keyword), equal=_TIGHT_EQUAL)
-            for arg, keyword in zip(call.args, ("logits", "labels"), strict=False)
-        )
-        return call.with_changes(args=[logits, labels, *call.args[2:]])
-    return call
-
-
-def _by_position(call: cst.Call) -> list[cst.Arg]:
-    return [arg for arg in call.args if arg.keyword is None and not arg.star]
-
-
 def _listed(node: cst.BaseExpression) -> cst.BaseExpression:
     """The ``s`` of the ``list(s)`` that was written for ``s.as_list()``."""
     return cst.ensure_type(node, cst.Call).args[0].value
-
-
-def _as_list(shape: cst.BaseExpression) -> cst.BaseExpression:
-    return instead(shape, call("list", shape.with_changes(lpar=[], rpar=[])))
-
-
-def _is_list(node: cst.BaseExpression) -> bool:
-    """Whether an expression makes a list, as ``[1, 2]``, ``[1] + x`` and ``list(x)`` do."""
-    match node:
-        case cst.List() | cst.ListComp() | cst.Call(func=cst.Name("list")):
-            return True
-        case cst.BinaryOperation(left=left, right=right):
-            return _is_list(left) or _is_list(right)
-        case _:
-            return False
 
 
 def _gives_value(args: Sequence[cst.Arg]) -> bool:

@@ -50,6 +50,22 @@ def instead(old: cst.BaseExpression, new: cst.BaseExpression) -> cst.BaseExpress
     return new.with_changes(lpar=[*old.lpar, *new.lpar], rpar=[*new.rpar, *old.rpar])
 
 
+def as_list(shape: cst.BaseExpression) -> cst.BaseExpression:
+    """``list(shape)``."""
+    return instead(shape, call("list", shape.with_changes(lpar=[], rpar=[])))
+
+
+def is_list(node: cst.BaseExpression) -> bool:
+    """Whether an expression makes a list, as ``[1, 2]``, ``[1] + x`` and ``list(x)`` do."""
+    match node:
+        case cst.List() | cst.ListComp() | cst.Call(func=cst.Name("list")):
+            return True
+        case cst.BinaryOperation(left=left, right=right):
+            return is_list(left) or is_list(right)
+        case _:
+            return False
+
+
 def _spaces(node: cst.BaseExpression) -> list[cst.BaseParenthesizableWhitespace]:
     """The whitespace and comments at the dots of an expression such as ``a.b().c[0]``."""
     found: list[cst.BaseParenthesizableWhitespace] = []

@@ -16,8 +16,10 @@ ADVICE: dict[str, str] = {
         placeholder placeholder_with_default sparse_placeholder
     """,
     "PyTorch runs at once: call the function, and read the tensors that it returns.": """
-        ConfigProto GPUOptions InteractiveSession OptimizerOptions RunMetadata RunOptions
-        Session get_default_session
+        InteractiveSession Session get_default_session
+    """,
+    "It configures a session, and there is none: leave it out.": """
+        ConfigProto GPUOptions OptimizerOptions RunMetadata RunOptions
     """,
     "There is no graph: the store has the variables, and a pass has the collections.": """
         Graph GraphDef GraphOptions MetaGraphDef NodeDef Operation container
@@ -174,8 +176,8 @@ ADVICE: dict[str, str] = {
         contrib.rnn.TimeFreqLSTMCell contrib.rnn.UGRNNCell contrib.rnn.WeightNormLSTMCell
     """,
     "tf.train.AdagradOptimizer is the nearest.": "train.AdagradDAOptimizer",
-    "A tensor has its value; no graph is needed to look it up: x.item(), x.tolist().": """
-        contrib.util
+    "What has a value is known here: write x itself, or x.item() or x.tolist() of a tensor.": """
+        constant_value constant_value_as_shape contrib.util
     """,
     "tf.custom_gradient gives a function a gradient of its own.": """
         Defun NoGradient NotDifferentiable RegisterGradient
@@ -193,10 +195,13 @@ ADVICE: dict[str, str] = {
         config test
     """,
     "Code for TensorFlow 1 is what runs here: leave the line out.": """
-        compat disable_control_flow_v2 disable_eager_execution disable_resource_variables
+        disable_control_flow_v2 disable_eager_execution disable_resource_variables
         disable_v2_behavior disable_v2_tensorshape enable_control_flow_v2
         enable_eager_execution enable_resource_variables enable_v2_behavior
         enable_v2_tensorshape
+    """,
+    "Write x for tf.compat.as_text(x), x.encode() for as_bytes(x), tf.y for tf.compat.v1.y.": """
+        compat
     """,
     "Call the Python function directly, with the tensors.": "py_function",
     "Build it with tf.layers and tf.nn, or with torch.nn modules by ts.get_module.": """

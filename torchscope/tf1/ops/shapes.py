@@ -211,6 +211,17 @@ class TensorShape(tuple[int | None, ...]):
         """The sizes of the one, then those of the other."""
         return TensorShape([*self, *TensorShape(other)])
 
+    def assert_is_fully_defined(self) -> None:
+        """Raise a ValueError unless all sizes are known."""
+        if not self.is_fully_defined():
+            raise ValueError(f"Shape {self.dims} is not fully defined.")
+
+    def assert_same_rank(self, other: Any) -> None:
+        """Raise a ValueError unless the two could have the same rank."""
+        ranks = self.ndims, TensorShape(other).ndims
+        if None not in ranks and ranks[0] != ranks[1]:
+            raise ValueError(f"Shapes {self.as_list()} and {list(other)} must have the same rank.")
+
     def assert_has_rank(self, rank: int) -> None:
         """Raise a ValueError unless it could have this rank."""
         self.with_rank(rank)
@@ -225,6 +236,12 @@ class TensorShape(tuple[int | None, ...]):
         """Itself; ValueError unless it has this rank or a larger one."""
         if len(self) < rank:
             raise ValueError(f"Shape {self.as_list()} must have rank at least {rank}.")
+        return self
+
+    def with_rank_at_most(self, rank: int) -> "TensorShape":
+        """Itself; ValueError unless it has this rank or a smaller one."""
+        if len(self) > rank:
+            raise ValueError(f"Shape {self.as_list()} must have rank at most {rank}.")
         return self
 
 
