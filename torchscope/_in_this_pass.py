@@ -4,7 +4,6 @@ from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from ._default import current_pass
-from ._pass import here
 
 T = TypeVar("T")
 
@@ -35,8 +34,7 @@ def in_this_pass(key: Hashable, make: Callable[[], T]) -> T:
     Raises:
         TypeError: ``make`` cannot be called.
     """
-    passes = here.passes
-    kept = (passes[-1] if passes else current_pass()).templates
+    kept = current_pass().templates
     if key in kept:
         return kept[key]
     if not callable(make):

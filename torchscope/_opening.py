@@ -104,8 +104,7 @@ class Opening:
         # A new scope or copy, which this opening's settings change and later enterings find.
         if mode is not _NO:
             scope.mode = mode
-        special = self._special
-        if special is not None and not (special[1] is special[2] is None):
+        if self._special is not None:
             self._set_special(scope)
         owner = self if run.traced else ref(self)  # Not with `lost`, which would be called.
         entered[key] = owner, (target if self._target is None else scope), scope.mode

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 import torchscope as ts
-from torchscope import get_variable
 from torchscope.tf1 import nn
 from torchscope.tf1._convert import Operand, tensor
 from torchscope.tf1._padding import channels_last
@@ -77,35 +76,16 @@ def dense(
     if activation is not None:
         activation = function_of(activation, "dense")
     with layer_scope(name, "dense", reuse):
-        x, bias = inputs, None
-        plain = type(x) is Tensor and x.dtype is torch.float32 and x.ndim == 2
-        if not plain:
-            x = layer_input(inputs, "dense", 2, at_least=True)
+        x, bias = layer_input(inputs, "dense", 2, at_least=True), None
         size, dtype = x.shape[-1], x.dtype
-        if (
-            plain
-            and kernel_regularizer is bias_regularizer is None
-            and type(kernel_initializer) is not str
-            and type(bias_initializer) is not str
-        ):  # As nearly always; written out, it takes less time than `weight`.
-            first, limits = kernel_initializer, kernel_constraint
-            kernel = get_variable(
-                "kernel", [size, units], dtype, first, None, trainable, constraint=limits
-            )
-            if use_bias:
-                first, limits = bias_initializer, bias_constraint
-                bias = get_variable(
-                    "bias", [units], dtype, first, None, trainable, constraint=limits
-                )
-        else:
-            settings = kernel_initializer, kernel_regularizer, kernel_constraint, trainable
-            kernel = weight("kernel", [size, units], dtype, *settings)
-            if use_bias:
-                settings = bias_initializer, bias_regularizer, bias_constraint, trainable
-                bias = weight("bias", [units], dtype, *settings)
+        settings = kernel_initializer, kernel_regularizer, kernel_constraint, trainable
+        kernel = weight("kernel", [size, units], dtype, *settings)
+        if use_bias:
+            settings = bias_initializer, bias_regularizer, bias_constraint, trainable
+            bias = weight("bias", [units], dtype, *settings)
         if name is VARIABLES:
             return x
-        y = affine(x, kernel, bias) if bias is None or not plain else torch.addmm(bias, x, kernel)
+        y = affine(x, kernel, bias)
         if activation is activity_regularizer is None:
             return y
         return activated(y, activation, activity_regularizer)
