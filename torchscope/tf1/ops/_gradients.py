@@ -120,5 +120,5 @@ class _Power(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, y, power = ctx.saved_tensors
         log = torch.log(torch.where(x > 0, x, 1.0))
-        of_x = gradient * y * torch.pow(x, y - 1)
+        of_x = gradient * y * _apply(_Power, x, y - 1)  # its own gradient is TensorFlow's, too
         return of_x.sum_to_size(x.shape), (gradient * power * log).sum_to_size(y.shape)
