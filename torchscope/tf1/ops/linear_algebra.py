@@ -120,19 +120,16 @@ def matrix_band_part(
 ) -> Tensor:
     """A matrix with zeros outside a band of diagonals below and above the main one; -1 keeps all.
 
-    Torch: ``x.tril(num_upper).triu(-num_lower)``.
-
-    Raises:
-        ValueError: not matrices, or more diagonals than they have.
+    Torch: ``x.tril(num_upper).triu(-num_lower)``; a vector counts as a matrix of one row, which
+    TensorFlow finds out only when a graph runs.
     """
     x = tensor(input, function="matrix_band_part", argument="input")
+    if not x.ndim:
+        raise ValueError("matrix_band_part(): input is a scalar.")
     lower = one_int(num_lower, "matrix_band_part", "num_lower")
     upper = one_int(num_upper, "matrix_band_part", "num_upper")
-    if x.ndim < 2 or lower > x.shape[-2] or upper > x.shape[-1]:
-        raise ValueError(
-            f"matrix_band_part(): num_lower={lower} and num_upper={upper} do not fit an input of"
-            f" shape {list(x.shape)}."
-        )
+    if x.ndim == 1:
+        return matrix_band_part(x.unsqueeze(0), lower, upper).squeeze(0)
     x = x if upper < 0 else x.tril(upper)
     return x if lower < 0 else x.triu(-lower)
 
@@ -227,6 +224,8 @@ def norm(
     matrix = axis is not None and len(dims) == 2
     if hasattr(axis, "__len__") and not matrix:
         raise ValueError(f"norm(): axis={axis} has to be an int, or two axes of matrices.")
+    if not isinstance(ord, (int, float, str)):
+        raise ValueError(f"norm(): ord={ord!r} has to be a number or a name; axis comes after it.")
     if ord == "fro" and not matrix:
         raise ValueError("norm(): ord='fro' needs axis to be a pair, the axes of matrices.")
     if ord in ("euclidean", "fro") or (ord == 2 and not matrix):

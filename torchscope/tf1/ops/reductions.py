@@ -355,7 +355,9 @@ def _where_extreme(
     check_dtype(x, function, "input", bools=True)
     if x.dtype is torch.bool:
         x = x.byte()
-    dim = one_axis(0 if axis is None else axis, x.ndim, function)
+    # A scalar has no axis in TensorFlow, which raises at run time; torch returns 0, and so do we.
+    rank = max(x.ndim, 1) if isinstance(input, Tensor) else x.ndim
+    dim = one_axis(0 if axis is None else axis, rank, function)
     try:
         places = operation(x, dim)
         return places if dtype is torch.int64 else places.to(dtype)

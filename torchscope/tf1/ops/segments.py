@@ -413,7 +413,7 @@ def _sums(rows: Tensor, ids: Tensor, count: int) -> Tensor:
 
 
 def _too_large(ids: Tensor, count: int) -> IndexError:
-    return IndexError(f"A segment id is too large: {int(ids.max())} for {count} segments.")
+    return IndexError(f"segment_ids has {int(ids.max())}, too large for num_segments={count}.")
 
 
 def _members(rows: Tensor, ids: Tensor, count: int) -> Tensor:
