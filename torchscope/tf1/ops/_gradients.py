@@ -34,7 +34,7 @@ def absolute(x: Tensor) -> Tensor:
     """The absolute value; the gradient at NaN is NaN (torch, and compiled: 0)."""
     result = torch.abs(x)
     if result.requires_grad and not x.is_complex() and not torch.compiler.is_compiling():
-        cast("Any", result.grad_fn).register_hook(partial(_nan_at_nan, x.detach()))
+        cast("Any", result.grad_fn).register_hook(partial(_nan_at_nan, x))
     return result
 
 
@@ -71,7 +71,7 @@ def _mask(of_inputs: Any, of_outputs: Any) -> Any:
 
 def _nan_at_nan(x: Tensor, of_inputs: Any, of_outputs: Any) -> Any:
     gradient = of_inputs[0]
-    return None if gradient is None else (torch.where(x.isnan(), x, gradient),)
+    return None if gradient is None else (torch.where(x.isnan(), torch.nan, gradient),)
 
 
 def _apply(function: Any, *args: Any) -> Tensor:

@@ -131,7 +131,7 @@ def gradients(
 
 def _plain(gradient: Tensor | None) -> Tensor | None:
     """The gradient itself, but torch's zeros without memory as a tensor that numpy can read."""
-    if gradient is None or not gradient._is_zerotensor():
+    if gradient is None or torch.compiler.is_compiling() or not gradient._is_zerotensor():
         return gradient
     return torch.zeros(gradient.shape, dtype=gradient.dtype, device=gradient.device)
 
