@@ -6,6 +6,7 @@ call and at a jump back. Stores that stand side by side are never parted.
 
 import dis
 import functools
+import gc
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -44,6 +45,8 @@ def on_new_ones(
         subject = new()
         tracer = _Tracer(number, inside)
         before, came = sys.gettrace(), None
+        collects = gc.isenabled()
+        gc.disable()  # Else garbage of other tests is freed meanwhile, where Python drops errors.
         try:
             sys.settrace(tracer.call)
             work(subject)
@@ -51,6 +54,8 @@ def on_new_ones(
             came = type(error)
         finally:
             sys.settrace(before)
+            if collects:
+                gc.enable()
         if tracer.left > 0:
             assert came is None, came
             return

@@ -36,6 +36,7 @@ from checkpoint_writer import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from torchscope import CheckpointError, ScopeError, ScopeWarning, checkpoint
 from torchscope.checkpoint import _crc32c, _dtypes, _proto, _slices, _snappy
@@ -206,6 +207,32 @@ def test_threads_may_read_the_same_checkpoint():
     assert found == [True] * 4
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of threads and forks
+@pytest.mark.parametrize("name", ["m.pt", "m.safetensors", "m"])
+def test_forked_processes_may_read_the_same_checkpoint(tmp_path: Path, name: str):
+    values = {f"w{number}": torch.full((500,), float(number)) for number in range(20)}
+    if name == "m":
+        checkpoint.save(values, tmp_path / name)
+    else:
+        (save_file if name == "m.safetensors" else torch.save)(values, tmp_path / name)
+    saved = checkpoint.open(tmp_path / name)
+
+    def read() -> bool:
+        return all(saved[name].equal(values[name]) for _ in range(100) for name in values)
+
+    def read_in_a_fork() -> int:
+        child = os.fork()
+        if child:
+            return child
+        try:
+            os._exit(0 if read() else 1)
+        finally:  # after an error
+            os._exit(2)
+
+    children = [read_in_a_fork() for _ in range(4)]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+
+
 def test_tensors_are_made_on_the_cpu_whatever_the_default_device_is():
     with torch.device("meta"):
         saved = checkpoint.open(ZOO / "v2.ckpt-7")
@@ -260,9 +287,10 @@ def test_where_there_is_none_the_error_says_what_there_is(tmp_path: Path, path: 
 def test_a_shard_that_is_a_pipe_is_not_waited_for(tmp_path: Path):
     writer = BundleWriter()
     writer.add("w", torch.ones(3))
-    saved = checkpoint.open(writer.write(tmp_path / "m"))
+    path = writer.write(tmp_path / "m")
     (tmp_path / "m.data-00000-of-00001").unlink()
     os.mkfifo(tmp_path / "m.data-00000-of-00001")
+    saved = checkpoint.open(path)
     with pytest.raises(CheckpointError, match="is missing, or is not a regular file"):
         saved["w"]
 

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,9 +20,11 @@ import torch
 
 import torchscope as ts
 from torchscope import checkpoint
-from torchscope.checkpoint import _state
+from torchscope.checkpoint import _mark, _state
 from torchscope.checkpoint._bundle_writer import BundleWriter
+from torchscope.checkpoint._flock import alone_in
 from torchscope.checkpoint._mark import Mark
+from torchscope.command_line import main
 
 TENSORS = 4
 CASES = ["the first", "one more", "one of three", "again", "again, without links", "from shards"]
@@ -200,6 +203,8 @@ def kill_at_random(forks: Forks, folder: Path, times: int, overwriting: bool) ->
     last, took = 0, 0.02  # seconds that a save takes here, which depends on the machine's load
     for _ in range(times):
         process = forks.start(save_on_and_on, str(folder), last + 1, overwriting)
+        while not last and checkpoint.latest_checkpoint(folder) is None:
+            time.sleep(0.01)  # else it might always be killed before it has saved anything
         time.sleep(random.uniform(0, 0.05 + 4 * took))
         os.kill(process, signal.SIGKILL)
         assert forks.wait() == -signal.SIGKILL
@@ -212,7 +217,7 @@ def kill_at_random(forks: Forks, folder: Path, times: int, overwriting: bool) ->
         took = min(time.monotonic() - begin, 0.2)
         assert latest(folder) == last
         assert_tidy(folder)
-    assert last > times  # else it was killed before it had saved anything
+    assert last > times
 
 
 @pytest.mark.parametrize("overwriting", [False, True], ids=["steps", "the same again"])
@@ -234,8 +239,9 @@ def test_killed_two_hundred_times_it_always_left_a_checkpoint(
 
 
 def hold(folder: str) -> None:
-    mark = Mark(Path(folder) / "m-1")
-    time.sleep(60)
+    with alone_in(Path(folder)):
+        mark = Mark(Path(folder) / "m-1")
+    signal.pause()
     del mark
 
 
@@ -243,7 +249,6 @@ def test_what_another_process_is_saving_is_left_to_it(forks: Forks, tmp_path: Pa
     process, mark = forks.start(hold, str(tmp_path)), tmp_path / ".m-1.torchscope-saving"
     while not mark.exists():
         time.sleep(0.01)
-    time.sleep(0.1)
     with pytest.raises(ts.CheckpointError, match="m-1 is being saved by another process"):
         checkpoint.save(values(1), tmp_path / "m", step=1)
     checkpoint.save(values(2), tmp_path / "m", step=2)
@@ -252,6 +257,41 @@ def test_what_another_process_is_saving_is_left_to_it(forks: Forks, tmp_path: Pa
     forks.wait()
     checkpoint.save(values(3), tmp_path / "m", step=3)
     assert_tidy(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of threads and forks
+def test_a_process_forked_during_a_save_does_not_hold_up_the_next(tmp_path: Path):
+    with alone_in(tmp_path):
+        child = os.fork()
+        if not child:  # as a worker of a data loader, which lives for an epoch
+            try:
+                signal.pause()
+            finally:
+                os._exit(1)
+    saving = threading.Thread(target=checkpoint.save, args=(values(1), tmp_path / "m"))
+    saving.start()
+    saving.join(20)
+    waits = saving.is_alive()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    saving.join()
+    assert not waits
+
+
+def save_until_old_ones_are_removed(folder: str) -> None:
+    _mark.remove = lambda prefix: os.kill(os.getpid(), signal.SIGKILL)
+    checkpoint.save(values(2), f"{folder}/m", step=2, keep=1)
+
+
+def test_what_a_killed_save_was_to_remove_stays_if_it_is_written_anew(forks: Forks, tmp_path: Path):
+    checkpoint.save(values(1), tmp_path / "m", step=1, keep=1)
+    forks.start(save_until_old_ones_are_removed, str(tmp_path))
+    assert forks.wait() == -signal.SIGKILL
+    torch.save(values(3), tmp_path / "m.pt")
+    arguments = ["convert", tmp_path / "m.pt", tmp_path / "m-1", "--to=tensorflow", "--force"]
+    assert main(list(map(str, arguments))) == 0
+    assert number_in(tmp_path / "m-1") == 3
+    assert latest(tmp_path) == 2
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path):

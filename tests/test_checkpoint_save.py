@@ -26,6 +26,7 @@ import torchscope as ts
 import torchscope.tf1 as tf
 from torchscope import checkpoint
 from torchscope.checkpoint import _state
+from torchscope.checkpoint._bundle import Bundle
 from torchscope.checkpoint._bundle_writer import BundleWriter
 from torchscope.checkpoint._file import File
 from torchscope.checkpoint._sstable import Table
@@ -871,6 +872,24 @@ def test_models_that_are_saved_side_by_side_are_all_noted(tmp_path: Path):
     kept = [f"{prefix}-{step}" for prefix in prefixes for step in (2, 3)]
     assert sorted(noted(tmp_path)) == kept
     assert len(names_in(tmp_path)) == 2 * len(kept) + 1
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_checkpoint_that_is_replaced_as_it_is_opened_is_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+):
+    read_index, values = Bundle._read_index, iter([2.0, 3.0, 4.0][:times])
+
+    def meanwhile(self: Bundle) -> None:
+        read_index(self)
+        if value := next(values, None):
+            checkpoint.save({"w": torch.full((5,), value)}, tmp_path / "m", overwrite=True)
+
+    checkpoint.save({"w": torch.ones(5)}, tmp_path / "m")
+    monkeypatch.setattr(Bundle, "_read_index", meanwhile)
+    with checkpoint.open(tmp_path / "m") as saved:
+        checkpoint.save({"w": torch.zeros(5)}, tmp_path / "m", overwrite=True)
+        assert saved["w"].tolist() == [times + 1.0] * 5
 
 
 def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path):

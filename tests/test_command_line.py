@@ -1096,14 +1096,14 @@ def test_strings_in_a_file_of_torch_are_written_to_tensorflow(run: Run, tmp_path
 # ---- told to end ---------------------------------------------------------------------------------
 
 SLOW = """
-import sys, time
+import signal, sys
 from torchscope.command_line import main, _terminal
 calls = []
 def add(self, count):
     calls.append(count)
     if len(calls) == 1:
         print("writing", flush=True)
-        time.sleep(60)
+        signal.pause()
 _terminal.Progress.add = add
 sys.exit(main(["convert", *sys.argv[1:]]))
 """

@@ -556,6 +556,8 @@ def test_an_error_of_nn_init_comes_through_unchanged(store: ts.VariableStore):
 
 BAD_RESULTS: dict[str, tuple[Any, str]] = {
     "None": (lambda shape, dtype: None, "returned None"),
+    "a string": (lambda shape, dtype: "zeros", "returned 'zeros', not a tensor"),
+    "an object": (lambda shape, dtype: object(), "returned <object.*, not a tensor"),
     "another shape": (lambda shape, dtype: torch.zeros(3), r"returned shape \(3,\), not \(2,\)"),
     "a scalar": (lambda shape, dtype: torch.zeros(()), r"returned shape \(\), not \(2,\)"),
     "a list of another shape": (lambda shape, dtype: [1.0], r"returned shape \(1,\), not \(2,\)"),
@@ -575,6 +577,15 @@ def test_an_initializer_is_refused_that_returns(
     store: ts.VariableStore, initializer: Any, match: str
 ):
     refused(store, ts.VariableMismatchError, f"'w' {match}", shape=[2], initializer=initializer)
+
+
+def test_an_initializer_that_is_or_returns_a_sparse_tensor_gives_its_values():
+    sparse = torch.tensor([0.0, 2.0]).to_sparse()
+    store = ts.VariableStore()
+    with store:
+        ts.get_variable("a", initializer=sparse)
+        ts.get_variable("b", [2], initializer=lambda shape, dtype: sparse)
+    assert store["a"].tolist() == store["b"].tolist() == [0, 2]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ MAKINGS: dict[str, Callable[[], Any]] = {
     "ours": lambda: ts.get_variable("w", [3], initializer=ZEROS),
     "the default": lambda: ts.get_variable("w", [3, 3]),
     "one of torch": lambda: ts.get_variable("w", [3, 3], initializer=nn.init.xavier_uniform_),
+    "one of torch that draws nothing": lambda: ts.get_variable("w", [3], initializer=nn.init.ones_),
     "one's own": lambda: ts.get_variable("w", [3], initializer=drawn),
     "a value": lambda: ts.get_variable("w", initializer=[1.0, 2.0]),
     "a buffer": lambda: ts.get_buffer("w", [3], initializer=drawn),
@@ -48,7 +49,7 @@ def in_child(work: Callable[[], bool]) -> bool | None:
             status = 0 if work() else 1
         finally:
             os._exit(status)
-    for _ in range(500):
+    for _ in range(6000):
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status) == 0
@@ -185,7 +186,7 @@ def waits_for(work: Callable[[], Any], ended: list[bool]) -> Callable[..., torch
         first = torch.rand(shape, dtype=dtype)
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
-        thread.join(2)  # Not for ever, or no other test could make a variable.
+        thread.join(20)  # Not for ever, or no other test could make a variable.
         ended.append(not thread.is_alive())
         return first + torch.rand(shape, dtype=dtype)
 

@@ -230,7 +230,13 @@ def dotted_twice(x: torch.Tensor) -> torch.Tensor:
     return linear(x) @ own
 
 
-ALIKE = (dotted, dotted_below, dotted_twice)
+def like_torchs_extra_state(x: torch.Tensor) -> torch.Tensor:
+    return (
+        x @ ts.get_variable("get_extra_state", [3, 3]) @ ts.get_variable("a/w_extra_state", [3, 3])
+    )
+
+
+ALIKE = (dotted, dotted_below, dotted_twice, like_torchs_extra_state)
 
 
 @pytest.mark.parametrize("fn", ALIKE)

@@ -536,6 +536,8 @@ READERS: dict[str, Callable[[nn.Module], Any]] = {
     "values of the state dict": lambda net: list(net.state_dict().values()),
     "a dict of the state dict": lambda net: dict(net.state_dict()),
     "a copy of the state dict": lambda net: net.state_dict().copy(),
+    "the state dict and more": lambda net: net.state_dict() | {"epoch": torch.ones(())},
+    "more and the state dict": lambda net: {"epoch": torch.ones(())} | net.state_dict(),
     "a deep copy of the state dict": lambda net: copy.deepcopy(net.state_dict()),
     "the state dict with its variables": lambda net: dict(net.state_dict(keep_vars=True)),
     "the state dict of a bigger module": lambda net: dict(bigger(net).state_dict()),

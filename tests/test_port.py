@@ -638,7 +638,7 @@ STATEMENTS = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(STATEMENTS, min_size=1, max_size=6))
 def test_any_program_still_parses_and_is_ported_after_one_run(statements: list[str]):
     body = "".join(f"    {one}  # kept\n" for one in statements)

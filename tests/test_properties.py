@@ -22,10 +22,14 @@ from torchscope._pass import Pass, here
 
 
 def tried(quick, thorough):
-    """A test of a property, twice: with few examples, and slowly with many."""
+    """A test of a property, twice: with few examples, the same each time, and slowly with many."""
+    many = settings(max_examples=thorough, derandomize=False)
     return pytest.mark.parametrize(
-        "examples",
-        [pytest.param(quick, id="quick"), pytest.param(thorough, marks=pytest.mark.slow)],
+        "tries",
+        [
+            pytest.param(settings(max_examples=quick), id="quick"),
+            pytest.param(many, id="thorough", marks=pytest.mark.slow),
+        ],
     )
 
 
@@ -41,8 +45,8 @@ few_names = st.sampled_from(["a", "b", "a_1", "ab"])
 
 
 @tried(quick=300, thorough=10_000)
-def test_nested_scopes_equal_one_joined_scope(examples):
-    @settings(max_examples=examples, deadline=None)
+def test_nested_scopes_equal_one_joined_scope(tries):
+    @tries
     @given(first_names, st.lists(later_names | st.just(""), max_size=4), later_names, st.data())
     def holds(first, rest, name, data):
         parts = [first, *rest]
@@ -104,13 +108,13 @@ def trees(leaves, kinds):
 
 
 @tried(quick=300, thorough=10_000)
-def test_default_names_are_those_of_tensorflows_table(examples):
+def test_default_names_are_those_of_tensorflows_table(tries):
     kinds = st.sampled_from(["default", "name", "path", "object", "failing"])
     leaves = st.tuples(
         st.sampled_from(["default", "template", "fixed template"]), few_names, st.just([])
     )
 
-    @settings(max_examples=examples, deadline=None)
+    @tries
     @given(trees(leaves, kinds))
     def holds(program):
         table, scopes = CountTable(), []
@@ -161,13 +165,13 @@ def test_default_names_are_those_of_tensorflows_table(examples):
 
 
 @tried(quick=300, thorough=10_000)
-def test_the_stack_is_restored_whatever_happens(examples):
+def test_the_stack_is_restored_whatever_happens(tries):
     kinds = st.sampled_from(["scope", "reusing", "again", "store", "same", "call", "try", "thrown"])
     leaves = st.tuples(
         st.sampled_from(["get", "missing", "raise", "refused", "set"]), few_names, st.just([])
     )
 
-    @settings(max_examples=examples, deadline=None)
+    @tries
     @given(trees(leaves, kinds))
     def holds(program):
         root_store = ts.VariableStore()
@@ -277,8 +281,8 @@ def saved(declared):
 
 
 @tried(quick=150, thorough=5_000)
-def test_loading_into_a_built_store_keeps_names_order_and_values(examples):
-    @settings(max_examples=examples, deadline=None)
+def test_loading_into_a_built_store_keeps_names_order_and_values(tries):
+    @tries
     @given(variables, st.booleans())
     def holds(declared, assign):
         store, other = saved(declared), ts.VariableStore()
@@ -293,8 +297,8 @@ def test_loading_into_a_built_store_keeps_names_order_and_values(examples):
 
 
 @tried(quick=150, thorough=5_000)
-def test_loading_before_the_first_pass_keeps_names_order_and_values(examples):
-    @settings(max_examples=examples, deadline=None)
+def test_loading_before_the_first_pass_keeps_names_order_and_values(tries):
+    @tries
     @given(variables, st.booleans())
     def holds(declared, assign):
         store, other = saved(declared), ts.ScopedModule(made_from(declared))
@@ -310,8 +314,8 @@ def test_loading_before_the_first_pass_keeps_names_order_and_values(examples):
 
 
 @tried(quick=150, thorough=5_000)
-def test_a_seed_gives_the_same_values_in_any_order(examples):
-    @settings(max_examples=examples, deadline=None)
+def test_a_seed_gives_the_same_values_in_any_order(tries):
+    @tries
     @given(variables, st.randoms(use_true_random=False), st.integers(0, 2**63 - 1))
     def holds(declared, random, seed):
         shuffled = list(declared.items())
@@ -460,7 +464,5 @@ class Passes(RuleBasedStateMachine):
 
 
 @tried(quick=200, thorough=3_000)
-def test_passes_follow_the_table_of_reuse(examples):
-    run_state_machine_as_test(
-        Passes, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None)
-    )
+def test_passes_follow_the_table_of_reuse(tries):
+    run_state_machine_as_test(Passes, settings=settings(tries, stateful_step_count=30))

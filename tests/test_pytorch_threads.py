@@ -438,8 +438,12 @@ def lazily(x: torch.Tensor) -> Iterator[torch.Tensor]:
 
 def run_late(late: Any) -> None:
     """Run what was returned, after the pass from which it was returned has ended."""
+
+    async def wait() -> None:
+        await late
+
     if inspect.isawaitable(late):
-        asyncio.run(asyncio.wait_for(late, 1))
+        asyncio.run(wait())
     elif inspect.isasyncgen(late):
         asyncio.run(anext(late))  # type: ignore[arg-type]
     else:

@@ -56,6 +56,28 @@ def closures_in_partials() -> None:
         ts.get_variable(f"w{i}", [2], initializer=functools.partial(fill, 0))
 
 
+def arguments_of_partials() -> None:
+    for i in range(3):
+        fill = functools.partial(lambda value, s, dtype: torch.full(s, value(), dtype=dtype))
+        ts.get_variable(f"w{i}", [2], initializer=functools.partial(fill, lambda: float(i)))  # noqa: B023
+
+
+def defaults() -> None:
+    for i in range(3):
+        fill = lambda s, dtype, value=lambda: i: torch.full(s, value(), dtype=dtype)  # noqa: E731
+        ts.get_variable(f"w{i}", [2], initializer=fill)
+
+
+def closures_in_tables() -> None:
+    for i in range(3):
+        table, listed = {"value": lambda: float(i)}, [lambda: 0.0, lambda: float(i)]  # noqa: B023
+
+        def initializer(shape: list[int], dtype: torch.dtype) -> torch.Tensor:
+            return torch.full(shape, (table["value"]() + listed[1]()) / 2, dtype=dtype)  # noqa: B023
+
+        ts.get_variable(f"w{i}", [2], initializer=initializer)
+
+
 def without_a_shape() -> None:
     for i in range(3):
         ts.get_variable(f"w{i}", initializer=lambda: torch.tensor([float(i), i]))  # noqa: B023
@@ -89,7 +111,10 @@ for i in range(3):
     ts.get_variable(f"w{i}", [2], initializer=lambda s, dtype: fill(s))
 """
 
-LOOPS = (closures, closures_in_closures, closures_in_partials, without_a_shape, of_a_scope, buffers)
+LOOPS = (
+    *(closures, closures_in_closures, closures_in_partials, closures_in_tables),
+    *(arguments_of_partials, defaults, without_a_shape, of_a_scope, buffers),
+)
 
 
 @pytest.mark.parametrize("model", [*LOOPS, at_the_top_of_a_script])
@@ -123,6 +148,24 @@ def test_regularizers_of_a_loop_give_the_losses_of_their_turns():
     store(model)
     assert [loss.item() for loss in store.regularization_losses()] == [0, 2, 4]
     assert [loss.item() for loss in copy.deepcopy(store).regularization_losses()] == [0, 2, 4]
+
+
+def test_regularizers_of_a_loop_reach_their_turns_through_what_they_hold():
+    def model() -> None:
+        for i in range(3):
+            table = {"loss": lambda w: i * w.sum()}  # noqa: B023
+            held = (
+                lambda w: table["loss"](w),  # noqa: B023
+                lambda w, loss=lambda w: i * w.sum(): loss(w),
+                functools.partial(lambda loss, w: loss(w), lambda w: i * w.sum()),  # noqa: B023
+            )
+            for number, regularizer in enumerate(held):
+                ts.get_variable(f"{i}_{number}", [1], initializer=ONES, regularizer=regularizer)
+
+    store = ts.VariableStore(0)
+    store(model)
+    losses = [0.0] * 3 + [1.0] * 3 + [2.0] * 3
+    assert [loss.item() for loss in store.regularization_losses()] == losses
 
 
 def test_objects_of_a_loop_s_classes_act_as_at_their_turns():
@@ -271,6 +314,43 @@ def test_a_factory_that_draws_elsewhere_is_reported_at_a_reset():
     store = ts.VariableStore(0)
     store(lambda: ts.get_module("h", factory))
     same_or_told(store, "'h'.* another value")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [np.ones(2, np.float32), torch.ones(2), torch.ones(2, requires_grad=True), [1.0, 1.0]],
+    ids=["an array", "a tensor", "a parameter", "a list"],
+)
+def test_a_value_is_what_it_was_when_the_variable_was_made(value: Any):
+    store = ts.VariableStore(0)
+    store(ts.get_variable, "w", initializer=value)
+    with torch.no_grad():
+        value[0] += 5
+    train(store)
+    store.reset_parameters()
+    assert values(store) == {"w": [1, 1]}
+
+
+def test_a_variable_made_from_another_is_reset_to_what_that_was_then():
+    def model() -> None:
+        ts.get_variable("copy", initializer=ts.get_variable("w", [2], initializer=ONES))
+
+    store = ts.VariableStore(0)
+    store(model)
+    train(store)
+    store.reset_parameters()
+    assert values(store) == {"w": [1, 1], "copy": [1, 1]}
+
+
+def test_a_constant_that_has_changed_is_reported_at_a_reset():
+    value = np.ones(2, np.float32)
+    store = ts.VariableStore(0)
+    store(ts.get_variable, "w", [2], initializer=ts.constant_initializer(value))
+    store.reset_parameters()
+    value += 5
+    with pytest.raises(ts.ScopeError, match=r"'w'.* another value"):
+        store.reset_parameters()
+    assert values(store) == {"w": [1, 1]}
 
 
 def test_an_object_that_changes_between_its_turns_is_reported_at_a_reset():

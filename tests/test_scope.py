@@ -271,6 +271,9 @@ def test_the_repr_of_an_opening_of_a_scope_shows_the_scope(store):
         pass
     assert repr(ts.variable_scope(scope)) == "variable_scope(VariableScope('a', reuse=False))"
     assert repr(ts.variable_scope(scope, reuse=False)) == repr(ts.variable_scope(scope))
+    with ts.variable_scope("a", reuse=ts.AUTO_REUSE) as scope:
+        pass
+    assert repr(scope) == "VariableScope('a', reuse=AUTO_REUSE)"
 
 
 def test_a_scope_entered_by_itself_is_refused_and_says_what_to_write(store: ts.VariableStore):

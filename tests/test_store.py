@@ -49,6 +49,21 @@ def test_a_constraint_is_applied_when_asked_for():
     assert a.is_leaf
 
 
+@pytest.mark.parametrize("returned", [None, "text", object(), torch.ones(1), [1.0] * 7])
+def test_a_constraint_that_returns_no_value_for_the_variable_is_an_error_by_name(returned: Any):
+    def model() -> None:
+        get("a", constraint=clipped, initializer=ts.constant_initializer(5.0))
+        get("b", constraint=lambda w: returned)
+
+    store = ts.VariableStore()
+    store(model)
+    before = store["b"].tolist()
+    with pytest.raises((TypeError, ts.VariableMismatchError), match="'b': constraint"):
+        store.apply_constraints()
+    assert (store["a"] == 5).all()
+    assert store["b"].tolist() == before
+
+
 def test_constraints_can_be_hooked_to_an_optimizers_step():
     net = ts.ScopedModule(lambda: get(constraint=clipped).sum()).build()
     optimizer = torch.optim.SGD(net.parameters(), lr=100.0)

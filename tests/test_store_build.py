@@ -183,6 +183,23 @@ def test_a_build_of_a_store_with_gradients_of_its_own_keeps_none():
     assert store["w"].grad is None
 
 
+def test_a_build_of_a_function_that_trains_its_variables_keeps_no_gradients():
+    def trained(x: torch.Tensor) -> torch.Tensor:
+        w = ts.get_variable("w", [3], initializer=ts.ones_initializer())
+        with torch.enable_grad():
+            (w * x).sum().backward()
+        torch.optim.SGD([w], lr=1.0).step()
+        return w
+
+    x = torch.ones(3, requires_grad=True)
+    store = ts.VariableStore().build(trained, x)
+    assert store["w"].grad is x.grad is None
+    store["w"].grad = torch.full((3,), 7.0)
+    store.build(trained, x)
+    assert store["w"].tolist() == [1, 1, 1]
+    assert store["w"].grad.tolist() == [7, 7, 7]
+
+
 def test_a_build_inside_a_pass_is_a_pass_of_its_own():
     store = ts.VariableStore()
     with store, ts.variable_scope("outer"):

@@ -50,7 +50,7 @@ def kept_modules() -> None:
     ts.get_module("block", lambda: ts.ScopedModule(get))()
 
 
-@pytest.mark.parametrize("name", ["head/dense", "v.1", "keys", "block"])
+@pytest.mark.parametrize("name", ["head/dense", "head/dense/weight", "v.1", "keys", "block/w"])
 def test_a_kept_module_asked_for_as_a_variable_says_get_submodule(name: str):
     store = ts.ScopedModule(kept_modules).build()
     for ask in (lambda: store[name], lambda: store.pop(name), lambda: store.__delitem__(name)):

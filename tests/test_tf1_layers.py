@@ -587,6 +587,84 @@ def test_spellings_that_keras_takes_are_those_of_the_same_layer(store: ts.Variab
     assert shapes == [(2, 5, 4)] * 3
 
 
+def test_build_makes_the_variables_that_calls_share(store: ts.VariableStore):
+    def model(x: torch.Tensor) -> torch.Tensor:
+        layer = tf.layers.Dense(3, kernel_regularizer=L2)
+        layer.build((None, 2))
+        assert layer.built
+        assert [ts.name_of(v) for v in layer.variables] == names
+        assert layer.kernel.shape == (2, 3)
+        assert len(layer.losses) == 1
+        return layer(x) + layer(x)
+
+    names = ["dense/kernel", "dense/bias"]
+    x = torch.ones(4, 2)
+    for _ in range(2):  # The second pass finds what the first has made.
+        assert torch.equal(store(model, x), 2 * x @ store["dense/kernel"])
+    assert list(store) == names
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "sizes"),
+    [
+        (lambda: tf.layers.Conv2D(4, 3), (None, None, None, 2), [[3, 3, 2, 4], [4]]),
+        (lambda: tf.layers.Conv1D(4, 3, data_format="channels_first"), [8, 2, 9], [[3, 2, 4], [4]]),
+        (lambda: tf.layers.Conv2DTranspose(4, 3), (None, 5, 5, 2), [[3, 3, 4, 2], [4]]),
+        (lambda: tf.layers.SeparableConv1D(4, 3), (1, 5, 2), [[3, 2, 1], [1, 2, 4], [4]]),
+        (lambda: tf.layers.BatchNormalization(axis=1), (None, 7, None), [[7]] * 4),
+        (lambda: tf.layers.Flatten(), (None, 3), []),
+        (lambda: tf.layers.Dense(2, dtype=tf.float64), [None, 3], [[3, 2], [2]]),
+    ],
+)
+def test_build_takes_none_for_sizes_that_no_variable_has(layer, shape, sizes, store):
+    with store:
+        made = layer()
+        made.build(shape)
+        assert [list(v.shape) for v in made.variables] == sizes
+        assert made.built
+
+
+def test_build_asks_for_the_number_of_channels(store: ts.VariableStore):
+    with store, pytest.raises(ValueError, match=r"dense_1.build\(\(4, None\)\): axis -1"):
+        tf.layers.Dense(3).build((4, None))
+    assert not list(store)
+
+
+def test_a_class_derived_from_a_layer_may_build_more(store: ts.VariableStore):
+    class Scaled(tf.layers.Dense):
+        def build(self, input_shape):
+            self.scale = self.add_weight("scale", [], initializer=tf.ones_initializer())
+            super().build(input_shape)
+
+        def call(self, inputs):
+            return self.scale * super().call(inputs)
+
+    def model(x):
+        layer = Scaled(3)
+        return layer(layer(x))
+
+    for _ in range(2):
+        store(model, torch.ones(2, 3))
+    assert list(store) == ["scaled/scale", "scaled/kernel", "scaled/bias"]
+
+
+def test_a_layer_of_float64_takes_inputs_of_float32(store: ts.VariableStore):
+    with store:
+        assert tf.layers.Dense(2, dtype=tf.float64)(torch.ones(4, 3)).dtype is torch.float64
+
+
+def test_training_may_be_none_which_collects_updates_that_change_nothing(store: ts.VariableStore):
+    x = torch.arange(6.0).reshape(3, 2)
+    with store, tf.collect_updates():
+        y = tf.layers.batch_normalization(x, training=None)
+        assert torch.equal(y, tf.layers.batch_normalization(x, name="other"))
+        updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+        for update in updates:
+            update()
+    assert len(updates) == 2
+    assert store["batch_normalization/moving_mean"].tolist() == [0, 0]
+
+
 def test_what_a_layer_lists_is_its_own_as_in_tensorflow():
     class Own(tf.layers.Layer):
         def build(self, input_shape):

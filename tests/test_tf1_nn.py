@@ -353,7 +353,7 @@ def all_gradients(result: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 
 @given(geometries(), st.sampled_from(["convolve", "max", "avg"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_is_under_a_window_is_what_the_definition_says(g: dict[str, Any], what: str):
     rank, padding = len(g["sizes"]), "SAME" if g["same"] else "VALID"
     data_format = [None, "NCW", "NCHW", "NCDHW"][rank] if g["first"] else None
@@ -379,7 +379,7 @@ def test_what_is_under_a_window_is_what_the_definition_says(g: dict[str, Any], w
 
 
 @given(geometries())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_transposed_convolution_is_the_gradient_of_one(g: dict[str, Any]):
     rank, padding = len(g["sizes"]), "SAME" if g["same"] else "VALID"
     if rank == 1:

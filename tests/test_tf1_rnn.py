@@ -183,6 +183,13 @@ def test_cudnn_is_given_parameters_in_one_piece_of_memory():
     assert len({p.untyped_storage().data_ptr() for p in together}) == 1
 
 
+def test_apply_is_a_call():
+    with ts.VariableStore():
+        cell, x = cells.GRUCell(UNITS), X[:, 0]
+        state = cell.zero_state(len(x), tf.float32)
+        assert torch.equal(cell.apply(x, state)[0], cell(x, state)[0])
+
+
 def test_a_length_of_zero_gives_the_first_state_back_and_a_longer_one_all_steps():
     c, h = torch.randn(2, 2, UNITS)
 
@@ -744,6 +751,10 @@ REFUSED = {
     "a pair as the state of a loop": (
         lambda: tf.nn.dynamic_rnn(cells.LSTMCell(UNITS), X, initial_state=(X[:, 0], X[:, 0])),
         (TypeError, "One structure is a tuple and the other a LSTMStateTuple"),
+    ),
+    "a size below zero": (
+        lambda: cells.GRUCell(-1).zero_state(2, tf.float32),
+        (ValueError, r"zero_state\(\): state_size=-1 has to be zero or more"),
     ),
     "a batch below zero": (
         lambda: GRU.zero_state(-1, tf.float32),

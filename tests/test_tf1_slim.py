@@ -290,6 +290,12 @@ def test_collections_of_variables_are_the_stores(store):
     assert "v" not in [ts.name_of(v) for v in slim.get_variables()]
 
 
+def test_a_variable_has_the_scopes_dtype_and_a_model_variable_float32(store: ts.VariableStore):
+    with store, ts.variable_scope("s", dtype=torch.float64):
+        assert slim.variable("v", [2]).dtype is torch.float64
+        assert slim.model_variable("m", [2]).dtype is torch.float32
+
+
 def test_outputs_are_kept_by_the_names_of_their_scopes(store):
     def net(x):
         with (

@@ -467,6 +467,16 @@ def test_optimizers_made_while_a_store_is_entered_count_on():
     ]
 
 
+def test_powers_of_adam_in_the_models_own_scope_have_the_graphs_second_name(store):
+    with store, tf.variable_scope("net"):
+        w = tf.get_variable("w", [2])
+    powers: list[str] = []
+    for scope in ("", "net", "train"):
+        with store, tf.variable_scope(scope):
+            powers += list(train.AdamOptimizer([w]).slot_variables())[:1]
+    assert powers == ["beta1_power", "net_1/beta1_power", "train/beta1_power"]
+
+
 def test_optimizers_made_outside_begin_without_a_number():
     net = one_vector()
     names = ["beta1_power", "beta2_power", "w/Adam", "w/Adam_1"]

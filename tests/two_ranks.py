@@ -1,5 +1,6 @@
 """Runs tests in two processes, the ranks of one process group; does not know what they test."""
 
+import contextlib
 import importlib
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from queue import Empty
 from types import ModuleType
 from typing import Any
 
@@ -20,8 +22,8 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 RANKS = 2
-COLLECTIVE = timedelta(seconds=20)  # after which a rank that waits for the other gives up
-ALL = 240.0  # seconds, after which the processes are killed
+COLLECTIVE = timedelta(seconds=60)  # after which a rank that waits for the other gives up
+ALL = 900.0  # seconds, after which the processes are killed
 
 
 @dataclass
@@ -95,17 +97,16 @@ def run(module: ModuleType, names: Sequence[str], backend: str, folder: Path) ->
     for rank in ranks:
         rank.start()
     problems: dict[str, list[str]] = {}
-    deadline = time.monotonic() + ALL
+    deadline, running, missing = time.monotonic() + ALL, True, RANKS * len(names)
     try:
-        for _ in range(RANKS * len(names)):
-            while queue.empty():
-                if time.monotonic() > deadline or not any(rank.is_alive() for rank in ranks):
-                    raise TimeoutError
-                time.sleep(0.02)
-            name, problem = queue.get()
-            problems.setdefault(name, []).append(problem)
-    except TimeoutError:
-        pass  # Those that are missing are found to be.
+        while running and missing:  # Those that are missing at the end are found to be.
+            # Asked first: what a process has told is in the queue once it has ended.
+            running = time.monotonic() < deadline and any(rank.is_alive() for rank in ranks)
+            with contextlib.suppress(Empty):
+                while missing:
+                    name, problem = queue.get(timeout=0.1)
+                    problems.setdefault(name, []).append(problem)
+                    missing -= 1
     finally:
         for rank in ranks:
             rank.join(5)

@@ -16,9 +16,11 @@ from typing import Any, cast
 
 def as_now(function: Any, copied: dict[int, Any] | None = None) -> Any:
     """A copy of ``function`` whose closure cannot change; anything else is returned as it is."""
+    copied = {} if copied is None else copied
     if type(function) is functools.partial:
         partial = cast("functools.partial[Any]", function)
-        return functools.partial(as_now(partial.func, copied), *partial.args, **partial.keywords)
+        args, kwargs = (_held_as_now(g, copied) for g in (partial.args, partial.keywords))
+        return functools.partial(as_now(partial.func, copied), *args, **kwargs)
     if type(function) is MethodType:
         return MethodType(as_now(function.__func__, copied), function.__self__)
     called = vars(type(cast("object", function))).get("__call__")
@@ -27,35 +29,46 @@ def as_now(function: Any, copied: dict[int, Any] | None = None) -> Any:
         return function if fixed is called else MethodType(fixed, function)
     if type(function) is not FunctionType or "<" not in function.__qualname__:
         return function  # A named function of a module is pickled by its name.
-    copied = {} if copied is None else copied
     if id(function) in copied:  # It calls itself.
         return copied[id(function)]
     cells = function.__closure__ or ()
     names = function.__globals__
     if "<locals>" not in function.__qualname__ and _reads_values(function):
         names = dict(names)  # A loop at the top of a script.
-    elif not cells:
+    elif not (cells or function.__defaults__ or function.__kwdefaults__):
         return function
     own = [
         cell if name in _written(function.__code__) else CellType()
         for name, cell in zip(function.__code__.co_freevars, cells, strict=True)
     ]
-    copy = FunctionType(
-        function.__code__, names, function.__name__, function.__defaults__, tuple(own)
-    )
-    copy.__kwdefaults__, copy.__qualname__ = function.__kwdefaults__, function.__qualname__
+    copy = FunctionType(function.__code__, names, function.__name__, None, tuple(own))
+    copy.__qualname__ = function.__qualname__
     copy.__dict__.update(function.__dict__)
     copied[id(function)] = copy
+    copy.__defaults__ = _held_as_now(function.__defaults__, copied)
+    copy.__kwdefaults__ = _held_as_now(function.__kwdefaults__, copied)
     for new, cell in zip(own, cells, strict=True):
         if new is not cell:
             with contextlib.suppress(ValueError):  # Nothing is assigned to that name yet.
-                held = cell.cell_contents
-                # An object may be read, not only called.
-                new.cell_contents = as_now(held, copied) if isinstance(held, _FUNCTIONS) else held
+                new.cell_contents = _held_as_now(cell.cell_contents, copied)
     return copy
 
 
+def _held_as_now(held: Any, copied: dict[int, Any]) -> Any:
+    """What a function refers to: a function, or a list, tuple or dict of some, as it is now."""
+    if isinstance(held, _FUNCTIONS):  # Another object may be read, not only called.
+        return as_now(held, copied)
+    kind = cast("Any", type(held))
+    values: Any = held.values() if kind in _DICTS else held
+    if kind in _TABLES and any(isinstance(value, _FUNCTIONS) for value in values):
+        fixed = [as_now(v, copied) if isinstance(v, _FUNCTIONS) else v for v in values]
+        return kind(zip(held, fixed, strict=True) if kind in _DICTS else fixed)
+    return held
+
+
 _FUNCTIONS = FunctionType, MethodType, functools.partial
+_DICTS: Any = (dict,)
+_TABLES: Any = dict, list, tuple
 
 
 def _reads_values(function: FunctionType) -> bool:

@@ -25,25 +25,26 @@ def assign(variable: torch.Tensor, value: Any) -> torch.Tensor:
         VariableMismatchError: the shapes differ; nothing is broadcast.
     """
     with torch.no_grad():
-        value = _fitting("assign", variable, value)
+        value = fitting("assign", variable, value)
         return variable.copy_(value)
 
 
 def assign_add(variable: torch.Tensor, value: Any) -> torch.Tensor:
     """Add ``value`` to ``variable`` in place; otherwise as :func:`assign`."""
     with torch.no_grad():
-        value = _fitting("assign_add", variable, value)
+        value = fitting("assign_add", variable, value)
         return variable.add_(value)
 
 
 def assign_sub(variable: torch.Tensor, value: Any) -> torch.Tensor:
     """Subtract ``value`` from ``variable`` in place; otherwise as :func:`assign`."""
     with torch.no_grad():
-        value = _fitting("assign_sub", variable, value)
+        value = fitting("assign_sub", variable, value)
         return variable.sub_(value)
 
 
-def _fitting(call: str, variable: torch.Tensor, value: Any) -> torch.Tensor:
+def fitting(call: str, variable: torch.Tensor, value: Any) -> torch.Tensor:
+    """``value`` as a tensor that can be copied into ``variable``."""
     if not isinstance(variable, torch.Tensor):
         raise TypeError(f"{call} takes a variable, as get_variable returns it, not {variable!r}.")
     if not variable.is_leaf:
@@ -54,7 +55,7 @@ def _fitting(call: str, variable: torch.Tensor, value: Any) -> torch.Tensor:
         )
     try:
         value = torch.as_tensor(value, dtype=variable.dtype, device=variable.device)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
             f"{call}: a value is a tensor, an array, a number or a list of numbers, not {value!r}."
         ) from error

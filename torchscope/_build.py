@@ -27,9 +27,17 @@ def put_back(module: nn.Module) -> Generator[None]:
             yield
     finally:
         here.kept = outer
-        with torch.no_grad():
-            for restore in kept:
-                restore()
+        try:
+            _restore_all(kept)
+        finally:  # What an interrupt has left of it.
+            _restore_all(kept)
+
+
+@torch.no_grad()
+def _restore_all(kept: list[Callable[[], object]]) -> None:
+    while kept:
+        kept[0]()
+        del kept[0]
 
 
 def keep_values(tensors: Iterable[torch.Tensor]) -> None:
@@ -78,7 +86,8 @@ def no_gradients_left(module: nn.Module, inputs: Any) -> Generator[None]:
     """Restore every ``.grad``; those of new parameters become None."""
     given = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, torch.Tensor)]
     leaves = [t for t in (*given, *module.parameters()) if t.is_leaf]
-    before = {id(t): None if t.grad is None else t.grad.clone() for t in leaves}
+    before = {id(t): t.grad for t in leaves}
+    keep_values(grad for grad in before.values() if grad is not None)
     try:
         yield
     finally:

@@ -90,12 +90,8 @@ def get_collection(key: str, scope: str | None = None) -> list[Any]:
             TensorFlow: ``"q"`` also finds ``q_func/w``. Another value has no name; it is compared
             with the scope in which the value was added.
     """
-    call = f"get_collection({key!r})"
-    return (
-        _told(call, in_collection(key, scope))
-        if key in _OF_VARIABLES
-        else in_collection(key, scope)
-    )
+    found = in_collection(key, scope)
+    return _told(f"get_collection({key!r})", found) if key in _OF_VARIABLES else found
 
 
 def in_collection(key: str, scope: str | None) -> list[Any]:
@@ -164,11 +160,10 @@ def name_of(variable: torch.Tensor) -> str:
         VariableMissingError: it is not a variable of that store, or no store is entered.
     """
     store: VariableStore = current_pass().store
-    found = locate(store, variable)
-    if found is None and not here.passes:
+    if not here.passes and locate(store, variable) is None:
         raise VariableMissingError(
             None,
             "No store is entered, and the default store does not hold this tensor. Ask the store "
             "that does: store.name_of(variable).",
         )
-    return store.name_of(variable) if found is None else found.full_name
+    return store.name_of(variable)

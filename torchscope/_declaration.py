@@ -159,6 +159,8 @@ def declared(
     kind = initializer.__class__
     if kind is zeros or kind is ones:  # Constructed at each get, but all are equal: share one.
         initializer = _alike(kind, initializer.dtype)
+    elif request.by_value:  # It may be an array, or another variable, which changes later.
+        initializer = as_value(initializer, request.dtype).detach().clone()
     by_default = request.by_default and dtype is torch.get_default_dtype()
     return Declaration(
         name=request.name,

@@ -79,11 +79,10 @@ def current_pass() -> Pass:
 
 
 def _endless_pass() -> Pass:
-    store = default_store()
     run = here.endless
-    if run is None or run.store is not store:
-        with _default.lock.held:
-            run = _EndlessPass(store, shares=_default.run)
+    if run is None or run.store is not _default.store:
+        with _default.lock.held:  # No other thread resets it meanwhile.
+            run = _EndlessPass(default_store(), shares=_default.run)
             _default.run = _default.run or run
         here.endless = run
     return run

@@ -18,7 +18,7 @@ from torch.compiler import is_dynamo_compiling
 from ._arguments import Constraint, DTypeLike, ShapeLike, parameters_of
 from ._declaration import Request
 from ._dynamo import only_inlined
-from ._errors import ScopeError
+from ._errors import ScopeError, naming
 from ._pass import Pass
 from ._reuse import AUTO_REUSE, Reuse, find_or_make, mode_of
 from .regularizers import Regularizer
@@ -134,7 +134,5 @@ def _accepts_constraint(takes: dict[str, inspect.Parameter]) -> bool:
 
 def mode_for(full_name: str, reuse: Any) -> Reuse:
     """The mode that ``reuse=`` stands for in a get of ``full_name``."""
-    try:
+    with naming(full_name):
         return mode_of(reuse)
-    except ScopeError as error:
-        raise ScopeError(full_name, f"Variable {full_name!r}: {error}") from None

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from ._default import current_pass
+from ._pass import here
 
 T = TypeVar("T")
 
@@ -34,9 +35,11 @@ def in_this_pass(key: Hashable, make: Callable[[], T]) -> T:
     Raises:
         TypeError: ``make`` cannot be called.
     """
+    passes = here.passes
+    kept = (passes[-1] if passes else current_pass()).templates
+    if key in kept:
+        return kept[key]
     if not callable(make):
         raise TypeError(f"in_this_pass takes a function that makes the value, not {make!r}: list.")
-    kept = current_pass().templates
-    if key not in kept:
-        kept[key] = make()
-    return kept[key]
+    kept[key] = value = make()
+    return value

@@ -8,6 +8,7 @@ import ctypes
 import functools
 import zlib
 from collections.abc import Callable
+from numbers import Number
 from types import FunctionType
 from typing import Any
 
@@ -17,8 +18,8 @@ from torch.nn.parameter import is_lazy
 from ._arguments import Shape, as_value, fits, has_shape, parameters_of
 from ._declaration import Request
 from ._errors import ScopeError, VariableMismatchError, naming
-from ._stream import function_modes, in_lent_stream, in_own_stream, own_generator, plainly
-from .initializers import Initializer, glorot_uniform, ones, zeros
+from ._stream import function_modes, in_lent_stream, in_own_stream, plainly
+from .initializers import Initializer, glorot_uniform, ones, stream, zeros
 
 _CPU = torch.device("cpu")
 
@@ -50,7 +51,7 @@ def first_value(request: Request, seed: int) -> torch.Tensor:
         return initializer._make(shape, request.dtype)
     if request.by_value:
         with naming(request.name):
-            return as_value(request.initializer, request.dtype).detach().clone(**_DENSE)
+            return as_value(request.initializer, request.dtype).detach().to_dense().clone(**_DENSE)
     if initializer is None:
         initializer = _default_initializer(request)
     elif isinstance(initializer, type):
@@ -64,7 +65,7 @@ def first_value(request: Request, seed: int) -> torch.Tensor:
     if request.complete and request.device is not None and request.device.type == "meta":
         return torch.empty(_sizes(request), dtype=request.dtype, device="meta")
     work = functools.partial(_made, request, initializer)
-    if not _is_ours(initializer) and not _takes_generator(initializer):
+    if not _is_ours(initializer) and not _fills_in_place(initializer):
         return in_lent_stream(seed, request.name, work)
     if getattr(initializer, "random", True):
         return in_own_stream(seed, request.name, work)
@@ -89,8 +90,11 @@ def checksum(*values: torch.Tensor) -> int:
 
 
 def follows_from_name(initializer: Any) -> bool:
-    """Whether the first value is known to be repeatable: no function of the user's computes it."""
-    return not callable(initializer) or _is_ours(initializer) or _takes_generator(initializer)
+    """Whether the first value is known to be repeatable: the user has nothing that changes it."""
+    if not callable(initializer) or _takes_generator(initializer):
+        return True
+    # A constant may be an array.
+    return _is_ours(initializer) and isinstance(getattr(initializer, "value", 0), Number)
 
 
 def check_same(what: str, name: str, first: int, now: int) -> None:
@@ -120,7 +124,7 @@ def _call(initializer: Any, request: Request) -> Any:
         return initializer()
     shape = _sizes(request)
     if _fills_in_place(initializer):
-        given = {"generator": own_generator()} if _takes_generator(initializer) else {}
+        given = {"generator": stream.own} if _takes_generator(initializer) else {}
         return initializer(torch.empty(shape, dtype=request.dtype), **given)
     arguments: dict[str, Any] = {"dtype": request.dtype}
     if not _is_ours(initializer) and _takes_partition_info(initializer):
@@ -143,10 +147,14 @@ def _checked(request: Request, value: Any) -> torch.Tensor:
     if asked is not None and _is_ours(request.initializer):
         dense = value.is_contiguous() and not value.requires_grad
         return value if dense else value.detach().contiguous()
-    if not isinstance(value, torch.Tensor) and value is not None:
-        value = torch.as_tensor(value, dtype=asked)  # TensorFlow casts arrays, but not tensors.
+    returned = value
+    if not isinstance(value, torch.Tensor):
+        try:
+            value = torch.as_tensor(value, dtype=asked)  # TensorFlow casts arrays, but not tensors.
+        except (TypeError, ValueError, RuntimeError):
+            value = None
     if value is None:
-        problem = "returned None, not a tensor. Did it forget to return?"
+        problem = f"returned {returned!r}, not a tensor. Did it forget to return one?"
     elif not has_shape(value):
         problem = "returned a tensor without a shape. Make it use `shape`."
     elif not fits(request.shape, tuple(value.shape)):
@@ -156,7 +164,7 @@ def _checked(request: Request, value: Any) -> torch.Tensor:
     elif value.device.type not in ("cpu", (request.device or value.device).type):
         problem = f"returned a tensor on {value.device}. Make it on the CPU; the store moves it."
     else:
-        return value.detach().clone(**_DENSE)
+        return value.detach().to_dense().clone(**_DENSE)
     raise VariableMismatchError(request.name, f"The initializer of {request.name!r} {problem}")
 
 

@@ -27,8 +27,9 @@ def name_lazy_layers(module: nn.Module, seed: int, full_name: str) -> None:
 
 def _initialize(layer: Any, seed: int, full_name: str, *args: Any, **kwargs: Any) -> None:
     """Replaces the layer's ``initialize_parameters``, which torch calls with the first input."""
-    del layer.__dict__["initialize_parameters"]
-    in_lent_stream(seed, full_name, functools.partial(layer.initialize_parameters, *args, **kwargs))
+    initialize = cast("Any", type(layer)).initialize_parameters
+    in_lent_stream(seed, full_name, functools.partial(initialize, layer, *args, **kwargs))
+    del layer.__dict__["initialize_parameters"]  # Not before: an interrupted call is repeated.
     keep_values_of(layer)
 
 

@@ -41,7 +41,7 @@ def _misfits(
     table: SavedTable, state_dict: Mapping[str, Any], strict: bool, assign: bool
 ) -> Iterator[str]:
     # What is given and what is expected, under the same keys: each store respells those of its own.
-    given = {key: value for key, value in state_dict.items() if not key.endswith(EXTRA)}
+    given = {k: value for k, value in state_dict.items() if k.rpartition(".")[2] != EXTRA}
     modules = dict(cast("Any", table.named_modules(remove_duplicate=False)))
     judged = _judged(modules)
     expected: dict[str, torch.Tensor] = {}

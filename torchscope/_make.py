@@ -16,7 +16,6 @@ from typing import Any, cast
 from weakref import ref
 
 import torch
-from torch import is_inference_mode_enabled as is_inferring
 from torch.compiler import is_compiling
 
 from . import _names
@@ -42,9 +41,6 @@ _C = cast("Any", torch._C)
 
 def make_variable(table: VariableTable, request: Request) -> torch.Tensor:
     """Make the variable that ``request`` asks for, or take the value loaded for it."""
-    if is_inferring():  # A tensor made then could never be trained.
-        with torch.inference_mode(False):
-            return make_variable(table, request)
     check_can_make(table, "Variable", request.name)
     # Nothing is stored before `_register`; until then anything may be refused or interrupted.
     if request.device is None:
@@ -150,8 +146,6 @@ def _placed(
     """``value`` on the device, and in the float dtype, that the store was moved to."""
     if table._float_dtype is not None and dtype.is_floating_point:
         dtype = table._float_dtype
-    if value.device == device and value.dtype is dtype:
-        return value
     return value.to(device, dtype)
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
-from torch import is_inference_mode_enabled as is_inferring
 from torch import nn
 
 from . import _names
@@ -60,9 +59,6 @@ def make_module(
     """Make the module ``full_name``, and load what waits for it."""
     if (args or kwargs) and _makes(factory):
         factory = functools.partial(factory, *args, **kwargs)
-    if is_inferring():
-        with torch.inference_mode(False):
-            return make_module(table, full_name, factory)
     # Everything that can be refused, before the factory runs.
     check_can_make(table, "Module", full_name)
     for name in [*table._declared, *table._made_modules]:

@@ -111,9 +111,12 @@ class VariableMapping(SavedTable):
         """The error for a name that no variable has."""
         if not isinstance(name, str):
             return KeyError(f"no variable {name!r}: a variable's name is a string.")
-        if name in self._made_modules:
-            key = _names.escape(name)
-            return KeyError(f"{name!r} is a module, not a variable: store.get_submodule({key!r}).")
+        for module in list(self._made_modules):
+            if f"{name}/".startswith(f"{module}/"):
+                key = _names.escape(module)
+                return KeyError(
+                    f"{module!r} is a module, not a variable: store.get_submodule({key!r})."
+                )
         return KeyError(f"no variable {name!r}.{self._nearest(name)}")
 
     def keys(self) -> Any:

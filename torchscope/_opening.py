@@ -84,7 +84,8 @@ class Opening:
         target, mode = self._target, self._asked
         # By id, with a weak reference that tells whose it is: a strong one would keep it alive.
         key = self if run.traced else id(self)
-        settled = run.settled.get(key)
+        entered = run.settled
+        settled = entered.get(key)
         # The name or the scope to open: as a first entering in this pass fixed it, else as given,
         # else the default name with a number that no scope has.
         if settled is not None and is_by(settled[0], self):
@@ -103,10 +104,11 @@ class Opening:
         # A new scope or copy, which this opening's settings change and later enterings find.
         if mode is not _NO:
             scope.mode = mode
-        if self._special is not None:
+        special = self._special
+        if special is not None and not (special[1] is special[2] is None):
             self._set_special(scope)
         owner = self if run.traced else ref(self)  # Not with `lost`, which would be called.
-        run.settled[key] = owner, (target if self._target is None else scope), scope.mode
+        entered[key] = owner, (target if self._target is None else scope), scope.mode
         return scope, mark
 
     def _set_special(self, scope: VariableScope) -> None:
@@ -302,8 +304,9 @@ def name_scope(
     opened = in_this_pass("name_scope", list[tuple[VariableScope, str]])
     outer = opened[-1][1] if opened and opened[-1][0] is scope else scope.prefix
     full_name = f"{outer}{name}/" if name else ""
-    opened.append((scope, full_name))
+    depth = len(opened)
     try:
+        opened.append((scope, full_name))
         yield full_name
     finally:
-        opened.pop()
+        del opened[depth:]

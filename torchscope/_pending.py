@@ -8,7 +8,6 @@ has ended, a report of values that were not used and of variables that got none.
 import copy
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
 
 import torch
 from torch import nn
@@ -146,13 +145,6 @@ class Pending:
         """Forget everything: the first pass has ended."""
         self.values.clear()
         self.lacking = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value)
 
 
 def strictness() -> bool:

@@ -15,9 +15,11 @@ to call: there only the first pass, which is eager, detects a name met twice.
 
 import enum
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import torch
+from torch import is_inference_mode_enabled as is_inferring
 from torch import nn
 from torch.compiler import is_dynamo_compiling
 
@@ -166,7 +168,9 @@ def _made(
                 try:
                     # First met, then there: a thread of this pass would take it for an older one.
                     run.met.setdefault(name)
-                    made = make(table, *asked)
+                    # A tensor made in inference mode could never be trained.
+                    with torch.inference_mode(False) if is_inferring() else nullcontext():
+                        made = make(table, *asked)
                 finally:  # Refused or interrupted, it leaves no trace.
                     making.pop(name, None)
                     if made is None and not was_met:

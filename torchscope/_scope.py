@@ -115,7 +115,7 @@ class VariableScope:
         return self.defaults.custom_getter
 
     def __repr__(self) -> str:
-        return f"VariableScope({self.name!r}, reuse={self.reuse})"
+        return f"VariableScope({self.name!r}, reuse={self.reuse!r})"
 
     def _set(self, **changed: Any) -> None:
         self.defaults = replace(self.defaults, **changed)

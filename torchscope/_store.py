@@ -17,9 +17,10 @@ from torch.utils._python_dispatch import _disable_current_modes
 from typing_extensions import ParamSpec, Self
 
 from ._arguments import GraphKeys, begins_with
+from ._assign import fitting
 from ._build import computing_nothing_on_meta, no_gradients_left, put_back
 from ._dynamo import never_compiled, uncompiled
-from ._errors import ScopeOrderError, VariableMissingError
+from ._errors import ScopeOrderError, VariableMissingError, naming
 from ._loading import check_fits
 from ._make import losses_of, reset_variable
 from ._make_module import reset_module
@@ -315,12 +316,17 @@ class VariableStore(VariableMapping):
     def apply_constraints(self) -> None:
         """Set every variable that has a ``constraint=`` to the value that it returns, in place."""
         back_in_parts(self)
+        values: list[tuple[torch.Tensor, torch.Tensor]] = []
         with torch.no_grad():
             for table in tables(self):
                 for _, made in items(table._declared):
                     if made.constraint is not None:
                         variable = table._writable(made)
-                        variable.copy_(made.constraint(variable))
+                        with naming(made.name):
+                            value = made.constraint(variable)
+                            values.append((variable, fitting("constraint", variable, value)))
+            for variable, value in values:
+                variable.copy_(value)
 
     def reset_parameters(self) -> Self:
         """Give each variable its initial value again, in place: the value of a first build.
@@ -425,7 +431,8 @@ def first_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: An
 def build(store: VariableStore, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
     """Run ``fn`` once, so that ``store`` holds its variables, and restore everything else."""
     run = uncompiled(VariableStore.forward)
-    with put_back(store), computing_nothing_on_meta((args, kwargs)):
+    inputs = args, kwargs
+    with put_back(store), computing_nothing_on_meta(inputs), no_gradients_left(store, inputs):
         try:
             with torch.no_grad():
                 run(store, fn, *args, **kwargs)
@@ -433,7 +440,7 @@ def build(store: VariableStore, fn: Callable[..., Any], args: Any, kwargs: Any) 
             if "does not require grad" not in str(error):
                 raise
             # The function computes gradients itself, for a penalty perhaps.
-            with torch.enable_grad(), no_gradients_left(store, (args, kwargs)):
+            with torch.enable_grad():
                 run(store, fn, *args, **kwargs)
 
 

@@ -45,7 +45,7 @@ def plainly(work: Callable[[], T]) -> T:
 
 
 def in_own_stream(seed: int, full_name: str, work: Callable[[], T]) -> T:
-    """The result of ``work``, which draws from `own_generator`."""
+    """The result of ``work``, which draws from `stream.own`."""
     outer = stream.generator
     stream.generator = stream.own
     try:
@@ -53,11 +53,6 @@ def in_own_stream(seed: int, full_name: str, work: Callable[[], T]) -> T:
         return plainly(work)
     finally:
         stream.generator = outer
-
-
-def own_generator() -> torch.Generator:
-    """The generator to draw from in `in_own_stream`."""
-    return stream.own
 
 
 class _Lent:

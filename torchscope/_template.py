@@ -95,10 +95,7 @@ class Template(Generic[P, R]):
             return result
 
     def _calls(self, run: Pass) -> _Calls:
-        calls = run.templates.get(self)
-        if calls is None:
-            calls = run.templates[self] = _Calls()
-        return calls
+        return run.templates.setdefault(self, _Calls())
 
     def __repr__(self) -> str:
         return f"<template {self._name!r} of {self._func!r}>"

@@ -93,6 +93,16 @@ class Empty(Unbuilt):
         super().notice(note=note and not alone)
 
 
+def _noting(name: str) -> Any:
+    """The method ``name`` of a dict; it notes who calls it."""
+
+    def method(self: "EmptyState", *given: Any) -> Any:
+        self._parameters.read(sys._getframe(1))
+        return getattr(OrderedDict(OrderedDict[str, Any].items(self)), name)(*given)
+
+    return method
+
+
 class EmptyState(OrderedDict[str, Any]):
     """The state dict of a net that was not built: notes whoever loops over it, and gets nothing."""
 
@@ -100,25 +110,13 @@ class EmptyState(OrderedDict[str, Any]):
         super().__init__()
         self._parameters, self._metadata = parameters, metadata
 
-    def keys(self) -> Any:
-        self._parameters.read(sys._getframe(1))
-        return super().keys()
-
-    def items(self) -> Any:
-        self._parameters.read(sys._getframe(1))
-        return super().items()
-
-    def values(self) -> Any:
-        self._parameters.read(sys._getframe(1))
-        return super().values()
+    keys, items, values, copy, __or__, __ror__ = map(
+        _noting, ("keys", "items", "values", "copy", "__or__", "__ror__")
+    )
 
     def __reduce__(self) -> Any:
         self._parameters.read(sys._getframe(1))
         return OrderedDict, (), {"_metadata": self._metadata}
-
-    def copy(self) -> Any:
-        self._parameters.read(sys._getframe(1))
-        return OrderedDict[str, Any]()
 
 
 def note_reading(modules: Iterable[nn.Module], note: bool = True, alone: bool = True) -> None:

@@ -3,11 +3,14 @@
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from torchscope._errors import CheckpointError
 
 from . import _crc32c, _dtypes
 from ._file import File, memory_of
@@ -46,15 +49,10 @@ class Bundle:
         self._prefix = str(index).removesuffix(".index")
         self._verify = verify
         self._mmap = mmap
-        self._shards: dict[int, File] = {}
-        self._shard_count = 0
-        self._byteorder: Literal["little", "big"] = "little"
-        # The raw entries, and where their blocks begin: parsing is most of the work, so it
-        # waits until the variable is asked for.
-        self.names: dict[str, tuple[bytes, int]] = {}
-        self._slices: dict[bytes, tuple[bytes, int]] = {}
-        self._index = File(index)
-        self._read_index()
+        self._open(index)
+        while not self._index.is_current():  # saved anew meanwhile: the data may be the new one's
+            self.close()
+            self._open(index)
         self._index.close()
 
     def describe(self, name: str) -> tuple[torch.dtype | str, torch.Size]:
@@ -117,6 +115,19 @@ class Bundle:
 
     # ---- the index -------------------------------------------------------------------------
 
+    def _open(self, index: Path) -> None:
+        self._shards: dict[int, File] = {}
+        self._shard_count = 0
+        self._byteorder: Literal["little", "big"] = "little"
+        # The raw entries, and where their blocks begin: parsing is most of the work, so it
+        # waits until the variable is asked for.
+        self.names: dict[str, tuple[bytes, int]] = {}
+        self._slices: dict[bytes, tuple[bytes, int]] = {}
+        self._index = File(index)
+        self._read_index()
+        with suppress(CheckpointError):  # raised again when a variable is asked for
+            self._open_shard(0)  # what `checkpoint.save` writes has no other
+
     def _read_index(self) -> None:
         if self._index.size > _MOST_INDEX_BYTES:
             raise self._index.error(0, f"an index of {self._index.size} bytes is too large.")
@@ -169,13 +180,14 @@ class Bundle:
 
     def _shard(self, entry: _Entry, name: str) -> File:
         """The shard that has the entry's data; checks that the shard is long enough."""
-        shard = self._shards.get(entry.shard)
-        if shard is None:
-            # Only numbers come from the index, so no name in it leads to another directory.
-            suffix = f".data-{entry.shard:05d}-of-{self._shard_count:05d}"
-            shard = File(Path(self._prefix + suffix))
-            self._shards[entry.shard] = shard
+        shard = self._shards.get(entry.shard) or self._open_shard(entry.shard)
         shard.check(entry.offset, entry.size, f"variable {name!r}", name)
+        return shard
+
+    def _open_shard(self, number: int) -> File:
+        # Only numbers come from the index, so no name in it leads to another directory.
+        suffix = f".data-{number:05d}-of-{self._shard_count:05d}"
+        shard = self._shards[number] = File(Path(self._prefix + suffix))
         return shard
 
     def _tensor(

@@ -43,6 +43,13 @@ class File:
         stat = os.fstat(self._raw.fileno())
         return stat.st_size, stat.st_mtime_ns
 
+    def is_current(self) -> bool:
+        """Whether no other file has been put in its place since it was opened."""
+        try:
+            return os.path.samestat(os.fstat(self._raw.fileno()), self.path.stat())
+        except OSError:  # it was removed
+            return True
+
     def check_unchanged(self, name: str | None = None) -> None:
         """Raise if it was written to since it was opened: for formats without checksums."""
         try:
@@ -76,9 +83,7 @@ class File:
         while position < len(memory):
             chunk = memory[position : position + _crc32c.CHUNK]
             try:
-                with self._lock:
-                    self._raw.seek(offset + position)
-                    count = self._raw.readinto(chunk)
+                count = self._read_at(offset + position, chunk)
             except (OSError, ValueError) as error:  # ValueError: it is closed
                 raise self.error(offset + position, f"cannot be read: {error}") from error
             if not count:
@@ -87,6 +92,14 @@ class File:
                 crc = _crc32c.extend(crc, chunk[:count])
             position += count
         return crc
+
+    def _read_at(self, offset: int, memory: memoryview) -> int:
+        """Read once, without moving the position, which forked processes share; how many bytes."""
+        if hasattr(os, "preadv"):
+            return os.preadv(self._raw.fileno(), [memory], offset)
+        with self._lock:  # Windows, which has threads but no forks
+            self._raw.seek(offset)
+            return self._raw.readinto(memory)
 
     def checksum(self, offset: int, size: int) -> int:
         """The checksum of ``size`` bytes from ``offset``, for which `check` has passed."""

@@ -55,6 +55,13 @@ def lock(file: IO[bytes]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def release(file: IO[bytes] | int) -> None:
+    """Let go of a file or a directory, also where a process forked meanwhile has it open, too."""
+    if KNOWN:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
 @contextmanager
 def alone_in(folder: Path) -> Generator[None]:
     """While nobody else who asks for it is in the folder; waits until then."""
@@ -67,4 +74,5 @@ def alone_in(folder: Path) -> Generator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
+        release(handle)
         os.close(handle)

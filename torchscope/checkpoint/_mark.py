@@ -82,6 +82,7 @@ class Mark:
         """Let go of it, and remove it unless it shall tell the next save."""
         if not keep:
             self._path.unlink(missing_ok=True)
+        _flock.release(self._file)
         self._file.close()
 
 

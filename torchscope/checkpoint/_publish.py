@@ -57,7 +57,7 @@ class Publication:
                 self._switch()
                 if self._keep is not None:
                     _replace(beside(self._prefix, "state"), self._folder / _state.NAME)
-                noted = _noted(self._folder)
+                noted = _noted(self._folder, self._prefix)
                 for mark in [self._mark, *left]:
                     mark.clear(noted)
             except BaseException:
@@ -131,14 +131,9 @@ def publishing(
             _check_free(prefix, overwrite)
         if keep is not None:
             _history.there(prefix.parent)  # raises if it is not a state file
-        with alone_in(prefix.parent):
-            mark = Mark(prefix)
+        mark = _marked(prefix, overwrite)
         publication = Publication(mark, stem, keep)
         try:
-            if mark.found:  # what is there under this name was left by a save of its own
-                mark.clear(_noted(prefix.parent))
-            else:
-                _check_free(prefix, overwrite)
             publication.data = publication.file("data")
             yield publication
         except BaseException:
@@ -152,10 +147,25 @@ def publishing(
         raise CheckpointError(None, problem) from error
 
 
-def _noted(folder: Path) -> list[str] | None:
-    """What the state file notes; None if it cannot be read."""
+def _marked(prefix: Path, overwrite: bool) -> Mark:
+    """The mark of a new save, once what a killed one has left is cleared."""
+    with alone_in(prefix.parent):
+        mark = Mark(prefix)
+        try:
+            if mark.found:  # what is there under this name was left by a save of its own
+                mark.clear(_noted(prefix.parent))
+            else:
+                _check_free(prefix, overwrite)
+        except BaseException:
+            mark.release(keep=mark.found)
+            raise
+    return mark
+
+
+def _noted(folder: Path, *new: Path) -> list[str] | None:
+    """What the state file notes, and what is new besides; None if it cannot be read."""
     try:
-        return _history.there(folder)
+        return [*_history.there(folder), *(prefix.name for prefix in new)]
     except CheckpointError:
         return None
 

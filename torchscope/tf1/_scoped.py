@@ -28,6 +28,8 @@ class Opened:
     scope: ts.VariableScope | None = None
     dtype: torch.dtype | None = None
     built: bool = False
+    made: bool = False
+    """Whether ``build`` has made the variables, so that ``call`` only gets them."""
     weights: dict[str, Any] = field(default_factory=_empty)
     """The full names of its own variables -> the regularizers whose losses it counts."""
 
@@ -89,12 +91,17 @@ class Scoped:
 
     def _build(self, inputs: Any) -> None:
         """Build it for these inputs, and remember their dtype."""
+        tensors = self._see(inputs)
+        self.build(inputs.shape if isinstance(inputs, Tensor) else [x.shape for x in tensors])
+
+    def _see(self, inputs: Any) -> list[Any]:
+        """The inputs as a list, of tensors alone; remembers their dtype."""
         tensors: list[Any] = nest.flatten(inputs)
         for x in tensors:
             if not hasattr(x, "dtype"):
                 raise ValueError(f"{self._base_name}: inputs have to be tensors, not {x!r}.")
         ts.in_this_pass(self, Opened).dtype = tensors[0].dtype
-        self.build(inputs.shape if isinstance(inputs, Tensor) else [x.shape for x in tensors])
+        return tensors
 
     def _own(self, name: str, regularizer: Any) -> None:
         """Count the variable ``name`` of its open scope, and its loss, as its own.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import torchscope as ts
+from torchscope import get_variable
 from torchscope.tf1.keras import initializers
 
 
@@ -36,13 +37,12 @@ def weight(
         collections: as for ``get_variable``.
         alone: whether the layer's regularizer replaces the scope's.
     """
-    if type(initializer) is str:
-        initializer = initializers.get(initializer)
     if regularizer is not None and not alone:
         scopes = ts.get_variable_scope().regularizer
         regularizer = regularizer if scopes is None else _Both(scopes, regularizer)
-    if dtype is torch.float32:  # Nearly always; written out, it takes less time.
-        return ts.get_variable(
+    if dtype is torch.float32 and type(initializer) is not str:
+        # Nearly always; written out, it takes less time.
+        return get_variable(
             name,
             shape,
             dtype,
@@ -52,8 +52,10 @@ def weight(
             collections,
             constraint=constraint,
         )
+    if type(initializer) is str:
+        initializer = initializers.get(initializer)
     settings = initializer, regularizer, trainable, collections
-    return _converted(ts.get_variable, name, shape, dtype, *settings, constraint=constraint)
+    return _converted(get_variable, name, shape, dtype, *settings, constraint=constraint)
 
 
 def buffer(

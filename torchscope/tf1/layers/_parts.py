@@ -6,7 +6,8 @@ A layer is a function that opens a scope of its own and asks for its variables t
         kernel = weight("kernel", [n, units], dtype, kernel_initializer, kernel_regularizer, ...)
 
 So names are counted as variable scopes are, and shared by scopes.  A layer object runs the
-same function in a scope that it has opened itself: with ``name=IN_PLACE``.
+same function in a scope that it has opened itself: with ``name=IN_PLACE``, or to make the variables
+alone, with ``name=VARIABLES``: then the function returns its inputs.
 """
 
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from torchscope.tf1._scoped import number_of
 Activation = Callable[[Tensor], Tensor] | str | None
 
 IN_PLACE: Any = object()
+VARIABLES: Any = object()
 F = TypeVar("F", bound=FunctionType)
 
 
@@ -34,7 +36,7 @@ def layer_scope(name: Any, base: str, reuse: Any) -> AbstractContextManager[Any]
 
     As in TensorFlow, ``reuse`` without a name means ``base`` itself.
     """
-    if name is IN_PLACE:
+    if name is IN_PLACE or name is VARIABLES:
         return nullcontext()
     if not name:
         number_of(base)
@@ -136,7 +138,9 @@ def per_axis(value: Any, rank: int, function: str, argument: str) -> tuple[int, 
         ValueError: neither an int nor as many as there are axes, or one below 1.
         TypeError: a list of something other than ints.
     """
-    sizes = (value,) * rank if type(value) is int else value
+    if type(value) is int and value > 0:
+        return (value,) * rank
+    sizes: Any = value
     fits = hasattr(sizes, "__len__") and len(sizes) == rank
     if not fits or min(sizes := ints(sizes, function, argument)) < 1:
         raise ValueError(

@@ -12,6 +12,7 @@ from torchscope.tf1._weights import weight
 from torchscope.tf1.nn._convolve import convolve, convolve_transposed
 
 from ._parts import (
+    VARIABLES,
     Activation,
     activated,
     count_of,
@@ -100,6 +101,8 @@ def _convolution(rank: int) -> Callable[..., Tensor]:
             if use_bias:
                 settings = bias_initializer, bias_regularizer, bias_constraint, trainable
                 bias = weight("bias", [filters], dtype, *settings)
+            if name is VARIABLES:
+                return x
             y = convolve(
                 *(x, kernel, bias),
                 strides=steps,
@@ -171,6 +174,8 @@ def _transposed(rank: int) -> Callable[..., Tensor]:
             if use_bias:
                 settings = bias_initializer, bias_regularizer, bias_constraint, trainable
                 bias = weight("bias", [filters], dtype, *settings)
+            if name is VARIABLES:
+                return x
             y = convolve_transposed(
                 *(x, kernel, sizes_transposed(x, window, steps, padding, first=first), bias),
                 strides=steps,
@@ -253,6 +258,8 @@ def _separable(rank: int) -> Callable[..., Tensor]:
             if use_bias:
                 settings = bias_initializer, bias_regularizer, bias_constraint, trainable
                 bias = weight("bias", [filters], dtype, *settings)
+            if name is VARIABLES:
+                return x
             y = convolve(
                 *(x, depthwise.reshape(*window, 1, inner)),
                 strides=steps,

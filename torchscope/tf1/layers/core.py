@@ -6,12 +6,21 @@ import torch
 from torch import Tensor
 
 import torchscope as ts
+from torchscope import get_variable
 from torchscope.tf1 import nn
 from torchscope.tf1._convert import Operand, tensor
 from torchscope.tf1._padding import channels_last
 from torchscope.tf1._weights import weight
 
-from ._parts import Activation, activated, function_of, is_last, layer_input, layer_scope
+from ._parts import (
+    VARIABLES,
+    Activation,
+    activated,
+    function_of,
+    is_last,
+    layer_input,
+    layer_scope,
+)
 
 __all__ = ["dense", "dropout", "flatten"]
 
@@ -68,29 +77,35 @@ def dense(
     if activation is not None:
         activation = function_of(activation, "dense")
     with layer_scope(name, "dense", reuse):
-        x = layer_input(inputs, "dense", 2, at_least=True)
+        x, bias = inputs, None
+        plain = type(x) is Tensor and x.dtype is torch.float32 and x.ndim == 2
+        if not plain:
+            x = layer_input(inputs, "dense", 2, at_least=True)
         size, dtype = x.shape[-1], x.dtype
-        kernel = weight(
-            "kernel",
-            [size, units],
-            dtype,
-            kernel_initializer,
-            kernel_regularizer,
-            kernel_constraint,
-            trainable,
-        )
-        bias = None
-        if use_bias:
-            bias = weight(
-                "bias",
-                [units],
-                dtype,
-                bias_initializer,
-                bias_regularizer,
-                bias_constraint,
-                trainable,
+        if (
+            plain
+            and kernel_regularizer is bias_regularizer is None
+            and type(kernel_initializer) is not str
+            and type(bias_initializer) is not str
+        ):  # As nearly always; written out, it takes less time than `weight`.
+            first, limits = kernel_initializer, kernel_constraint
+            kernel = get_variable(
+                "kernel", [size, units], dtype, first, None, trainable, constraint=limits
             )
-        y = affine(x, kernel, bias)
+            if use_bias:
+                first, limits = bias_initializer, bias_constraint
+                bias = get_variable(
+                    "bias", [units], dtype, first, None, trainable, constraint=limits
+                )
+        else:
+            settings = kernel_initializer, kernel_regularizer, kernel_constraint, trainable
+            kernel = weight("kernel", [size, units], dtype, *settings)
+            if use_bias:
+                settings = bias_initializer, bias_regularizer, bias_constraint, trainable
+                bias = weight("bias", [units], dtype, *settings)
+        if name is VARIABLES:
+            return x
+        y = affine(x, kernel, bias) if bias is None or not plain else torch.addmm(bias, x, kernel)
         if activation is activity_regularizer is None:
             return y
         return activated(y, activation, activity_regularizer)
@@ -105,11 +120,12 @@ def flatten(
     """
     with layer_scope(name, "flatten", None):
         x = tensor(inputs, function="flatten", argument="inputs")
+        first = not is_last(data_format, "flatten")
         if x.ndim < 2:
             if x.ndim == 0:
                 raise ValueError("flatten(): inputs have to be of rank 1 or more, not a number.")
             return x.reshape(-1, 1)
-        if not is_last(data_format, "flatten") and x.ndim > 2:
+        if first and x.ndim > 2:
             x = channels_last(x)
         return x.flatten(1)
 

@@ -14,7 +14,7 @@ from torchscope.tf1._weights import buffer, weight
 from torchscope.tf1.nn.normalization import normalize, normalize_batch
 from torchscope.tf1.updates import apply_or_collect
 
-from ._parts import layer_input, layer_scope
+from ._parts import VARIABLES, layer_input, layer_scope
 
 __all__ = ["batch_normalization"]
 
@@ -114,6 +114,8 @@ def batch_normalization(
             beta = weight("beta", shape, dtype, *settings, trainable)
         mean = buffer("moving_mean", shape, dtype, moving_mean_initializer)
         variance = buffer("moving_variance", shape, dtype, moving_variance_initializer)
+        if name is VARIABLES:
+            return x
         y, moments = normalized(
             *(x, gamma, beta, mean, variance),
             axes=axes,
@@ -159,7 +161,9 @@ def normalized(
             raise TypeError(f"training is a bool or a tensor of one, not {training!r}.")
         if training:
             return _by_batch(x, gamma, beta, axes, epsilon, fused, weights)
-        return _by_average(x, gamma, beta, mean, variance, axes, epsilon), None
+        # TensorFlow takes None for Keras's learning phase, which is false: updates change nothing.
+        moments = (mean, variance) if training is None else None
+        return _by_average(x, gamma, beta, mean, variance, axes, epsilon), moments
     y, (batch_mean, batch_variance) = _by_batch(x, gamma, beta, axes, epsilon, fused, weights)
     training = training.to(x.device, torch.bool)
     y = torch.where(training, y, _by_average(x, gamma, beta, mean, variance, axes, epsilon))
@@ -230,10 +234,14 @@ def move(
                 "A custom getter returned something other than the variable, and only a variable"
                 " can be the average of a batch normalization."
             ) from None
-    value = value.detach().reshape(average.shape).to(average.dtype)
-    apply_or_collect(partial(_move, average, value, share), collections)
+    update = partial(_move, average, value.detach(), share) if value is not average else _nothing
+    apply_or_collect(update, collections)
 
 
 def _move(average: Tensor, value: Tensor, share: float) -> None:
     with torch.no_grad():
-        average.lerp_(value, share)
+        average.lerp_(value.reshape(average.shape).to(average.dtype), share)
+
+
+def _nothing() -> None:
+    """An update that changes nothing."""

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from inspect import Parameter, signature
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 import torchscope as ts
 from torchscope.tf1._scoped import Opened
 
 from . import convolution, core, normalization, pooling
-from ._parts import IN_PLACE, per_axis
+from ._parts import IN_PLACE, VARIABLES, is_last, per_axis
 from .layer import Layer
 
 __all__ = [
@@ -32,6 +33,9 @@ __all__ = [
     "SeparableConv1D",
     "SeparableConv2D",
 ]
+
+
+_ANY = 2**12  # stands for a size that is not known, and does not matter
 
 
 class _FunctionLayer(Layer):
@@ -81,10 +85,53 @@ class _FunctionLayer(Layer):
         """How many spatial axes it has: the digit in its function's name."""
         return next(int(c) for c in self._function.__name__ if c.isdigit())
 
+    def build(self, input_shape: Any) -> None:
+        """Make the variables for inputs of this shape, where None is any size; a call does so, too.
+
+        Raises:
+            ValueError: the size of the channels is None, or what the call raises.
+        """
+        opened = ts.in_this_pass(self, Opened)
+        if self._weights:
+            sizes = list(input_shape)
+            for axis in self._channels():
+                if sizes[axis] is None:
+                    raise ValueError(
+                        f"{self.name}.build({input_shape!r}): axis {axis} has the channels; give"
+                        " their number."
+                    )
+            sizes = [_ANY if size is None else size for size in sizes]
+            x = torch.empty(sizes, dtype=self.dtype or torch.float32, device="meta")
+            with self._entered():
+                self._own_weights()
+                self._function(x, **self._settings(), name=VARIABLES)
+            opened.made, opened.dtype = True, x.dtype
+        opened.built = True
+
     def _build(self, inputs: Any) -> None:
-        super()._build(inputs)
+        if type(self).build is _FunctionLayer.build:
+            self._see(inputs)  # `call` makes the variables.
+        else:
+            super()._build(inputs)
+        self._own_weights()
+
+    def _own_weights(self) -> None:
         for name in self._weights:
             self._own(name, getattr(self, f"{name.removesuffix('_kernel')}_regularizer", None))
+
+    def _channels(self) -> list[int]:
+        """The axes that the variables' sizes follow."""
+        if "axis" in self._defaults:
+            axis: Any = getattr(self, "axis", -1)
+            return [axis] if isinstance(axis, int) else list(axis)
+        data_format = getattr(self, "data_format", None)
+        return [-1 if is_last(data_format, self.name) else 1]
+
+    def _settings(self) -> dict[str, Any]:
+        settings = {key: getattr(self, key) for key in self._defaults}
+        if "activity_regularizer" in settings:  # the layer adds its loss
+            settings["activity_regularizer"] = None
+        return settings
 
     @property
     def updates(self) -> list[Any]:
@@ -93,12 +140,15 @@ class _FunctionLayer(Layer):
         return [] if scope is None else scope.get_collection(ts.GraphKeys.UPDATE_OPS)
 
     def call(self, inputs: Any, training: Any = None) -> Tensor:
-        settings = {key: getattr(self, key) for key in self._defaults}
-        if "activity_regularizer" in settings:  # the layer adds its loss
-            settings["activity_regularizer"] = None
+        settings = self._settings()
         if training is not None:
             settings["training"] = training
-        return self._function(inputs, **settings, name=IN_PLACE)
+        if self._dtype is torch.float64 and self._weights:  # Others follow a net that was moved.
+            inputs = torch.as_tensor(inputs).to(self._dtype)
+        if not ts.in_this_pass(self, Opened).made:
+            return self._function(inputs, **settings, name=IN_PLACE)
+        with self._entered():  # once more: now it reuses
+            return self._function(inputs, **settings, name=IN_PLACE)
 
 
 class _Weight:

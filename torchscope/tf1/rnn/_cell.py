@@ -75,6 +75,10 @@ class RNNCell(Scoped):
         """
         return self._in_scope(self._step, scope, inputs, state)
 
+    def apply(self, inputs: Any, state: Any, scope: Any = None) -> tuple[Any, Any]:
+        """The same as calling it."""
+        return self(inputs, state, scope)
+
     def call(self, inputs: Any, state: Any) -> tuple[Any, Any]:
         """Compute a step, in the cell's scope."""
         raise NotImplementedError(f"{type(self).__name__} has to define call(inputs, state).")

@@ -22,6 +22,8 @@ def zeros(size: Any, batch: int, dtype: torch.dtype, device: Any = None) -> Any:
         if isinstance(size, tuple):  # a torch.Size or a TensorShape, a leaf of structures
             sizes = list(cast("tuple[int, ...]", size))
         sizes = [one_int(one, "zero_state", "state_size") for one in sizes]
+        if min(sizes, default=0) < 0:
+            raise ValueError(f"zero_state(): state_size={size} has to be zero or more.")
         return torch.zeros(batch, *sizes, dtype=dtype, device=device)
 
     return nest.map_structure(zero, size)

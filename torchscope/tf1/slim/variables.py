@@ -37,7 +37,7 @@ _GLOBAL, _MODEL = ts.GraphKeys.GLOBAL_VARIABLES, ts.GraphKeys.MODEL_VARIABLES
 def variable(
     name: str,
     shape: Any = None,
-    dtype: Any = torch.float32,
+    dtype: Any = None,
     initializer: Any = None,
     regularizer: Any = None,
     trainable: bool = True,
@@ -52,11 +52,12 @@ def variable(
 ) -> Any:
     """Get a variable of the current scope; ``collections`` replace the usual one.
 
-    Torch: ``nn.Parameter``; as ``get_variable``, with float32 by default. ``device`` is accepted
-    and ignored, as are the arguments that mean something only in a graph.
+    Torch: ``nn.Parameter``; as ``get_variable``. ``device`` is accepted and ignored, as are the
+    arguments that mean something only in a graph.
     """
     return ts.get_variable(
-        *(name, shape, as_dtype(dtype or torch.float32), initializer, regularizer, trainable),
+        *(name, shape, None if dtype is None else as_dtype(dtype)),
+        *(initializer, regularizer, trainable),
         collections=list(dict.fromkeys(collections)) if collections else None,
         custom_getter=custom_getter,
     )

@@ -25,7 +25,12 @@ class Names:
         self._taken: set[str] = set() if store is None else _taken.setdefault(store, set())
         scope = ts.get_variable_scope().name
         self._scope = f"{scope}/" if scope else ""
-        self._name_scope = _name_scopes.current()[1]
+        prefix = _name_scopes.current()[1]
+        if prefix.count("/") == 1 and any(name.startswith(prefix) for name in store or ()):
+            prefix = (
+                f"{prefix[:-1]}_1/"  # The graph's second of that name: the model has the first.
+            )
+        self._name_scope = prefix
 
     def beside(self, key: str, name: str) -> str:
         """The name of a slot of a variable: it follows the variable scope."""
