@@ -118,6 +118,18 @@ VALUES: dict[str, tuple[Callable[[], Any], Any, torch.dtype]] = {
         [4],
         tf.int32,
     ),
+    "a sum of int32 by letters": (lambda: tf.einsum("ij->", INTS), 6, tf.int32),
+    "no lengths": (lambda: tf.reduce_sum(tf.sequence_mask([], dtype=tf.int32)), 0, tf.int32),
+    "one hot of small ints": (
+        lambda: tf.one_hot(tf.cast([1, 0], tf.int8), 2),
+        [[0, 1], [1, 0]],
+        tf.float32,
+    ),
+    "padded with a tensor": (
+        lambda: tf.pad([1.0, 2.0], [[1, 1]], constant_values=ROWS[1, 0]),
+        [3, 1, 2, 3],
+        tf.float32,
+    ),
     "the share of False": (lambda: tf.nn.zero_fraction([True, False]), 0.5, tf.float32),
 }
 
@@ -143,6 +155,15 @@ GRADIENTS: dict[str, tuple[Callable[[Tensor], Tensor], list[float]]] = {
     "linspace from a tensor": (lambda x: tf.linspace(x[0], 4.0, 3), [1.5, 0, 0]),
     "linspace to a tensor": (lambda x: tf.linspace(0.0, x[2], 3), [0, 0, 1.5]),
     "reduce_std over no axes": (lambda x: tf.math.reduce_std(x, []), [math.nan] * 3),
+    "the value of a pixel with two equal channels": (
+        lambda x: tf.image.rgb_to_hsv(torch.stack([x[0], x[2], x[2].detach()]))[2],
+        [0.0, 0.0, 1.0],
+    ),
+    "the slope of a slope of a power": (
+        lambda x: torch.autograd.grad(tf.pow(x, [2.0, 3.0, 3.0]).sum(), x, create_graph=True)[0],
+        [2.0, 0.0, 15.0],
+    ),
+    "abs of NaN": (lambda x: tf.abs(x * torch.tensor([1, 0, math.nan])), [-1.0, 0, math.nan]),
     "div_no_nan of a number": (lambda x: tf.div_no_nan(2, x), [-8 / 9, 0, -0.32]),
     "cholesky_solve, which reads one triangle": (
         lambda x: tf.cholesky_solve([[2.0, x[0]], [1.0, 3.0]], [[1.0], [x[2]]]),
@@ -160,7 +181,11 @@ def test_the_gradient_is_tensorflows(name: str):
 
 
 REFUSED: list[tuple[Callable[[Tensor], Any], type[Exception], str]] = [
-    (lambda x: tf.reduce_sum(x, [[0, 1]]), ValueError, r"reduce_sum\(\): axis has to be an int"),
+    (
+        lambda x: tf.reduce_sum(x, [[0, 1]]),
+        ValueError,
+        r"reduce_sum\(\): axis\[0\] has to be",
+    ),
     (lambda x: tf.reduce_sum(x, [None]), TypeError, r"reduce_sum\(\): axis=\[None\]"),
     (lambda x: tf.reshape(x, [None, 3]), TypeError, r"reshape\(\): shape=\[None, 3\] has a None"),
     (lambda x: tf.cumsum(x, None), ValueError, r"cumsum\(\): axis has to be an int, not None"),
@@ -174,6 +199,16 @@ REFUSED: list[tuple[Callable[[Tensor], Any], type[Exception], str]] = [
     (lambda x: tf.pow(INTS, -2), ValueError, r"pow\(\): x is int32 and y negative"),
     (lambda x: tf.scalar_mul(x, x), ValueError, r"scalar_mul\(\): scalar has shape"),
     (lambda x: tf.argmax(2.0), ValueError, r"argmax\(\): axis=0 for a scalar"),
+    (lambda x: tf.einsum("ij,jk->ik", x, x[:1]), ValueError, "j of 'ij,jk->ik' has sizes 3 and 1"),
+    (lambda x: tf.einsum("...i,i->...", x, x[0, :1]), ValueError, "i of .* has sizes 3 and 1"),
+    (lambda x: tf.gather_nd(x, [[0]], batch_dims=1), ValueError, r"gather_nd\(\): .* batch_dims=1"),
+    (lambda x: tf.gather(x[:0], [0]), IndexError, r"gather\(\): ids from 0 to 0 for a table of 0"),
+    (lambda x: tf.nn.embedding_lookup(x[0, 0], [0]), ValueError, "params is a scalar"),
+    (lambda x: tf.strided_slice(x, [0, 0], [1, 1], ellipsis_mask=3), ValueError, "ellipsis_mask=3"),
+    (lambda x: tf.pad(x, 1), ValueError, r"pad\(\): paddings has to be 2 pairs"),
+    (lambda x: tf.pad(INTS, [[1, 0], [0, 0]], constant_values=0.5), TypeError, "constant_values"),
+    (lambda x: tf.tile(x, [1, 2.0]), TypeError, r"tile\(\): multiples\[1\] has to be an int"),
+    (lambda x: tf.norm(x, [0, 1]), ValueError, r"norm\(\): ord=\[0, 1\] has to be a number"),
     (lambda x: tf.where(True), ValueError, r"where\(\): condition is a scalar"),
     (lambda x: tf.clip_by_value(x[0, 0], x, 2.0), ValueError, "clip_value_min"),
     (lambda x: tf.clip_by_norm(x, None), ValueError, r"clip_by_norm\(\): clip_norm is None"),
@@ -201,7 +236,11 @@ REFUSED: list[tuple[Callable[[Tensor], Any], type[Exception], str]] = [
     (lambda x: tf.sparse_segment_mean(INTS, [0], [0]), TypeError, "data is int32"),
     (lambda x: tf.sparse_segment_sum(x, [0, 3], [0, 0]), IndexError, "ids from 0 to 3"),
     (lambda x: tf.sparse_segment_sum(x, [0, 1], [1, 0]), ValueError, "have to be a sorted"),
-    (lambda x: tf.sparse_segment_sum(x, [0, 1], [0, 3], num_segments=2), IndexError, "3 for 2"),
+    (
+        lambda x: tf.sparse_segment_sum(x, [0, 1], [0, 3], num_segments=2),
+        IndexError,
+        "3, too large",
+    ),
     (lambda x: tf.sparse_segment_sum(x, [0, 1], [1, 0], num_segments=2), ValueError, "sorted"),
     (lambda x: tf.unravel_index([12], [3, 4]), IndexError, r"unravel_index\(\): indices from 12"),
     (lambda x: tf.tensor_scatter_add(x, [[3]], [[1.0, 1, 1]]), IndexError, "indices from 3 to 3"),
@@ -218,6 +257,26 @@ def test_an_operation_refuses_with_tensorflows_class_of_error(
 ):
     with pytest.raises(error, match=says):
         call(ROWS)
+
+
+# A view of one number; a copy would be larger than what a process can address.
+NOWHERE = torch.zeros(1).expand(10**8, 10**8)
+TOO_LARGE: dict[str, Callable[[], Any]] = {
+    "concat": lambda: tf.concat([NOWHERE, NOWHERE], 0),
+    "einsum": lambda: tf.einsum("ij,kj->ik", NOWHERE, NOWHERE),
+    "fill": lambda: tf.fill([10**8, 10**8], 1.0),
+    "gather": lambda: tf.gather(NOWHERE, torch.zeros(10**6, dtype=torch.int32), axis=1),
+    "matmul": lambda: tf.matmul(NOWHERE, NOWHERE),
+    "stack": lambda: tf.stack([NOWHERE, NOWHERE]),
+    "tile": lambda: tf.tile(NOWHERE, [2, 2]),
+    "zeros": lambda: tf.zeros([10**8, 10**8]),
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_want_of_memory_is_not_taken_for_a_wrong_shape(name: str):
+    with pytest.raises(RuntimeError, match="memory"):
+        TOO_LARGE[name]()
 
 
 def test_what_is_a_tensor():

@@ -26,6 +26,12 @@ def test_a_gradient_can_be_differentiated_again(x: Tensor):
     torch.testing.assert_close(x.grad, 36 * x.detach() ** 3)
 
 
+def test_a_gradient_of_zeros_can_be_read(x: Tensor):
+    (slope,) = tf.gradients(tf.abs(x), x)
+    (bend,) = tf.gradients(slope, x)
+    assert not bend.numpy().any()
+
+
 def test_what_is_stopped_is_a_constant_and_has_a_gradient_of_its_own(x: Tensor):
     square = x * x
     of_x, of_square = tf.gradients(square * x, [x, square], stop_gradients=[square])

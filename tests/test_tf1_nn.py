@@ -766,6 +766,16 @@ def test_a_total_of_no_losses_is_refused(store: ts.VariableStore):
         store(tf.losses.get_total_loss)
 
 
+def test_a_total_of_losses_that_are_not_all_reduced_is_refused(store: ts.VariableStore):
+    def model(x: Tensor) -> Tensor:
+        tf.losses.mean_squared_error(x, x)
+        tf.losses.absolute_difference(x, x, reduction="none")
+        return tf.losses.get_total_loss()
+
+    with pytest.raises(ValueError, match=r"shapes \[\[\], \[2\]\]"):
+        store(model, torch.zeros(2))
+
+
 def test_sequences_have_losses_by_example_and_by_step():
     logits, targets = torch.randn(2, 3, 5), torch.tensor([[0, 1, 2], [3, 4, 0]])
     weights = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
@@ -867,7 +877,7 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: tf.nn.conv2d(IMAGE, KERNEL, [1, 1.5, 1, 1], "SAME"),
         TypeError,
-        "strides has to be an int",
+        r"strides\[1\] has to be an int",
     ),
     (lambda: tf.nn.conv2d(IMAGE, KERNEL, 1, "FULL"), ValueError, "padding='FULL'"),
     (
@@ -1021,6 +1031,22 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: tf.image.flip_up_down(IMAGE[0, 0]), ValueError, "or a batch of these"),
     (lambda: tf.image.rgb_to_grayscale(IMAGE[..., :2]), ValueError, "3 channels"),
     (lambda: tf.image.random_contrast(IMAGE, 2.0, 1.0), ValueError, "lower=2.0"),
+    (
+        lambda: tf.nn.batch_normalization(IMAGE, [0.0] * 5, 1.0, None, None, 1e-3),
+        ValueError,
+        r"batch_normalization\(\): mean \[5\] does not fit",
+    ),
+    (
+        lambda: tf.nn.batch_normalization(IMAGE, 0.0, 1.0, None, None, None),
+        ValueError,
+        "variance_epsilon is None",
+    ),
+    (lambda: tf.nn.lrn(IMAGE, 1.5), TypeError, "depth_radius has to be an int, not 1.5"),
+    (
+        lambda: tf.nn.weighted_cross_entropy_with_logits([[1.0]], [[1.0]], [1.0, 2.0]),
+        ValueError,
+        r"pos_weight \[2\] does not fit",
+    ),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Old spellings, axes and shapes as arguments; knows no operation.
+"""Old spellings, axes and shapes as arguments, and torch's errors about them; knows no operation.
 
 How an operation uses it::
 
@@ -6,16 +6,18 @@ How an operation uses it::
     dims = axes(axis, x.ndim, "reduce_sum")                     # a tuple of ints, not negative
     dim = one_axis(axis, x.ndim, "concat")                      # one int, not negative
     sizes = shape(shape, "reshape")                             # a tuple of ints
+    except RuntimeError as error:
+        raise refusal(error, ValueError("...")) from None
 """
 
-import math
 from typing import Any
 
 import torch
 
-from ._convert import is_array, remembered
+from ._convert import is_array, listed
 
 _LISTS = (list, tuple)
+_OF_THE_MACHINE = ("memory", "CUDA", "HIP", "cuDNN")  # in torch's errors
 
 
 def renamed(function: str, **spellings: Any) -> Any:
@@ -35,6 +37,14 @@ def renamed(function: str, **spellings: Any) -> Any:
                 raise ValueError(f"{function}(): give {given} or {name}, not both.")
             given = name
     return spellings[given] if given else None
+
+
+def refusal(error: Exception, plainer: Exception) -> Exception:
+    """What to raise for an error of torch's: the plainer one, unless it is not about arguments.
+
+    Want of memory is a RuntimeError, too, and so is whatever a GPU finds out late.
+    """
+    return error if any(word in str(error) for word in _OF_THE_MACHINE) else plainer
 
 
 def axes(axis: Any, rank: int, function: str, argument: str = "axis") -> tuple[int, ...]:
@@ -95,15 +105,15 @@ def ints(value: Any, function: str, argument: str) -> tuple[int, ...]:
     """A tuple of ints from an int, a list, a tensor or an array."""
     if type(value) not in _LISTS:  # in which they are nearly always
         if is_array(value):
-            value = remembered(value) or value.tolist()
+            value = listed(value)
         if not hasattr(value, "__iter__"):
-            value = (value,)
+            return (one_int(value, function, argument),)
     sizes: tuple[Any, ...] = tuple(value)
     for size in sizes:
         if type(size) is not int:
             if any(n is None for n in sizes):
                 raise TypeError(f"{function}(): {argument}={value!r} has a None in it.")
-            return tuple(one_int(n, function, argument) for n in sizes)
+            return tuple(one_int(n, function, f"{argument}[{i}]") for i, n in enumerate(sizes))
     return sizes
 
 
@@ -117,7 +127,9 @@ def one_int(value: Any, function: str, argument: str) -> int:
     if type(value) is int or isinstance(value, torch.SymInt):
         return value  # pyright: ignore[reportReturnType]  # a SymInt is an int to all that follows
     if is_array(value):
-        value = value.item() if math.prod(value.shape) == 1 else value.tolist()
+        value = listed(value)
+        while hasattr(value, "__len__") and len(value) == 1:
+            value = value[0]
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         error = ValueError if value is None or isinstance(value, (list, tuple)) else TypeError
         raise error(f"{function}(): {argument} has to be an int, not {value!r}.")

@@ -34,7 +34,7 @@ Operand = Any  # a tensor, a number, nested lists of them, a numpy array
 _TENSORS = (Tensor, torch.nn.Parameter)  # told by type() at once; others by isinstance
 _NUMBERS = (int, float)
 _PLAIN = (bool, int, float, complex)
-_HALVES = (torch.float16, torch.bfloat16)
+HALVES = (torch.float16, torch.bfloat16)
 _COMPLEX = (torch.complex64, torch.complex128)
 _RESTRICTED = frozenset((torch.bool, *_COMPLEX))  # the dtypes that not every operation takes
 
@@ -123,6 +123,8 @@ def check_dtype(value: Tensor, function: str, argument: str, *, bools: bool = Fa
 
 def boolean(value: Operand, function: str, argument: str = "x", device: Any = None) -> Tensor:
     """The value as a boolean tensor, by default on the given device; TypeError if not boolean."""
+    if type(value) in _TENSORS and value.dtype is torch.bool:
+        return value
     return tensor(value, torch.bool, device=device, function=function, argument=argument)
 
 
@@ -174,8 +176,8 @@ def operands(
         one = x if isinstance(x, Tensor) else y
     if one.dtype in _RESTRICTED:
         check_dtype(one, function, names[0], bools=bools)
-    if isinstance(x, Tensor) and isinstance(y, Tensor) and x.shape != y.shape:
-        check_broadcast(x.shape, y.shape, function)
+    if isinstance(x, Tensor) and isinstance(y, Tensor) and (first := x.shape) != (last := y.shape):
+        check_broadcast(first, last, function)
     return x, y
 
 
@@ -259,10 +261,9 @@ def check_fills(part: Sequence[int], whole: Sequence[int], function: str, argume
 
 
 def remember(made: Tensor, numbers: list[Any]) -> None:
-    """Remember the ints that a tensor was made of, while torch.compile traces or on meta.
+    """Remember the ints of a tensor that cannot be read.
 
-    There they cannot be read back from the tensor, and a shape is often built as a tensor:
-    ``tf.reshape(x, tf.stack([tf.shape(x)[0], 8]))``.
+    A shape is often built as a tensor: ``tf.reshape(x, tf.stack([tf.shape(x)[0], 8]))``.
     """
     made._tf1_ints = numbers  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -270,6 +271,17 @@ def remember(made: Tensor, numbers: list[Any]) -> None:
 def remembered(value: Any) -> list[Any] | None:
     """The ints that a tensor was made of, if they are known without reading it."""
     return getattr(value, "_tf1_ints", None)
+
+
+def listed(values: Any) -> Any:
+    """The numbers of a tensor or array in lists, remembered or read."""
+    known = remembered(values)
+    return values.tolist() if known is None else known
+
+
+def unreadable(x: Tensor) -> bool:
+    """Whether its numbers cannot be read: while torch.compile traces, and on meta."""
+    return torch.compiler.is_compiling() or x.is_meta
 
 
 def is_array(value: Any) -> bool:
@@ -294,7 +306,7 @@ def _fitted(x: Operand, y: Operand, function: str, names: tuple[str, str]) -> tu
         # TensorFlow refuses a float before a half too, but `net.to(torch.bfloat16)` must run.
         if type(x) in _NUMBERS and (
             y.dtype is (torch.float32 if type(x) is float else torch.int32)
-            or (type(x) is float and y.dtype in _HALVES)
+            or (type(x) is float and y.dtype in HALVES)
         ):
             return x, y
         x = tensor(x, device=y.device, function=function, argument=left)
@@ -352,7 +364,10 @@ def _made(value: Any, dtype: Any, device: Any, where: str) -> Tensor:
         # copy() first: torch.asarray refuses negative strides.
         return torch.asarray(value.copy(), dtype=dtype, device=device)
     _check_number(value, dtype, where)
-    return _read(value, dtype or _dtype_of([value]), device, where)
+    made = _read(value, dtype or _dtype_of([value]), device, where)
+    if type(value) is int and unreadable(made):
+        remember(made, [value])
+    return made
 
 
 def _from_list(values: Sequence[Any], dtype: Any, device: Any, where: str) -> Tensor:
@@ -365,8 +380,7 @@ def _from_list(values: Sequence[Any], dtype: Any, device: Any, where: str) -> Te
     for leaf in leaves:
         _check_number(leaf, dtype, where)
     made = _read(list(values), dtype or _dtype_of(leaves), device, where)
-    unreadable = torch.compiler.is_compiling() or made.is_meta
-    if unreadable and all(type(leaf) in (int, torch.SymInt) for leaf in leaves):
+    if unreadable(made) and all(type(leaf) in (int, torch.SymInt) for leaf in leaves):
         remember(made, list(values))
     return made
 

@@ -67,7 +67,10 @@ def take(table: Tensor, ids: Tensor, function: str) -> Tensor:
 
     Raises:
         IndexError: an id out of range, on the CPU; a GPU stops the program.
+        ValueError: a scalar instead of a table.
     """
+    if not table.ndim:
+        raise ValueError(f"{function}(): params is a scalar, which has no rows.")
     try:
         if table.ndim == 2 and table.is_floating_point():
             rows = getattr(table, "_tf1_rows", False)
@@ -78,7 +81,7 @@ def take(table: Tensor, ids: Tensor, function: str) -> Tensor:
             return F.embedding(ids, table, sparse=rows)
         return table.index_select(0, ids.reshape(-1)).reshape((*ids.shape, *table.shape[1:]))
     except (IndexError, RuntimeError) as error:
-        if "out of range" not in str(error):
+        if "out of range" not in str(error) and len(table):
             raise
         raise IndexError(
             f"{function}(): ids from {int(ids.min())} to {int(ids.max())} for a table of"

@@ -394,7 +394,7 @@ def get_total_loss(
     Torch: none; call it in the function that computes the losses, and return it.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or they are of several shapes.
     """
     losses = get_losses(scope)
     if add_regularization_losses:
@@ -403,6 +403,12 @@ def get_total_loss(
         raise ValueError(
             "get_total_loss(): this pass has no losses; call it after the losses, in the same"
             " function."
+        )
+    shapes = [list(loss.shape) for loss in losses]
+    if any(shape != shapes[0] for shape in shapes):
+        raise ValueError(
+            f"get_total_loss(): the losses have shapes {shapes}; one with reduction='none' is not"
+            " reduced."
         )
     return sum(losses[1:], losses[0])
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torchscope.tf1._convert import Operand, floating, numeric
 from torchscope.tf1.dtypes import as_dtype
 from torchscope.tf1.ops._gradients import sqrt
+from torchscope.tf1.ops.arithmetic import maximum, minimum
 
 from ._images import images as images_of
 from ._images import rgb
@@ -146,7 +147,8 @@ def rgb_to_hsv(images: Operand, name: str | None = None) -> Tensor:
     """
     x = rgb(floating(images, "rgb_to_hsv", "images"), "rgb_to_hsv")
     red, green, blue = x.unbind(-1)
-    value, least = x.amax(-1), x.amin(-1)
+    value = maximum(maximum(red, green), blue)  # whose gradient goes to one channel of equal ones
+    least = minimum(blue, minimum(green, red))
     spread = value - least
     norm = 1 / (6 * spread.masked_fill(spread == 0, 1))
     hue = torch.where(

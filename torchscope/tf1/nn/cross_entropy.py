@@ -10,7 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # as torch's documentation writes it
 
 from torchscope.tf1._arguments import one_axis, renamed
-from torchscope.tf1._convert import Operand, floating, integers, same_dtype, tensor
+from torchscope.tf1._convert import (
+    HALVES,
+    Operand,
+    check_fills,
+    floating,
+    integers,
+    same_dtype,
+    tensor,
+)
 
 __all__ = [
     "log_poisson_loss",
@@ -20,8 +28,6 @@ __all__ = [
     "sparse_softmax_cross_entropy_with_logits",
     "weighted_cross_entropy_with_logits",
 ]
-
-_HALVES = (torch.float16, torch.bfloat16)
 
 
 def softmax_cross_entropy_with_logits(
@@ -104,7 +110,7 @@ def sparse_softmax_cross_entropy_with_logits(
             f" {list(logits.shape)}; the logits have to have one axis more, the classes."
         )
     logits, labels = floating(logits, function, "logits"), integers(labels, function, "labels")
-    if logits.dtype in _HALVES:
+    if logits.dtype in HALVES:
         wide = sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits.float())
         return wide.to(logits.dtype)
     if logits.ndim == 2:
@@ -158,7 +164,9 @@ def weighted_cross_entropy_with_logits(
     logits, labels = _alike(function, logits, labels)
     if pos_weight is None:
         raise ValueError(f"{function}(): give pos_weight.")
-    weight = 1 + (tensor(pos_weight, device=logits.device).to(logits.dtype) - 1) * labels
+    pos_weight = tensor(pos_weight, device=logits.device, function=function, argument="pos_weight")
+    check_fills(pos_weight.shape, logits.shape, function, "pos_weight")
+    weight = 1 + (pos_weight.to(logits.dtype) - 1) * labels
     # As TensorFlow writes it, for the gradient at 0.
     below = torch.log1p(torch.exp(-logits.abs())) + torch.relu(-logits)
     return (1 - labels) * logits + weight * below
@@ -188,7 +196,7 @@ def _of_rows(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _softmax_cross_entropy(labels: Tensor, logits: Tensor, dim: int) -> Tensor:
-    wide = logits.float() if logits.dtype in _HALVES else logits
+    wide = logits.float() if logits.dtype in HALVES else logits
     labels = labels.to(wide.dtype)
     losses = -(labels * torch.log_softmax(wide, dim)).sum(dim)
     # TensorFlow's gradient is softmax - labels.  Differentiated, the line above gives

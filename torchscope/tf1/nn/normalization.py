@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # as torch's documentation writes it
 
 from torchscope.tf1._arguments import axes as axes_of
-from torchscope.tf1._arguments import renamed
-from torchscope.tf1._convert import Operand, floating, tensor
+from torchscope.tf1._arguments import one_int, renamed
+from torchscope.tf1._convert import HALVES, Operand, check_fills, floating, tensor
 from torchscope.tf1._padding import channels_first, channels_last, is_channels_last
 
 from ._convolve import check_rank
@@ -23,8 +23,6 @@ __all__ = [
     "moments",
     "weighted_moments",
 ]
-
-_HALVES = (torch.float16, torch.bfloat16)
 
 
 def moments(
@@ -57,7 +55,7 @@ def moments(
     dims = axes_of(axes, x.ndim, "moments", "axes")
     if not dims:  # torch would take all axes
         return x, torch.zeros_like(x)
-    if x.dtype in _HALVES:
+    if x.dtype in HALVES:
         mean, variance = moments(x.float(), dims, keep_dims=keep)
         return mean.to(x.dtype), variance.to(x.dtype)
     mean = x.mean(dims, keepdim=True)
@@ -90,7 +88,7 @@ def weighted_moments(
     dims = axes_of(axes, x.ndim, "weighted_moments", "axes")
     if not dims:  # torch would take all axes
         return x, torch.zeros_like(x)
-    wide = x.float() if x.dtype in _HALVES else x
+    wide = x.float() if x.dtype in HALVES else x
     weights = tensor(frequency_weights, device=x.device).to(wide.dtype)
     total = weights.expand(x.shape).sum(dims, keepdim=True)
     mean = (wide * weights).sum(dims, keepdim=True) / total
@@ -121,14 +119,21 @@ def batch_normalization(
         scale: multiplied before, or None.
         variance_epsilon: added to the variance.
         name: not used.
+
+    Raises:
+        ValueError: one that does not broadcast.
+        TypeError: integers.
     """
     x = floating(x, "batch_normalization")
-    inverse = torch.rsqrt(tensor(variance) + variance_epsilon)
+    found = _that_fit(x, mean=mean, variance=variance, offset=offset, scale=scale)
+    if variance_epsilon is None:
+        raise ValueError("batch_normalization(): variance_epsilon is None.")
+    inverse = torch.rsqrt(found["variance"] + variance_epsilon)
     if scale is not None:
-        inverse = inverse * tensor(scale)
-    shift = -tensor(mean) * inverse
+        inverse = inverse * found["scale"]
+    shift = -found["mean"] * inverse
     if offset is not None:
-        shift = shift + tensor(offset)
+        shift = shift + found["offset"]
     return x * inverse.to(x.dtype) + shift.to(x.dtype)
 
 
@@ -306,6 +311,7 @@ def local_response_normalization(
     """
     x = floating(input, "local_response_normalization", "input")
     check_rank(x, 4, "local_response_normalization")
+    depth_radius = one_int(depth_radius, "local_response_normalization", "depth_radius")
     size = 2 * depth_radius + 1
     rows = x.square().flatten(1, 2)  # [N, H * W, C]
     sums = F.avg_pool1d(rows, size, 1, depth_radius).view_as(x) * size
@@ -315,10 +321,21 @@ def local_response_normalization(
 lrn = local_response_normalization
 
 
+def _that_fit(x: Tensor, **values: Operand) -> dict[str, Tensor]:
+    """Those of batch_normalization that are given, as tensors that broadcast to x."""
+    found: dict[str, Tensor] = {}
+    for argument, value in values.items():
+        if value is not None or argument in ("mean", "variance"):
+            made = tensor(value, function="batch_normalization", argument=argument)
+            check_fills(made.shape, x.shape, "batch_normalization", argument)
+            found[argument] = made
+    return found
+
+
 def _of_channels(value: Operand, argument: str, dtype: torch.dtype, channels: int) -> Tensor:
     """One number for each channel of a batch of this dtype; in float32 for halves."""
     found = tensor(value, function="fused_batch_norm", argument=argument)
-    wide = torch.float32 if dtype in _HALVES else dtype
+    wide = torch.float32 if dtype in HALVES else dtype
     if found.dtype is dtype:  # a whole net in bfloat16
         found = found.to(wide)
     if found.shape != (channels,):

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # as torch's documentation writes it
 
 from torchscope.tf1._arguments import renamed
-from torchscope.tf1._convert import Operand, floating, numeric
+from torchscope.tf1._convert import HALVES, Operand, floating, numeric
 from torchscope.tf1._padding import (
     channels_first,
     channels_last,
@@ -31,7 +31,6 @@ __all__ = [
     "pool",
 ]
 
-_HALVES = (torch.float16, torch.bfloat16)
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
@@ -268,9 +267,9 @@ def pooled(
         cut = cut or more == 1
     if pooling_type == "MAX":
         y = _MAX[rank](images, window, strides, zeros, ceil_mode=hang)
-    elif rank == 3 and (images.dtype in _HALVES or any(map(operator.gt, window, sizes))):
+    elif rank == 3 and (images.dtype in HALVES or any(map(operator.gt, window, sizes))):
         # torch refuses these.  The average of ones is the part of a window that is not padding.
-        wide = images.float() if images.dtype in _HALVES else images
+        wide = images.float() if images.dtype in HALVES else images
         ones = F.pad(wide.new_ones(1, 1, *sizes), torch_pads(pads))
         share = F.avg_pool3d(ones, window, strides)
         y = F.avg_pool3d(F.pad(wide, torch_pads(pads)), window, strides) / share

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from torchscope.tf1._arguments import one_int
-from torchscope.tf1._convert import Operand, integers, numeric, tensor
+from torchscope.tf1._convert import HALVES, Operand, integers, numeric, tensor
 
 __all__ = ["in_top_k", "top_k"]
 
@@ -52,7 +52,7 @@ def in_top_k(predictions: Operand, targets: Operand, k: Any, name: str | None = 
     and a row that is not finite give False.
 
     Args:
-        predictions: [batch, classes], float32.
+        predictions: [batch, classes], float32 (or a half).
         targets: [batch], int32 or int64.
         k: how many classes count.
         name: not used.
@@ -61,7 +61,9 @@ def in_top_k(predictions: Operand, targets: Operand, k: Any, name: str | None = 
         ValueError: shapes that do not fit.
         TypeError: other dtypes.
     """
-    x = tensor(predictions, torch.float32, function="in_top_k", argument="predictions")
+    x = tensor(predictions, function="in_top_k", argument="predictions")
+    if x.dtype not in HALVES:  # refused by TensorFlow, but `net.bfloat16()` must run
+        x = tensor(x, torch.float32, function="in_top_k", argument="predictions")
     at = integers(targets, "in_top_k", "targets").long()
     if x.ndim != 2 or at.shape != x.shape[:1]:
         raise ValueError(

@@ -1,5 +1,6 @@
 """Gradients that differ between TensorFlow and torch; knows no names and converts nothing."""
 
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -20,6 +21,21 @@ def rsqrt(x: Tensor) -> Tensor:
     if torch.compiler.is_compiling() and x.requires_grad:
         return _apply(_Rsqrt, x)
     return _zero_where_none_comes(torch.rsqrt(x))
+
+
+def reciprocal(x: Tensor) -> Tensor:
+    """1 / x, with the same gradient."""
+    if torch.compiler.is_compiling() and x.requires_grad:
+        return _apply(_Reciprocal, x)
+    return _zero_where_none_comes(torch.reciprocal(x))
+
+
+def absolute(x: Tensor) -> Tensor:
+    """The absolute value; the gradient at NaN is NaN (torch, and compiled: 0)."""
+    result = torch.abs(x)
+    if result.requires_grad and not x.is_complex() and not torch.compiler.is_compiling():
+        cast("Any", result.grad_fn).register_hook(partial(_nan_at_nan, x))
+    return result
 
 
 def power(x: Tensor, y: Tensor) -> Tensor:
@@ -51,6 +67,11 @@ def _zero_where_none_comes(result: Tensor) -> Tensor:
 def _mask(of_inputs: Any, of_outputs: Any) -> Any:
     gradient, comes_in = of_inputs[0], of_outputs[0]
     return None if comes_in is None else (torch.where(comes_in == 0, 0.0, gradient),)
+
+
+def _nan_at_nan(x: Tensor, of_inputs: Any, of_outputs: Any) -> Any:
+    gradient = of_inputs[0]
+    return None if gradient is None else (torch.where(x.isnan(), torch.nan, gradient),)
 
 
 def _apply(function: Any, *args: Any) -> Tensor:
@@ -105,6 +126,21 @@ class _Rsqrt(Function):
         return torch.where(gradient == 0, 0.0, gradient * -0.5 * root**3)
 
 
+class _Reciprocal(Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return torch.reciprocal(x)
+
+    setup_context = _Sqrt.setup_context
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (quotient,) = ctx.saved_tensors
+        return torch.where(gradient == 0, 0.0, -gradient * quotient**2)
+
+
 class _Power(Function):
     generate_vmap_rule = True
 
@@ -120,5 +156,5 @@ class _Power(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, y, power = ctx.saved_tensors
         log = torch.log(torch.where(x > 0, x, 1.0))
-        of_x = gradient * y * torch.pow(x, y - 1)
+        of_x = gradient * y * _apply(_Power, x, y - 1)  # its own gradient is TensorFlow's, too
         return of_x.sum_to_size(x.shape), (gradient * power * log).sum_to_size(y.shape)

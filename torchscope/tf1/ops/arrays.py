@@ -1,4 +1,7 @@
-"""Tensors put together, repeated and reordered: reshape, concat, stack, tile, transpose."""
+"""Tensors put together, repeated and reordered: reshape, concat, stack, tile, transpose.
+
+``torch.reshape(x, sizes)`` and the like: the methods take a tuple half a microsecond later.
+"""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -6,9 +9,16 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from torchscope.tf1._arguments import axes, ints, one_axis, renamed
+from torchscope.tf1._arguments import axes, ints, one_axis, refusal, renamed
 from torchscope.tf1._arguments import shape as sizes_of
-from torchscope.tf1._convert import Operand, remember, remembered, same_dtype, tensor
+from torchscope.tf1._convert import (
+    Operand,
+    remember,
+    remembered,
+    same_dtype,
+    tensor,
+    unreadable,
+)
 
 __all__ = [
     "concat",
@@ -31,9 +41,10 @@ def reshape(tensor: Operand, shape: Any, name: str | None = None) -> Tensor:
     x = _tensor(tensor, "reshape", "tensor")
     sizes = sizes_of(shape, "reshape")
     try:
-        return x.reshape(sizes)
+        return torch.reshape(x, sizes)
     except RuntimeError as error:
-        raise ValueError(f"reshape(): {list(x.shape)} does not go into {list(sizes)}.") from error
+        plainer = ValueError(f"reshape(): {list(x.shape)} does not go into {list(sizes)}.")
+        raise refusal(error, plainer) from None
 
 
 def concat(
@@ -63,13 +74,15 @@ def concat(
     dim = one_axis(axis, rank, "concat")
     try:
         joined = torch.cat(parts, dim)
-    except RuntimeError:
-        raise _unlike(parts, "concat") from None
+    except RuntimeError as error:
+        raise refusal(error, _unlike(parts, "concat")) from None
     for part in parts:
         if part.ndim != rank:  # torch.cat ignores empty vectors
             raise _unlike(parts, "concat")
-    if rank == 1 and all(remembered(part) for part in parts):
-        remember(joined, [n for part in parts for n in remembered(part) or ()])
+    if rank == 1 and unreadable(joined):
+        known = [remembered(part) for part in parts]
+        if None not in known:
+            remember(joined, [n for part in known for n in part or ()])
     return joined
 
 
@@ -86,8 +99,8 @@ def stack(values: Any, axis: Any = 0, name: str = "stack") -> Tensor:
     dim = one_axis(axis, parts[0].ndim + 1, "stack")
     try:
         return torch.stack(parts, dim)
-    except RuntimeError:
-        raise _unlike(parts, "stack") from None
+    except RuntimeError as error:
+        raise refusal(error, _unlike(parts, "stack")) from None
 
 
 def tile(input: Operand, multiples: Any, name: str | None = None) -> Tensor:
@@ -97,12 +110,13 @@ def tile(input: Operand, multiples: Any, name: str | None = None) -> Tensor:
     """
     x = _tensor(input, "tile")
     times = sizes_of(multiples, "tile", "multiples")
+    wrong = f"tile(): multiples {list(times)} do not fit shape {list(x.shape)}."
+    if len(times) != x.ndim:
+        raise ValueError(wrong)
     try:
-        if len(times) == x.ndim:
-            return x.repeat(times)
-    except RuntimeError:
-        pass
-    raise ValueError(f"tile(): multiples {list(times)} do not fit shape {list(x.shape)}.")
+        return torch.tile(x, times)
+    except RuntimeError as error:
+        raise refusal(error, ValueError(wrong)) from None
 
 
 def repeat(input: Operand, repeats: Operand, axis: Any = None, name: str | None = None) -> Tensor:
@@ -132,9 +146,9 @@ def transpose(
     if conjugate:
         x = x.conj()
     if perm is None:
-        return x.permute(tuple(range(x.ndim - 1, -1, -1)))
+        return torch.permute(x, tuple(range(x.ndim - 1, -1, -1)))
     try:
-        return x.permute(sizes_of(perm, "transpose", "perm"))
+        return torch.permute(x, sizes_of(perm, "transpose", "perm"))
     except (RuntimeError, IndexError):
         raise ValueError(f"transpose(): perm {perm} does not fit a rank of {x.ndim}.") from None
 
@@ -183,7 +197,7 @@ def squeeze(
     for dim in dims:
         if x.shape[dim] != 1:
             raise ValueError(f"squeeze(): axis {dim} of shape {list(x.shape)} is not 1.")
-    return x.squeeze(dims)
+    return torch.squeeze(x, dims)
 
 
 def _tensor(value: Operand, function: str, argument: str = "input") -> Tensor:

@@ -1,5 +1,6 @@
 """Tensors from nothing: constants, zeros, ranges, one-hot rows, masks."""
 
+import builtins
 import math
 from functools import reduce
 from typing import Any, cast
@@ -7,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from torchscope.tf1._arguments import ints, one_int, renamed
+from torchscope.tf1._arguments import ints, one_int, refusal, renamed
 from torchscope.tf1._arguments import shape as sizes_of
 from torchscope.tf1._convert import (
     Operand,
@@ -15,9 +16,11 @@ from torchscope.tf1._convert import (
     integers,
     is_array,
     numeric,
+    remember,
     same_dtype,
     tensor,
     tensor_operands,
+    unreadable,
 )
 
 __all__ = [
@@ -35,6 +38,8 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+_AXES = 16  # which no tensor has more of
 
 
 def constant(
@@ -136,8 +141,8 @@ def fill(dims: Any, value: Operand, name: str | None = None) -> Tensor:
         filling = tensor(value, function="fill")
         if not filling.ndim:
             return filling.expand(sizes).contiguous()
-    except RuntimeError:
-        raise _no_sizes("fill", "dims", dims) from None
+    except RuntimeError as error:
+        raise refusal(error, _no_sizes("fill", "dims", dims)) from None
     raise ValueError(f"fill(): value has to be a scalar, not of shape {list(filling.shape)}.")
 
 
@@ -159,7 +164,7 @@ def range(
         and delta * (limit - start) > 0
         and abs(start) + abs(limit) < 2**31
     ):
-        return torch.arange(start, limit, delta, dtype=as_dtype(dtype or torch.int32))
+        return _counted(start, limit, delta, as_dtype(dtype or torch.int32))
     bounds = [tensor(n, function="range", argument="limit") for n in (start, limit, delta)]
     if any(bound.ndim for bound in bounds):
         raise ValueError("range(): start, limit and delta have to be scalars.")
@@ -167,7 +172,7 @@ def range(
     first, last, step = (_number(n) for n in (start, limit, delta))
     if step == 0 or (last - first) * step < 0:
         raise ValueError(f"range(): steps of {step} do not lead from {first} to {last}.")
-    return torch.arange(first, last, step, dtype=wanted)
+    return _counted(first, last, step, wanted)
 
 
 def linspace(start: Operand, stop: Operand, num: Any, name: str | None = None) -> Tensor:
@@ -256,7 +261,7 @@ def sequence_mask(
     """
     x = numeric(lengths, "sequence_mask", "lengths")
     if maxlen is None:
-        longest = int(torch.ceil(x.clamp(min=0).max()))
+        longest = int(torch.ceil(x.clamp(min=0).max())) if x.numel() else 0
     else:
         longest, x = one_int(maxlen, "sequence_mask", "maxlen"), x.long()
         if longest < 0:
@@ -279,14 +284,22 @@ def meshgrid(*args: Operand, indexing: str = "xy", name: str | None = None) -> l
 
 
 def _indices(indices: Operand) -> Tensor:
-    """Indices of one_hot, which may be uint8 too."""
-    if isinstance(indices, Tensor) and indices.dtype is torch.uint8:
+    """Indices of one_hot, which may be of 8 bits too."""
+    if isinstance(indices, Tensor) and indices.dtype in (torch.uint8, torch.int8):
         return indices.int()
     return integers(indices, "one_hot", "indices")
 
 
 def _number(value: Operand) -> Any:
     return value.item() if is_array(value) else value
+
+
+def _counted(first: Any, last: Any, step: Any, dtype: torch.dtype) -> Tensor:
+    made = torch.arange(first, last, step, dtype=dtype)
+    # A short one may be axes: tf.transpose(x, tf.concat([[1, 0], tf.range(2, tf.rank(x))], 0)).
+    if unreadable(made) and type(first) is type(last) is type(step) is int and len(made) <= _AXES:
+        remember(made, list(builtins.range(first, last, step)))
+    return made
 
 
 def _filled(operation: Any, function: str, shape: Any, dtype: Any) -> Tensor:
@@ -298,8 +311,8 @@ def _filled(operation: Any, function: str, shape: Any, dtype: Any) -> Tensor:
                 break
     try:
         return operation(ints(shape, function, "shape"), dtype=as_dtype(dtype))
-    except RuntimeError:
-        raise _no_sizes(function, "shape", shape) from None
+    except RuntimeError as error:
+        raise refusal(error, _no_sizes(function, "shape", shape)) from None
 
 
 def _no_sizes(function: str, argument: str, sizes: Any) -> Exception:

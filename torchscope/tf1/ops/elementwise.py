@@ -54,8 +54,11 @@ __all__ = [
 
 
 def abs(x: Operand, name: str | None = None) -> Tensor:
-    """The absolute value, also of complex numbers."""
-    return torch.abs(numeric(x, "abs"))
+    """The absolute value, also of complex numbers.
+
+    Torch: ``torch.abs``; the gradient at NaN is NaN (torch: 0).
+    """
+    return _gradients.absolute(numeric(x, "abs"))
 
 
 def negative(x: Operand, name: str | None = None) -> Tensor:
@@ -97,8 +100,11 @@ def rsqrt(x: Operand, name: str | None = None) -> Tensor:
 
 
 def reciprocal(x: Operand, name: str | None = None) -> Tensor:
-    """The reciprocal ``1 / x``."""
-    return torch.reciprocal(floating(x, "reciprocal"))
+    """The reciprocal ``1 / x``.
+
+    Torch: ``torch.reciprocal``; the gradient is 0 where the incoming one is 0, even at 0.
+    """
+    return _gradients.reciprocal(floating(x, "reciprocal"))
 
 
 def exp(x: Operand, name: str | None = None) -> Tensor:

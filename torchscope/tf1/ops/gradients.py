@@ -123,10 +123,17 @@ def gradients(
             )
     pairs = [(y, w) for y, w in pairs if y.requires_grad]
     found = iter(_grad(pairs, wanted, _listed(stop_gradients)))
-    made = [next(found) if has_gradient else None for has_gradient in is_float]
+    made = [_plain(next(found)) if has_gradient else None for has_gradient in is_float]
     if unconnected_gradients == "zero":
         return [torch.zeros_like(x) if g is None else g for g, x in zip(made, xs, strict=True)]
     return made
+
+
+def _plain(gradient: Tensor | None) -> Tensor | None:
+    """The gradient itself, but torch's zeros without memory as a tensor that numpy can read."""
+    if gradient is None or torch.compiler.is_compiling() or not gradient._is_zerotensor():
+        return gradient
+    return torch.zeros(gradient.shape, dtype=gradient.dtype, device=gradient.device)
 
 
 def hessians(

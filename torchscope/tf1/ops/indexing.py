@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchscope.tf1._arguments import one_axis
+from torchscope.tf1._arguments import one_axis, refusal
 from torchscope.tf1._arguments import shape as sizes_of
 from torchscope.tf1._convert import Operand, boolean, check_broadcast, integers, pair, tensor
 from torchscope.tf1._rows import take
@@ -58,8 +58,8 @@ def gather(
         return take(x, at, "gather")
     try:
         found = x.index_select(dim, at.reshape(-1))
-    except (IndexError, RuntimeError):
-        raise _out_of_range("gather", at, x.shape) from None
+    except (IndexError, RuntimeError) as error:
+        raise refusal(error, _out_of_range("gather", at, x.shape)) from None
     return found.reshape(*x.shape[:dim], *at.shape, *x.shape[dim + 1 :])
 
 
@@ -81,9 +81,11 @@ def gather_nd(
     """
     x = tensor(params, function="gather_nd", argument="params")
     at = integers(indices, "gather_nd", "indices", x.device)
-    if at.ndim <= batch_dims or at.shape[-1] > x.ndim - batch_dims:
+    batch = at.shape[:batch_dims]
+    if at.ndim <= batch_dims or batch != x.shape[:batch_dims] or at.shape[-1] > x.ndim - batch_dims:
         raise ValueError(
-            f"gather_nd(): indices of shape {list(at.shape)} do not fit {list(x.shape)}."
+            f"gather_nd(): indices of shape {list(at.shape)} do not fit {list(x.shape)}"
+            f" with batch_dims={batch_dims}."
         )
     depth = at.shape[-1]
     if not depth:
@@ -187,12 +189,13 @@ def where(
         return torch.nonzero(found)
     x, y = pair(x, y, "where")
     holds = boolean(condition, "where", "condition", x.device)
-    if x.shape != y.shape or (holds.shape != x.shape and not _chooses_rows(holds, x)):
+    of_condition, shape = holds.shape, x.shape
+    if shape != y.shape or (of_condition != shape and not _chooses_rows(holds, x)):
         raise ValueError(
             f"where(): condition {list(holds.shape)}, x {list(x.shape)} and y {list(y.shape)} have"
             " to be of one shape, or the condition of rank 0 or 1; tf.where_v2 broadcasts."
         )
-    if holds.shape != x.shape:
+    if of_condition != shape:
         holds = holds.reshape(-1, *[1] * (x.ndim - 1)) if holds.ndim else holds
     return torch.where(holds, x, y)
 

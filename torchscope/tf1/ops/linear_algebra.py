@@ -1,12 +1,13 @@
 """Matrices: products, diagonals, norms, inverses and decompositions."""
 
+import itertools
 import math
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from torchscope.tf1._arguments import axes, ints, one_int, renamed
+from torchscope.tf1._arguments import axes, ints, one_int, refusal, renamed
 from torchscope.tf1._convert import Operand, floating, pair, same_dtype, tensor
 
 from . import _gradients
@@ -66,26 +67,32 @@ def matmul(
     try:
         return left @ right
     except RuntimeError as error:
-        raise ValueError(
+        plainer = ValueError(
             f"matmul(): shapes {list(left.shape)} and {list(right.shape)} (after transposing)"
             " cannot be multiplied."
-        ) from error
+        )
+        raise refusal(error, plainer) from None
 
 
 def einsum(equation: str, *inputs: Operand, name: str | None = None) -> Tensor:
     """Products summed over the axes that the equation leaves out.
 
-    Torch: ``torch.einsum``; nothing is promoted.
+    Torch: ``torch.einsum``, where an axis of size 1 fits any other; nothing is promoted.
+
+    Raises:
+        ValueError: operands that do not fit the equation.
     """
     operands = same_dtype(inputs, "einsum", "inputs")
     wanted = equation.count(",") + 1
     if wanted != len(operands):
         raise ValueError(f"einsum(): {equation!r} has {wanted} operands, not {len(operands)}.")
+    _check_letters(equation, operands)
     try:
-        return torch.einsum(equation, *operands)
+        return torch.einsum(equation, *operands).to(operands[0].dtype)  # a sum of int32 is int64
     except RuntimeError as error:
         shapes = [list(x.shape) for x in operands]
-        raise ValueError(f"einsum(): {equation!r} does not fit shapes {shapes}: {error}") from error
+        plainer = ValueError(f"einsum(): {equation!r} does not fit shapes {shapes}: {error}")
+        raise refusal(error, plainer) from None
 
 
 def tensordot(a: Operand, b: Operand, axes: Any, name: str | None = None) -> Tensor:
@@ -113,7 +120,8 @@ def matrix_band_part(
 ) -> Tensor:
     """A matrix with zeros outside a band of diagonals below and above the main one; -1 keeps all.
 
-    Torch: ``x.tril(num_upper).triu(-num_lower)``; a vector counts as a matrix of one row.
+    Torch: ``x.tril(num_upper).triu(-num_lower)``; a vector counts as a matrix of one row, which
+    TensorFlow finds out only when a graph runs.
     """
     x = tensor(input, function="matrix_band_part", argument="input")
     if not x.ndim:
@@ -216,6 +224,8 @@ def norm(
     matrix = axis is not None and len(dims) == 2
     if hasattr(axis, "__len__") and not matrix:
         raise ValueError(f"norm(): axis={axis} has to be an int, or two axes of matrices.")
+    if not isinstance(ord, (int, float, str)):
+        raise ValueError(f"norm(): ord={ord!r} has to be a number or a name; axis comes after it.")
     if ord == "fro" and not matrix:
         raise ValueError("norm(): ord='fro' needs axis to be a pair, the axes of matrices.")
     if ord in ("euclidean", "fro") or (ord == 2 and not matrix):
@@ -379,6 +389,20 @@ def _turned(x: Tensor, transpose: bool, adjoint: bool, argument: str) -> Tensor:
     if transpose and adjoint:
         raise ValueError(f"matmul(): give transpose_{argument} or adjoint_{argument}, not both.")
     return x.mH if adjoint else x.mT
+
+
+def _check_letters(equation: str, operands: list[Tensor]) -> None:
+    """ValueError if one letter stands for two sizes."""
+    known: dict[str, int] = {}
+    terms = equation.replace(" ", "").split("->")[0].split(",")
+    for term, x in zip(terms, operands, strict=True):
+        first, _, last = term.partition("...")
+        sizes = zip(first, x.shape, strict=False), zip(last[::-1], x.shape[::-1], strict=False)
+        for letter, size in itertools.chain(*sizes):
+            if known.setdefault(letter, size) != size:
+                raise ValueError(
+                    f"einsum(): {letter} of {equation!r} has sizes {known[letter]} and {size}."
+                )
 
 
 def _axes(value: Any, x: Tensor) -> list[int]:

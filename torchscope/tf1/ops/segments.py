@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from torchscope.tf1._arguments import one_axis, one_int
+from torchscope.tf1._arguments import one_axis, one_int, refusal
 from torchscope.tf1._convert import Operand, as_dtype, integers, numeric, pair, same_dtype, tensor
 
 from .arithmetic import truediv
@@ -409,11 +409,11 @@ def _sums(rows: Tensor, ids: Tensor, count: int) -> Tensor:
     try:
         return zeros.index_add(0, _shifted(ids), rows)[1:]
     except (IndexError, RuntimeError) as error:
-        raise _too_large(ids, count) from error
+        raise refusal(error, _too_large(ids, count)) from None
 
 
 def _too_large(ids: Tensor, count: int) -> IndexError:
-    return IndexError(f"A segment id is too large: {int(ids.max())} for {count} segments.")
+    return IndexError(f"segment_ids has {int(ids.max())}, too large for num_segments={count}.")
 
 
 def _members(rows: Tensor, ids: Tensor, count: int) -> Tensor:
@@ -429,7 +429,7 @@ def _extremes(rows: Tensor, ids: Tensor, count: int, how: str, start: Any) -> Te
     try:
         return first.scatter_reduce(0, at, rows, how)[1:]
     except (IndexError, RuntimeError) as error:
-        raise _too_large(ids, count) from error
+        raise refusal(error, _too_large(ids, count)) from None
 
 
 def _or_zero(result: Tensor, rows: Tensor, ids: Tensor, count: int) -> Tensor:

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # as torch's documentation writes it
 
-from torchscope.tf1._arguments import axes, ints, one_axis, one_int, renamed
+from torchscope.tf1._arguments import axes, ints, one_axis, one_int, refusal, renamed
 from torchscope.tf1._arguments import shape as sizes_of
-from torchscope.tf1._convert import Operand, integers, is_array, remembered, tensor
+from torchscope.tf1._convert import Operand, integers, is_array, listed, tensor
 
 from .shapes import Sizes
 
@@ -91,6 +92,8 @@ def strided_slice(
     steps = (1,) * len(begins) if strides is None else sizes_of(strides, "strided_slice", "strides")
     if not len(begins) == len(ends) == len(steps) or 0 in steps:
         raise ValueError("strided_slice(): begin, end and strides differ in length, or one is 0.")
+    if ellipsis_mask & (ellipsis_mask - 1):
+        raise ValueError(f"strided_slice(): ellipsis_mask={ellipsis_mask} has more than one bit.")
     dim = 0
     for i, (b, e, step) in enumerate(zip(begins, ends, steps, strict=True)):
         bit = 1 << i
@@ -188,13 +191,7 @@ def pad(
     margins = _pairs(paddings, x.ndim, "pad", "paddings")
     mode = mode.upper()
     if mode == "CONSTANT":
-        flat = [n for margin in reversed(margins) for n in margin]
-        value: Any = constant_values
-        if value != 0:
-            value = _tensor(value, "pad", "constant_values", x.dtype).item()
-            if x.is_complex():  # torch pads it with zeros only
-                return torch.nn.functional.pad(x - value, flat) + value
-        return torch.nn.functional.pad(x, flat, value=value)
+        return _pad_with(constant_values, x, [n for margin in reversed(margins) for n in margin])
     if mode not in ("REFLECT", "SYMMETRIC"):
         raise ValueError(f"pad(): mode={mode!r}; give 'CONSTANT', 'REFLECT' or 'SYMMETRIC'.")
     border = int(mode == "REFLECT")  # which is not repeated
@@ -216,7 +213,7 @@ def reverse(tensor: Operand, axis: Any = None, name: str | None = None, dims: An
     """
     x = _tensor(tensor, "reverse", "tensor")
     axis = renamed("reverse", axis=axis, dims=dims)
-    flags: Any = axis.tolist() if is_array(axis) else axis
+    flags: Any = listed(axis) if is_array(axis) else axis
     if not hasattr(flags, "__iter__"):
         raise ValueError(f"reverse(): axis={axis!r} has to be a list: [{axis!r}].")
     if flags and all(isinstance(flag, bool) for flag in flags):
@@ -271,7 +268,8 @@ def reverse_sequence(
         return x.gather(along, sources.reshape(shape).expand(x.shape))
     except RuntimeError as error:
         longest = x.shape[along]
-        raise ValueError(f"{function}(): a length is not from 0 to {longest}.") from error
+        plainer = ValueError(f"{function}(): a length is not from 0 to {longest}.")
+        raise refusal(error, plainer) from None
 
 
 def roll(input: Operand, shift: Any, axis: Any, name: str | None = None) -> Tensor:
@@ -395,6 +393,20 @@ def _tensor(value: Operand, function: str, argument: str, dtype: Any = None) -> 
     return tensor(value, dtype, function=function, argument=argument)
 
 
+def _pad_with(value: Any, x: Tensor, margins: list[int]) -> Tensor:
+    if not isinstance(value, Tensor):
+        if value != 0:  # read on the CPU, since a build is on meta
+            made = tensor(value, x.dtype, device="cpu", function="pad", argument="constant_values")
+            value = made.item()
+        if not x.is_complex():
+            return F.pad(x, margins, value=value)
+    else:
+        value = _tensor(value, "pad", "constant_values", x.dtype).detach()
+    # torch pads with a number only, and complex tensors with zeros only.
+    inside = F.pad(torch.ones_like(x, dtype=torch.bool), margins)
+    return torch.where(inside, F.pad(x, margins), value)
+
+
 def _cut(x: Tensor, dim: int, places: "builtins.range") -> Tensor:
     """The indices of a range along an axis, which may be descending."""
     index = [builtins.slice(None)] * dim
@@ -417,9 +429,9 @@ def _blocks(x: Tensor, block_shape: Any, function: str) -> tuple[int, ...]:
 
 def _pairs(value: Any, count: int, function: str, argument: str) -> Sequence[tuple[int, int]]:
     """A given number of pairs of ints, none negative."""
-    rows = remembered(value) or value.tolist() if is_array(value) else value
+    rows: Any = listed(value) if is_array(value) else value
     if (
-        rows is None
+        not hasattr(rows, "__len__")
         or len(rows) != count
         or any(not hasattr(row, "__len__") or len(row) != 2 for row in rows)
     ):

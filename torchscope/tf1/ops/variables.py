@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import torchscope as ts
 from torchscope.tf1 import _name_scopes
-from torchscope.tf1._arguments import one_int
+from torchscope.tf1._arguments import one_int, refusal
 from torchscope.tf1._convert import Operand, integers, tensor
 
 from .creation import convert_to_tensor
@@ -418,9 +418,10 @@ def _reduce(
     try:
         with torch.no_grad():  # A copy, since a row out of range must not change the others.
             return into.copy_(into.scatter_reduce(0, at, rows, how))
-    except (IndexError, RuntimeError):
+    except (IndexError, RuntimeError) as error:
         shape = list(ref.shape)
-        raise IndexError(f"{function}(): an index is out of range for {shape}.") from None
+        plainer = IndexError(f"{function}(): an index is out of range for {shape}.")
+        raise refusal(error, plainer) from None
 
 
 def _check_updates(updates: Tensor, shape: torch.Size, function: str) -> None:
