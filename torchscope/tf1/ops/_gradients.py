@@ -1,6 +1,5 @@
 """Gradients that differ between TensorFlow and torch; knows no names and converts nothing."""
 
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -28,14 +27,6 @@ def reciprocal(x: Tensor) -> Tensor:
     if torch.compiler.is_compiling() and x.requires_grad:
         return _apply(_Reciprocal, x)
     return _zero_where_none_comes(torch.reciprocal(x))
-
-
-def absolute(x: Tensor) -> Tensor:
-    """The absolute value; the gradient at NaN is NaN (torch, and compiled: 0)."""
-    result = torch.abs(x)
-    if result.requires_grad and not x.is_complex() and not torch.compiler.is_compiling():
-        cast("Any", result.grad_fn).register_hook(partial(_nan_at_nan, x))
-    return result
 
 
 def power(x: Tensor, y: Tensor) -> Tensor:
@@ -67,11 +58,6 @@ def _zero_where_none_comes(result: Tensor) -> Tensor:
 def _mask(of_inputs: Any, of_outputs: Any) -> Any:
     gradient, comes_in = of_inputs[0], of_outputs[0]
     return None if comes_in is None else (torch.where(comes_in == 0, 0.0, gradient),)
-
-
-def _nan_at_nan(x: Tensor, of_inputs: Any, of_outputs: Any) -> Any:
-    gradient = of_inputs[0]
-    return None if gradient is None else (torch.where(x.isnan(), torch.nan, gradient),)
 
 
 def _apply(function: Any, *args: Any) -> Tensor:

@@ -110,13 +110,12 @@ def tile(input: Operand, multiples: Any, name: str | None = None) -> Tensor:
     """
     x = _tensor(input, "tile")
     times = sizes_of(multiples, "tile", "multiples")
-    wrong = f"tile(): multiples {list(times)} do not fit shape {list(x.shape)}."
-    if len(times) != x.ndim:
-        raise ValueError(wrong)
-    try:
-        return torch.tile(x, times)
-    except RuntimeError as error:
-        raise refusal(error, ValueError(wrong)) from None
+    if len(times) == x.ndim:
+        try:
+            return torch.tile(x, times)
+        except RuntimeError as error:
+            raise refusal(error, _unfit(times, x)) from None
+    raise _unfit(times, x)
 
 
 def repeat(input: Operand, repeats: Operand, axis: Any = None, name: str | None = None) -> Tensor:
@@ -198,6 +197,10 @@ def squeeze(
         if x.shape[dim] != 1:
             raise ValueError(f"squeeze(): axis {dim} of shape {list(x.shape)} is not 1.")
     return torch.squeeze(x, dims)
+
+
+def _unfit(times: Sequence[int], x: Tensor) -> ValueError:
+    return ValueError(f"tile(): multiples {list(times)} do not fit shape {list(x.shape)}.")
 
 
 def _tensor(value: Operand, function: str, argument: str = "input") -> Tensor:

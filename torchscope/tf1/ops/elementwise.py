@@ -54,11 +54,8 @@ __all__ = [
 
 
 def abs(x: Operand, name: str | None = None) -> Tensor:
-    """The absolute value, also of complex numbers.
-
-    Torch: ``torch.abs``; the gradient at NaN is NaN (torch: 0).
-    """
-    return _gradients.absolute(numeric(x, "abs"))
+    """The absolute value, also of complex numbers."""
+    return torch.abs(numeric(x, "abs"))
 
 
 def negative(x: Operand, name: str | None = None) -> Tensor:
