@@ -425,8 +425,15 @@ LEFT = [
     ("op = tf.assign(v, x)", 1, "tf.assign", "function"),
     ("ops.append(tf.assign(v, x))", 1, "tf.assign", "function"),
     ("ops = []\nops.append(tf.assign(v, x))\nreturn ops", 2, "tf.assign", "function"),
+    ("ops = []\nops.append(tf.assign(v, x))\nreturn ops + more", 2, "tf.assign", "function"),
     ("ops = [tf.assign(v, x)]\nops.extend([tf.assign(w, x)])", 2, "tf.assign", "function"),
     ("self.op = tf.group(tf.assign(v, x), tf.assign(w, y))", 1, "tf.group", "function"),
+    (
+        "ops = []\nops.append(tf.assign(v, x))\nops = tf.group(*ops)\nrun([], updates=[ops])",
+        3,
+        "tf.group",
+        "function",
+    ),
     ("op = tf.group(tf.assign(v, x))\nself.sess.run(op)", 1, "tf.group", "function"),
     ("run = function([], tf.group(tf.assign(v, x)))", 1, "tf.group", "function"),
     (

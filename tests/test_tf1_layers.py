@@ -524,7 +524,7 @@ REFUSED = [
     (lambda x: tf.layers.conv2d(x, "2", 3), TypeError, "filters has to be an int, not '2'"),
     (lambda x: tf.layers.conv2d(x, 2, 3, activation="gelu"), ValueError, "tf.nn.gelu is not in"),
     (lambda x: tf.layers.conv2d(x, 2, 2.5), ValueError, r"kernel_size=2.5"),
-    (lambda x: tf.layers.conv2d(x, 2, [1.5, 1]), TypeError, "kernel_size has to be an int"),
+    (lambda x: tf.layers.conv2d(x, 2, [1.5, 1]), TypeError, r"kernel_size\[0\] has to be an int"),
     (lambda x: tf.layers.conv2d(x, 2, 3, "1"), ValueError, r"strides='1'"),
     (lambda x: tf.layers.conv2d_transpose(x, -1, 3), ValueError, r"filters=-1"),
     (lambda x: tf.layers.separable_conv2d(x, 0, 3), ValueError, r"filters=0"),

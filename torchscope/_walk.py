@@ -104,10 +104,12 @@ def locate(table: VariableTable, variable: torch.Tensor) -> Found | None:
     full_name, holder, name = _walked.get(table, {}).get(id(variable), _NOWHERE)
     found = holder()
     if found is None or not _holds(found, name, variable):  # Tensors may have been replaced.
-        _walked[table] = {
+        # Read from here, since another thread may set an older one meanwhile.
+        known: _Known = {
             id(one.tensor): (one.full_name, ref(one.table), one.name) for one in variables(table)
         }
-        full_name, holder, name = _walked[table].get(id(variable), _NOWHERE)
+        _walked[table] = known
+        full_name, holder, name = known.get(id(variable), _NOWHERE)
         found = holder()
     return None if found is None else Found(full_name, variable, found, name)
 

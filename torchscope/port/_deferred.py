@@ -33,10 +33,12 @@ def is_left_to_a_session(
             case cst.Attribute():
                 return _grown(parents[parent]) is node  # updates, in updates.append(op)
             case cst.Call() if (grown := _grown(parent)) is not None:
-                return all(map(is_left, names.reads(grown)))
+                return not any(map(is_input, names.reads(grown)))
             case cst.Call(func=func):
                 path = names.path(func)
                 last = (path or "").rpartition(".")[2]
+                if last == "group":  # Whether that is left is asked of the group itself.
+                    return parent in seen
                 return path is None or last in ("add_to_collection", "tuple")
             case cst.Arg() | cst.Element() | cst.StarredElement() | cst.DictElement():
                 return is_left(parent)
@@ -44,6 +46,15 @@ def is_left_to_a_session(
                 return is_left(parent)
             case _:
                 return False
+
+    def is_input(node: cst.CSTNode) -> bool:
+        """Whether a list is given to an op, a group included."""
+        parent = parents[node]
+        if isinstance(parent, cst.Call):
+            last = (names.path(parent.func) or "").rpartition(".")[2]
+            return last not in ("", "add_to_collection", "tuple")
+        passes = isinstance(parent, cst.Arg | cst.BaseElement | cst.List | cst.Tuple)
+        return passes and is_input(parent)
 
     return is_left(node)
 
