@@ -16,6 +16,8 @@ from typing import Any, cast
 
 def as_now(function: Any, copied: dict[int, Any] | None = None) -> Any:
     """A copy of ``function`` whose closure cannot change; anything else is returned as it is."""
+    if function is None:
+        return None
     copied = {} if copied is None else copied
     if type(function) is functools.partial:
         partial = cast("functools.partial[Any]", function)

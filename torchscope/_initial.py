@@ -91,10 +91,9 @@ def checksum(*values: torch.Tensor) -> int:
 
 def follows_from_name(initializer: Any) -> bool:
     """Whether the first value is known to be repeatable: the user has nothing that changes it."""
-    if not callable(initializer) or _takes_generator(initializer):
-        return True
-    # A constant may be an array.
-    return _is_ours(initializer) and isinstance(getattr(initializer, "value", 0), Number)
+    if _is_ours(initializer):
+        return isinstance(getattr(initializer, "value", 0), Number)  # A constant may be an array.
+    return not callable(initializer) or _takes_generator(initializer)
 
 
 def check_same(what: str, name: str, first: int, now: int) -> None:
