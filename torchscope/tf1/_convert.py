@@ -36,6 +36,7 @@ _NUMBERS = (int, float)
 _PLAIN = (bool, int, float, complex)
 HALVES = (torch.float16, torch.bfloat16)
 _COMPLEX = (torch.complex64, torch.complex128)
+_INDICES = (torch.int32, torch.int64)
 _RESTRICTED = frozenset((torch.bool, *_COMPLEX))  # the dtypes that not every operation takes
 
 # The functions that need an order, or round; TensorFlow has them for real numbers only.
@@ -134,9 +135,9 @@ def integers(value: Operand, function: str, argument: str, device: Any = None) -
     With a device (that of the indexed tensor) it is moved there.
     """
     value = tensor(value, device=device, function=function, argument=argument)
-    if device is not None:
+    if device is not None and value.device != device:
         value = value.to(device)
-    if value.dtype not in (torch.int32, torch.int64):
+    if value.dtype not in _INDICES:
         if value.numel() == 0 and value.dtype is torch.float32:  # [] says no dtype
             return value.int()
         raise TypeError(

@@ -73,7 +73,7 @@ def take(table: Tensor, ids: Tensor, function: str) -> Tensor:
         raise ValueError(f"{function}(): params is a scalar, which has no rows.")
     try:
         if table.ndim == 2 and table.is_floating_point():
-            rows = getattr(table, "_tf1_rows", False)
+            rows = table.requires_grad and getattr(table, "_tf1_rows", False)
             if rows and nn.parallel.DistributedDataParallel._get_active_ddp_module() is not None:
                 rows = False
             if rows and not torch.compiler.is_compiling():

@@ -78,11 +78,25 @@ def dense(
     with layer_scope(name, "dense", reuse):
         x, bias = layer_input(inputs, "dense", 2, at_least=True), None
         size, dtype = x.shape[-1], x.dtype
-        settings = kernel_initializer, kernel_regularizer, kernel_constraint, trainable
-        kernel = weight("kernel", [size, units], dtype, *settings)
+        kernel = weight(
+            "kernel",
+            [size, units],
+            dtype,
+            kernel_initializer,
+            kernel_regularizer,
+            kernel_constraint,
+            trainable,
+        )
         if use_bias:
-            settings = bias_initializer, bias_regularizer, bias_constraint, trainable
-            bias = weight("bias", [units], dtype, *settings)
+            bias = weight(
+                "bias",
+                [units],
+                dtype,
+                bias_initializer,
+                bias_regularizer,
+                bias_constraint,
+                trainable,
+            )
         if name is VARIABLES:
             return x
         y = affine(x, kernel, bias)
