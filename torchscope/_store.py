@@ -316,16 +316,8 @@ class VariableStore(VariableMapping):
     def apply_constraints(self) -> None:
         """Set every variable that has a ``constraint=`` to the value that it returns, in place."""
         back_in_parts(self)
-        values: list[tuple[torch.Tensor, torch.Tensor]] = []
         with torch.no_grad():
-            for table in tables(self):
-                for _, made in items(table._declared):
-                    if made.constraint is not None:
-                        variable = table._writable(made)
-                        with naming(made.name):
-                            value = made.constraint(variable)
-                            values.append((variable, fitting("constraint", variable, value)))
-            for variable, value in values:
+            for variable, value in list(_constrained(self)):
                 variable.copy_(value)
 
     def reset_parameters(self) -> Self:
@@ -426,6 +418,17 @@ class VariableStore(VariableMapping):
 def first_pass(store: VariableStore, fn: Callable[..., R], args: Any, kwargs: Any) -> R:
     """Run a pass that may have to make variables: never compiled, nor what it calls."""
     return uncompiled(VariableStore.forward)(store, fn, *args, **kwargs)
+
+
+def _constrained(store: VariableStore) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Each variable that has a constraint, and the value that this returns."""
+    for table in tables(store):
+        for _, made in items(table._declared):
+            if made.constraint is not None:
+                variable = table._writable(made)
+                with naming(made.name):
+                    value = fitting("constraint", variable, made.constraint(variable))
+                yield variable, value
 
 
 def build(store: VariableStore, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
