@@ -61,15 +61,17 @@ def _held_as_now(held: Any, copied: dict[int, Any]) -> Any:
     if isinstance(held, _FUNCTIONS):  # Another object may be read, not only called.
         return as_now(held, copied)
     kind = cast("Any", type(held))
-    values: Any = held.values() if kind in _DICTS else held
-    if kind in _TABLES and any(isinstance(value, _FUNCTIONS) for value in values):
-        fixed = [as_now(v, copied) if isinstance(v, _FUNCTIONS) else v for v in values]
-        return kind(zip(held, fixed, strict=True) if kind in _DICTS else fixed)
-    return held
+    if kind not in _TABLES:
+        return held
+    is_dict = issubclass(kind, dict)
+    values = list(held.values() if is_dict else held)
+    if not any(isinstance(value, _FUNCTIONS) for value in values):
+        return held  # The same list, which may be read.
+    fixed = [as_now(v, copied) if isinstance(v, _FUNCTIONS) else v for v in values]
+    return kind(zip(held, fixed, strict=True) if is_dict else fixed)
 
 
 _FUNCTIONS = FunctionType, MethodType, functools.partial
-_DICTS: Any = (dict,)
 _TABLES: Any = dict, list, tuple
 
 

@@ -18,7 +18,8 @@ from ._rewrite import Rewriter
 
 # What Python 2 can read and Python 3 cannot.
 _PYTHON_2 = re.compile(
-    r"\blambda\s*\(|\bdef\s+\w+\s*\(([^()]*,)?\s*\(|^\s*print\s+[^\s=(.,\[]|^\s*print\s*$|^\s*exec\s+[\"'\w]|^\s*raise\s+\w+\s*,"
+    r"\blambda\s*\(|\bdef\s+\w+\s*\(([^()]*,)?\s*\("
+    r"|^\s*print\s+[^\s=(.,\[]|^\s*print\s*$|^\s*exec\s+[\"'\w]|^\s*raise\s+\w+\s*,"
     r"|^\s*except\s+[\w.()]+\s*,\s*\w+\s*:|<>|\b0[0-7]+\b(?!\.)|\b\d+[lL]\b|\bur[\"']|`\w+`",
     re.MULTILINE,
 )

@@ -27,9 +27,8 @@ class Names:
         self._scope = f"{scope}/" if scope else ""
         prefix = _name_scopes.current()[1]
         if prefix.count("/") == 1 and any(name.startswith(prefix) for name in store or ()):
-            prefix = (
-                f"{prefix[:-1]}_1/"  # The graph's second of that name: the model has the first.
-            )
+            # The graph's second name scope of that name: the model has opened the first.
+            prefix = f"{prefix[:-1]}_1/"
         self._name_scope = prefix
 
     def beside(self, key: str, name: str) -> str:
