@@ -7,6 +7,9 @@ import functools
 import importlib
 import inspect
 import itertools
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -431,6 +434,48 @@ def test_the_second_fault_is_still_there(shapes: Any):
     y = F.conv2d(torch.randn(size).movedim(-1, 1), kernel.permute(3, 2, 0, 1), stride=strides)
     with pytest.raises(RuntimeError, match="grad_weight"):
         y.sum().backward()
+
+
+POINTS = """
+import torch
+import torchscope.tf1 as tf
+
+torch.set_num_threads(2)
+for case in range(60):
+    images = torch.randn(5, 14, 14, 8, requires_grad=True)
+    kernel = torch.randn(1, 1, 8, 16, requires_grad=True)
+    y = tf.nn.conv2d(images, kernel, [1, 2, 2, 1], "SAME")
+    torch.autograd.grad(y.square().sum(), [images, kernel])
+    kernel = torch.randn(1, 1, 3, 8, requires_grad=True)
+    y = tf.nn.conv2d_transpose(images, kernel, [5, 28, 28, 3], [1, 2, 2, 1], "SAME")
+    torch.autograd.grad(y.square().sum(), [images, kernel])
+"""
+
+
+def test_a_window_of_one_pixel_at_a_stride_destroys_no_memory():
+    """In a process of its own, in which oneDNN's memory changes hands often: it would crash."""
+    environment = {**os.environ, "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1"}
+    subprocess.run([sys.executable, "-c", POINTS], env=environment, check=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "strides"), [((5, 8), (2, 3)), ((1, 7), (1, 2)), ((4, 4), (5, 5))]
+)
+@pytest.mark.parametrize("padding", [[(0, 0), (0, 0)], [(1, 0), (2, 2)]])
+def test_a_window_of_one_pixel_skips_pixels(
+    size: tuple[int, int], strides: tuple[int, int], padding: list[tuple[int, int]]
+):
+    x = torch.randn(2, *size, 3, requires_grad=True)
+    kernel = torch.randn(1, 1, 3, 4, requires_grad=True)
+    (top, bottom), (left, right) = padding
+    padded = F.pad(x, [0, 0, left, right, top, bottom])
+    wanted = padded[:, :: strides[0], :: strides[1]] @ kernel[0, 0]
+    y = tf.nn.conv2d(x, kernel, [1, *strides, 1], [(0, 0), *padding, (0, 0)])
+    torch.testing.assert_close(all_gradients(y, [x, kernel]), all_gradients(wanted, [x, kernel]))
+    again = tf.nn.conv2d_transpose(y, kernel, [*padded.shape], [1, *strides, 1], "VALID")
+    apart = torch.zeros_like(padded)
+    apart[:, :: strides[0], :: strides[1]] = y @ kernel[0, 0].t()
+    torch.testing.assert_close(again, apart)
 
 
 @pytest.mark.parametrize("transposed", [False, True])

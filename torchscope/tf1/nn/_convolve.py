@@ -6,6 +6,10 @@ wrong for some of these views, and the functions below work around that:
 
 - From one channel to an output of width 1, at a stride above 1, oneDNN computes wrong numbers.
   A stride has no effect on a width of 1, so 1 is passed, which also keeps all gradients right.
+- The gradient of a window of 1 x 1 at a stride above 1 is written beyond the end of oneDNN's memory
+  (fewer than 16 channels, several images, several threads), of which the process crashes then or
+  later. Such a stride skips pixels, or in a transposed convolution puts zeros between them; that is
+  done first, and 1 is passed.
 - A weight whose first axis has size 1 fails in backward ("grad_weight must be contiguous") unless
   it is contiguous.
 
@@ -13,6 +17,7 @@ wrong for some of these views, and the functions below work around that:
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,6 +82,10 @@ def convolve(
         pads = padding
         for size, k, d, pad in zip(sizes, window, dilations, pads, strict=True):
             check_fits((k - 1) * d + 1, size + sum(pad), function)
+    if max(window) == 1 and max(strides) > 1:  # see above
+        if any(map(any, pads)):
+            images, pads = F.pad(images, torch_pads(pads)), [(0, 0)] * rank
+        images, strides = images[_every(strides)], (1,) * rank
     if images.shape[1] == 1 and strides[-1] > 1:  # see above
         span, before = (window[-1] - 1) * dilations[-1] + 1, pads[-1][0]
         if sizes[-1] + sum(pads[-1]) < span + strides[-1]:  # the output's width is 1
@@ -144,6 +153,10 @@ def convolve_transposed(
         zeros.append(before)
         more.append(max(extra, 0))
         cut = cut or extra < 0
+    if max(window) == 1 and max(strides) > 1:  # see above
+        apart = images.new_zeros(*images.shape[:2], *sizes)
+        apart[_every(strides)] = images
+        images, strides, more = apart, (1,) * rank, [0] * rank
     if kernel.shape[-2] == 1 and images.shape[-1] == 1:  # see above
         images, more[-1] = F.pad(images, [0, more[-1]]), 0
         strides = (*strides[:-1], 1)
@@ -198,6 +211,11 @@ def _unlike(
         f" {takes} (filter {list(kernel.shape)} is [..., {order}], input {list(x.shape)} is"
         f" channels {'first' if first else 'last'})."
     )
+
+
+def _every(strides: Sequence[int]) -> tuple[Any, ...]:
+    """The index of every pixel at which a window of 1 x 1 is, channels first."""
+    return (..., *(slice(None, None, stride) for stride in strides))
 
 
 def _weight(kernel: Tensor, first: bool) -> Tensor:
