@@ -143,6 +143,7 @@ CALLS: dict[str, Callable[[Tensor], Any]] = {
         for rank in ("", "1d", "2d", "3d")
     },
     "nn.pool": lambda x: tf.nn.pool(x, [2, 2], "AVG", "VALID", dilation_rate=[2, 1]),
+    "nn.max_pool_with_argmax": lambda x: tf.nn.max_pool_with_argmax(x, 3, 2, "SAME"),
     "nn.in_top_k": lambda x: tf.nn.in_top_k(tf.to_float(rows(x)), classes(x), 20),
     "nn.top_k": lambda x: tf.nn.top_k(x, 2),
     **{
@@ -496,6 +497,21 @@ def test_a_large_kernel_is_turned_at_once(transposed: bool):
     torch.testing.assert_close(
         all_gradients(y, [x, kernel]), all_gradients(wanted, [x, kernel]), rtol=1e-3, atol=1e-3
     )
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("batch", [False, True])
+def test_argmax_of_a_pool_finds_its_values_in_the_flat_images(padding: str, batch: bool):
+    x = torch.randn(2, 5, 7, 3)
+    y, index = tf.nn.max_pool_with_argmax(
+        x, [1, 3, 2, 1], [1, 2, 2, 1], padding, include_batch_in_index=batch, Targmax=tf.int32
+    )
+    assert index.dtype is torch.int32
+    flat = x.flatten() if batch else x.flatten(1)
+    places = index.long().flatten() if batch else index.long().flatten(1)
+    torch.testing.assert_close(flat.gather(-1, places).view_as(y), y, rtol=0, atol=0)
+    wanted = tf.nn.max_pool(x, [1, 3, 2, 1], [1, 2, 2, 1], padding)
+    torch.testing.assert_close(y, wanted, rtol=0, atol=0)
 
 
 def test_explicit_padding_is_taken_axis_by_axis():
@@ -979,6 +995,11 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     ),
     (lambda: tf.nn.max_pool(IMAGE, 5, 2, "VALID"), ValueError, "a window of 5 does not fit into 4"),
     (lambda: tf.nn.avg_pool(IMAGE.int(), 2, 2, "SAME"), TypeError, "int32"),
+    (
+        lambda: tf.nn.max_pool_with_argmax(IMAGE, 2, 2, "SAME", "NCHW"),
+        ValueError,
+        "data_format='NCHW'",
+    ),
     (lambda: tf.nn.pool(IMAGE, [2, 2], "SUM", "SAME"), ValueError, "'MAX' or 'AVG'"),
     (
         lambda: tf.nn.pool(IMAGE, [1, 2], "MAX", "SAME", strides=[2, 2]),

@@ -228,8 +228,7 @@ ADVICE: dict[str, str] = {
     "torch has no equivalent; write it with torch's functions.": """
         RaggedTensor contrib.factorization contrib.gan contrib.image contrib.opt
         contrib.resampler nn.dilation2d nn.erosion2d nn.fractional_avg_pool
-        nn.fractional_max_pool nn.max_pool_with_argmax ragged raw_ops sets
-        sparse_fill_empty_rows user_ops
+        nn.fractional_max_pool ragged raw_ops sets sparse_fill_empty_rows user_ops
     """,
 }
 INSTEAD = {f"tf.{name}": advice for advice, names in ADVICE.items() for name in names.split()}

@@ -16,6 +16,7 @@ from torchscope.tf1._padding import (
     padding_of,
     torch_pads,
 )
+from torchscope.tf1.dtypes import as_dtype
 
 from ._convolve import check_rank, convolve, spatial
 
@@ -28,6 +29,7 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "max_pool_with_argmax",
     "pool",
 ]
 
@@ -137,6 +139,63 @@ def max_pool3d(
     Torch: ``F.max_pool3d``; channels last, and SAME.
     """
     return _pooled(input, ksize, strides, padding, data_format, 3, "MAX", "max_pool3d")
+
+
+def max_pool_with_argmax(
+    input: Operand,
+    ksize: Any,
+    strides: Any,
+    padding: str,
+    data_format: str | None = "NHWC",
+    Targmax: Any = None,  # noqa: N803  # TensorFlow's spelling
+    name: str | None = None,
+    output_dtype: Any = None,
+    include_batch_in_index: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Take the largest value under each window, and where in its image it is.
+
+    Torch: ``F.max_pool2d(return_indices=True)``; the index counts channels, too.
+
+    >>> y, index = max_pool_with_argmax([[[[1.0, 5.0], [3.0, 4.0]]]], [1, 1, 2, 1], 2, "SAME")
+    >>> y.flatten(), index.flatten()  # 3.0 is in column 1, channel 0
+    (tensor([3., 5.]), tensor([2, 1]))
+
+    Args:
+        input: [N, H, W, C] floats.
+        ksize: the window: an int or a list of 1, 2 or 4 ints.
+        strides: likewise.
+        padding: ``"SAME"`` or ``"VALID"``.
+        data_format: ``"NHWC"``.
+        Targmax: the earlier name of ``output_dtype``.
+        name: not used.
+        output_dtype: of the indices, int64 by default.
+        include_batch_in_index: whether the index counts from the first image of the batch.
+
+    Returns:
+        The values, and ``(row * W + column) * C + channel`` of each; of equal ones the first.
+
+    Raises:
+        ValueError: a rank, size or padding that does not fit, or another ``data_format``.
+        TypeError: integers.
+    """
+    function = "max_pool_with_argmax"
+    if data_format != "NHWC":
+        raise ValueError(f"{function}(): data_format={data_format!r} has to be 'NHWC'.")
+    x = floating(input, function, "input")
+    check_rank(x, 4, function)
+    window = spatial(ksize, 2, data_format, function, "ksize")
+    steps = spatial(strides, 2, data_format, function, "strides")
+    count, height, width, channels = x.shape
+    pads = padding_of(padding, (height, width), window, steps, (1, 1), function)
+    images = F.pad(channels_first(x), torch_pads(pads), value=-torch.inf)
+    y, index = F.max_pool2d(images, window, steps, return_indices=True)
+    row, column = index // images.shape[-1] - pads[0][0], index % images.shape[-1] - pads[1][0]
+    if include_batch_in_index:
+        row = row + height * torch.arange(count, device=x.device)[:, None, None, None]
+    channel = torch.arange(channels, device=x.device)[:, None, None]
+    index = (row * width + column) * channels + channel
+    dtype = renamed(function, Targmax=Targmax, output_dtype=output_dtype)
+    return channels_last(y), channels_last(index).to(as_dtype(dtype or torch.int64))
 
 
 def avg_pool1d(
