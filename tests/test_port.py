@@ -299,6 +299,8 @@ MOVED = [
     ("tf.compat.v1.nn.relu(x)", "tf.nn.relu(x)"),
     ("tf.compat.v1.get_variable('w', [1])", "tf.get_variable('w', [1])"),
     ("tf.python.ops.math_ops.tanh(x)", "tf.tanh(x)"),
+    ("tf.array_ops.transpose(tf.math_ops.tanh(x))", "tf.transpose(tf.tanh(x))"),
+    ("tf.nn_ops.relu(x)", "tf.nn.relu(x)"),
     ("tf.nn.relu(x)", "tf.nn.relu(x)"),
     ("with tf.gfile.GFile(path, 'r') as f: f.read()", "with open(path, 'r') as f: f.read()"),
     (

@@ -60,6 +60,7 @@ _MOVED = [
         (r"contrib\.slim\.(\w+_ops)", r"python.ops.\1"),  # slim.init_ops, which its layers import
         (r"python\.ops\.(image_ops|losses)\w*(\.\w+_impl)?", r"\1"),
         (r"image_ops", "image"),
+        (r"(array|control_flow|init|math|nn)_ops", r"python.ops.\1_ops"),  # as tf had them, too
         (r"python\.ops\.rnn_cell\w*", "nn.rnn_cell"),
         (r"python\.ops\.(nn|nn_ops|nn_impl|gen_nn_ops|embedding_ops|rnn|ctc_ops)", "nn"),
         (r"python\.(ops|framework)\.\w+", ""),
