@@ -58,8 +58,8 @@ ADVICE: dict[str, str] = {
         train.checkpoint_exists train.get_checkpoint_state train.latest_checkpoint
     """,
     "Training is a loop in Python: call the net, loss.backward(), optimizer.step().": """
-        contrib.learn contrib.metrics contrib.slim.evaluation contrib.slim.learning
-        contrib.slim.metrics contrib.slim.optimize_loss contrib.tfprof estimator metrics profiler
+        contrib.learn contrib.slim.evaluation contrib.slim.learning contrib.slim.optimize_loss
+        contrib.tfprof estimator profiler
         train.CheckpointSaverHook train.CheckpointSaverListener train.ChiefSessionCreator
         train.FeedFnHook train.FinalOpsHook train.GlobalStepWaiterHook
         train.LoggingTensorHook train.LooperThread train.MonitoredSession
@@ -103,6 +103,9 @@ ADVICE: dict[str, str] = {
         contrib.ffmpeg image.decode_and_crop_jpeg image.decode_bmp image.decode_gif
         image.decode_image image.decode_jpeg image.decode_png image.draw_bounding_boxes
         image.encode_jpeg image.encode_png image.extract_jpeg_shape image.is_jpeg
+    """,
+    "torchmetrics has it; an accuracy is tf.reduce_mean(tf.to_float(tf.equal(a, b))).": """
+        contrib.metrics contrib.slim.metrics metrics
     """,
     "torchmetrics.functional.image computes it, of images with channels first.": """
         image.psnr image.ssim image.ssim_multiscale
