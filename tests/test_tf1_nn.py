@@ -84,6 +84,9 @@ CALLS: dict[str, Callable[[Tensor], Any]] = {
     "nn.bias_add": lambda x: tf.nn.bias_add(x, vector(x)),
     "nn.conv1d": lambda x: tf.nn.conv1d(x[0], some(x, 2, 3, 5), 2, "SAME"),
     "nn.conv2d": lambda x: tf.nn.conv2d(x, some(x, 3, 3, 3, 5), [1, 2, 2, 1], "SAME"),
+    "nn.conv1d_transpose": lambda x: tf.nn.conv1d_transpose(
+        x[0], some(x, 2, 5, 3), [4, 8, 5], 2
+    ),
     "nn.conv2d_transpose": lambda x: tf.nn.conv2d_transpose(
         x, some(x, 3, 3, 5, 3), [2, 8, 8, 5], [1, 2, 2, 1]
     ),
@@ -386,9 +389,7 @@ def test_what_is_under_a_window_is_what_the_definition_says(g: dict[str, Any], w
 @settings(max_examples=100)
 def test_a_transposed_convolution_is_the_gradient_of_one(g: dict[str, Any]):
     rank, padding = len(g["sizes"]), "SAME" if g["same"] else "VALID"
-    if rank == 1:
-        return
-    function = tf.nn.conv2d_transpose if rank == 2 else tf.nn.conv3d_transpose
+    function = getattr(tf.nn, f"conv{rank}d_transpose")
     kernel = torch.randn(*g["window"], g["out"], g["channels"], requires_grad=True)
     image = torch.zeros(g["batch"], *g["sizes"], g["out"], requires_grad=True)
     parts = windows(image, g["window"], g["strides"], g["rates"], g["same"], 0)

@@ -20,6 +20,7 @@ __all__ = [
     "atrous_conv2d_transpose",
     "bias_add",
     "conv1d",
+    "conv1d_transpose",
     "conv2d",
     "conv2d_transpose",
     "conv3d",
@@ -138,6 +139,26 @@ def convolution(
     if dilations and max(dilations) > 1 and max(strides) > 1:
         raise ValueError(f"{function}(): strides > 1 and dilation_rate > 1 cannot be combined.")
     return _convolved(input, filter, strides, padding, dilations, data_format, rank, function)
+
+
+def conv1d_transpose(
+    input: Operand,
+    filters: Operand,
+    output_shape: Any,
+    strides: Any,
+    padding: Any = "SAME",
+    data_format: str | None = "NWC",
+    dilations: Any = None,
+    name: str | None = None,
+) -> Tensor:
+    """A transposed convolution of sequences: [N, W, in] to ``output_shape``, filters [W, out, in].
+
+    Torch: ``F.conv_transpose1d``; ``output_shape`` decides what SAME crops.
+    """
+    return _transposed(
+        *(input, filters, output_shape, strides, padding, dilations, data_format),
+        *(1, "conv1d_transpose"),
+    )
 
 
 def conv2d_transpose(
