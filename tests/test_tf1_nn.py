@@ -84,9 +84,7 @@ CALLS: dict[str, Callable[[Tensor], Any]] = {
     "nn.bias_add": lambda x: tf.nn.bias_add(x, vector(x)),
     "nn.conv1d": lambda x: tf.nn.conv1d(x[0], some(x, 2, 3, 5), 2, "SAME"),
     "nn.conv2d": lambda x: tf.nn.conv2d(x, some(x, 3, 3, 3, 5), [1, 2, 2, 1], "SAME"),
-    "nn.conv1d_transpose": lambda x: tf.nn.conv1d_transpose(
-        x[0], some(x, 2, 5, 3), [4, 8, 5], 2
-    ),
+    "nn.conv1d_transpose": lambda x: tf.nn.conv1d_transpose(x[0], some(x, 2, 5, 3), [4, 8, 5], 2),
     "nn.conv2d_transpose": lambda x: tf.nn.conv2d_transpose(
         x, some(x, 3, 3, 5, 3), [2, 8, 8, 5], [1, 2, 2, 1]
     ),
@@ -602,6 +600,8 @@ def test_images_resize_as_tensorflow_did():
     for name, method in [("bilinear", 0), ("nearest", 1), ("bicubic", 2), ("area", 3)]:
         given = [tf.image.resize_images(x, [3, 2], m) for m in (name, method)]
         assert given[0].equal(given[1])
+        half = tf.image.resize_images(x.half(), [3, 2], method)
+        assert half.dtype is (tf.float16 if name == "nearest" else tf.float32)
 
 
 def test_labels_of_any_dtype_are_a_distribution():

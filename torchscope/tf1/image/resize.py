@@ -73,7 +73,7 @@ def resize_images(
         new_width: likewise.
 
     Returns:
-        float32 (float16 stays float16); the dtype of the images for nearest neighbors.
+        float32; the dtype of the images for nearest neighbors, and if they have the size already.
 
     Raises:
         ValueError: an invalid image, size or method.
@@ -102,8 +102,8 @@ def resize_bilinear(
 ) -> Tensor:
     """Resize a batch, interpolating between the two nearest pixels of each axis.
 
-    Torch: ``F.interpolate(mode="bilinear")``; channels last, and no half pixels. Integers and
-    float64 give float32.
+    Torch: ``F.interpolate(mode="bilinear")``; channels last, and no half pixels. All dtypes
+    give float32.
     """
     x, size = _batch(images, "resize_bilinear"), _size(size, "resize_bilinear")
     _check_centers(align_corners, half_pixel_centers, "resize_bilinear")
@@ -188,7 +188,7 @@ def _resized(x: Tensor, size: tuple[int, int], taps: _Taps, align: bool, half: b
         matrix = matrix.scatter_add(1, indices.long().clamp(0, given - 1), weights)
         mixed = matrix @ wide.flatten(dim + 1)
         wide = mixed.reshape(*wide.shape[:dim], wanted, *wide.shape[dim + 1 :])
-    return wide.to(x.dtype) if x.dtype in (torch.float16, torch.bfloat16) else wide
+    return wide
 
 
 def _linear(at: Tensor, given: int, scale: float, half: bool) -> tuple[Tensor, Tensor]:
