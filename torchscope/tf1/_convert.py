@@ -44,11 +44,12 @@ _REAL_NAMES = """
     argmax argmin argsort assert_greater assert_greater_equal assert_less assert_less_equal
     assert_negative assert_non_negative assert_non_positive assert_positive atan2 ceil
     clip_by_average_norm clip_by_norm clip_by_value complex crelu digamma elu erf erfc floor
-    floordiv greater greater_equal igamma igammac is_finite is_inf is_nan l2_normalize leaky_relu
-    less less_equal lgamma log_sigmoid log_softmax maximum minimum mod polygamma reduce_logsumexp
-    reduce_max reduce_min relu relu6 rint round searchsorted segment_max segment_min selu softmax
-    softplus softsign sort sparse_segment_mean sparse_segment_sqrt_n swish top_k truncatediv
-    truncatemod unsorted_segment_max unsorted_segment_min zeta
+    floordiv greater greater_equal igamma igammac is_finite is_inf is_nan l2_normalize
+    leaky_relu less less_equal lgamma log_sigmoid log_softmax maximum minimum mod moments
+    polygamma reduce_logsumexp reduce_max reduce_min relu relu6 rint round searchsorted
+    segment_max segment_min selu softmax softplus softsign sort sparse_segment_mean
+    sparse_segment_sqrt_n swish top_k truncatediv truncatemod unsorted_segment_max
+    unsorted_segment_min zeta
 """
 _FOR_REAL = frozenset(_REAL_NAMES.split())
 

@@ -243,12 +243,13 @@ def clip_by_value(
 
 
 def squared_difference(x: Operand, y: Operand, name: str | None = None) -> Tensor:
-    """(x - y) squared.
+    """(x - y) squared; of complex numbers the squared distance.
 
     Torch: ``(x - y) ** 2``.
     """
     x, y = operands(x, y, "squared_difference")
-    return torch.square(x - y)
+    difference = x - y
+    return difference * difference.conj()
 
 
 def atan2(y: Operand, x: Operand, name: str | None = None) -> Tensor:

@@ -207,9 +207,10 @@ def reduce_variance(
     """
     x = floating(input_tensor, "reduce_variance", "input_tensor")
     dims, keep = _asked("reduce_variance", x, axis, keepdims)
-    if not dims:
-        return torch.square(x - x)  # zeros, through which the standard deviation has no gradient
-    return torch.square(x - x.mean(dims, True)).mean(dims, keep)
+    difference = x - (x.mean(dims, True) if dims else x)
+    squares = torch.real(difference * difference.conj())
+    # Without axes zeros, through which the standard deviation has no gradient.
+    return squares.mean(dims, keep) if dims else squares
 
 
 def reduce_std(
@@ -236,7 +237,7 @@ def reduce_euclidean_norm(
     Torch: ``torch.linalg.vector_norm``, whose gradient at 0 is 0.
     """
     x = floating(input_tensor, "reduce_euclidean_norm", "input_tensor")
-    return _gradients.sqrt(reduce_sum(torch.square(x), axis, keepdims))
+    return _gradients.sqrt(reduce_sum(x * x.conj(), axis, keepdims))
 
 
 def count_nonzero(
