@@ -109,6 +109,8 @@ def _looked_up(
     parts = same_dtype(listed, function, "params")
     if not parts:
         raise ValueError(f"{function}(): params is an empty list.")
+    if len(parts) > 1 and not all(part.ndim for part in parts):
+        raise ValueError(f"{function}(): params is a list of numbers; give a table or its parts.")
     ids = ids.to(parts[0].device)
     if len(parts) == 1:
         rows = take(parts[0], ids, function)

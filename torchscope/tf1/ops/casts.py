@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchscope.tf1._convert import Operand, as_dtype, numeric, tensor
+from torchscope.tf1._convert import Operand, as_dtype, name_of, numeric, tensor
 
 __all__ = [
     "bitcast",
@@ -57,11 +57,18 @@ def bitcast(input: Operand, type: Any, name: str | None = None) -> Tensor:
 
     Torch: ``x.view(dtype)``; a last axis is added or removed where the bytes differ.
     """
-    x, wanted = tensor(input, function="bitcast", argument="input"), as_dtype(type)
+    x, wanted = numeric(input, "bitcast", "input"), as_dtype(type)
     if wanted.itemsize < x.dtype.itemsize:
         return x.unsqueeze(-1).view(wanted)
-    result = x.contiguous().view(wanted)
-    return result.squeeze(-1) if wanted.itemsize > x.dtype.itemsize else result
+    if wanted.itemsize == x.dtype.itemsize:
+        return x.view(wanted)
+    together = wanted.itemsize // x.dtype.itemsize
+    if x.shape[-1:] != (together,):
+        raise ValueError(
+            f"bitcast(): input has shape {list(x.shape)}; to become {name_of(wanted)} its last axis"
+            f" has to have size {together}, which is removed."
+        )
+    return x.contiguous().view(wanted).squeeze(-1)
 
 
 def to_float(x: Operand, name: str = "ToFloat") -> Tensor:

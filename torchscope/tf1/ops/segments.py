@@ -327,6 +327,8 @@ def bincount(
     if weights is None:
         return _sums(torch.ones_like(x, dtype=as_dtype(dtype)), ids, size)
     values = tensor(weights, function="bincount", argument="weights").reshape(-1)
+    if values.shape != ids.shape:
+        raise ValueError(f"bincount(): {len(values)} weights for {len(ids)} numbers.")
     return _sums(values, ids, size)
 
 
@@ -418,8 +420,8 @@ def _too_large(ids: Tensor, count: int) -> IndexError:
 
 def _members(rows: Tensor, ids: Tensor, count: int) -> Tensor:
     """How many rows each segment has, at least 1, in the rows' dtype and rank."""
-    ones = torch.ones_like(ids, dtype=rows.dtype)
-    return _sums(ones, ids, count).clamp(min=1).reshape(-1, *[1] * (rows.ndim - 1))
+    members = torch.real(_sums(torch.ones_like(ids, dtype=rows.dtype), ids, count))
+    return members.clamp(min=1).reshape(-1, *[1] * (rows.ndim - 1))
 
 
 def _extremes(rows: Tensor, ids: Tensor, count: int, how: str, start: Any) -> Tensor:

@@ -300,6 +300,8 @@ def shape_n(
 
     Torch: ``[x.shape for x in inputs]``.
     """
+    if not isinstance(input, (list, tuple)):
+        raise TypeError("shape_n(): input has to be a list of tensors.")
     return [shape(one, out_type=out_type) for one in input]
 
 
@@ -337,8 +339,10 @@ def broadcast_to(input: Operand, shape: Any, name: str | None = None) -> Tensor:
     """
     x = tensor(input, function="broadcast_to", argument="input")
     sizes = sizes_of(shape, "broadcast_to")
-    if len(sizes) < x.ndim or any(
-        a not in (1, b) for a, b in zip(reversed(x.shape), reversed(sizes), strict=False)
+    if (
+        len(sizes) < x.ndim
+        or min(sizes, default=0) < 0
+        or any(a not in (1, b) for a, b in zip(reversed(x.shape), reversed(sizes), strict=False))
     ):
         raise ValueError(f"broadcast_to(): {list(x.shape)} cannot become {list(sizes)}.")
     return x.expand(sizes)
