@@ -571,8 +571,9 @@ def test_a_kernel_that_is_larger_than_the_image_leaves_what_tensorflow_has_made(
 
 
 def test_what_training_is_has_to_be_a_bool(store: ts.VariableStore):
-    with pytest.raises(TypeError, match="training is a bool or a tensor of one, not 'yes'"):
-        tf.layers.batch_normalization(torch.ones(2, 3), training="yes")
+    for layer in (tf.layers.batch_normalization, tf.layers.dropout):
+        with pytest.raises(TypeError, match="training is a bool or a tensor of one, not 'yes'"):
+            layer(torch.ones(2, 3), training="yes")
     tf.layers.batch_normalization(torch.ones(2, 3), training=1)
     tf.layers.batch_normalization(torch.ones(2, 3), training=torch.tensor(False))
 

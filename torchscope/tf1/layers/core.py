@@ -146,12 +146,15 @@ def dropout(
 
     Raises:
         ValueError: a rate that is not from 0 to 1.
+        TypeError: ``training`` is something else, such as a string.
     """
     if isinstance(rate, (int, float)) and not 0 <= rate <= 1:
         raise ValueError(f"dropout(): rate={rate}; give a number from 0 to 1.")
     with layer_scope(name, "dropout", None):
         x = tensor(inputs, function="dropout", argument="inputs")
         if not isinstance(training, Tensor):
+            if training not in (True, False, None):
+                raise TypeError(f"training is a bool or a tensor of one, not {training!r}.")
             return nn.dropout(x, rate=rate, noise_shape=noise_shape, seed=seed) if training else x
         y = nn.dropout(x, rate=rate, noise_shape=noise_shape, seed=seed)
         return torch.where(training.to(x.device, torch.bool), y, x)
