@@ -300,6 +300,12 @@ MOVED = [
     ("tf.compat.v1.get_variable('w', [1])", "tf.get_variable('w', [1])"),
     ("tf.python.ops.math_ops.tanh(x)", "tf.tanh(x)"),
     ("tf.nn.relu(x)", "tf.nn.relu(x)"),
+    ("tf.scalar_summary('loss', x)", "tf.summary.scalar('loss', x)"),
+    (
+        "tf.merge_summary([tf.histogram_summary('x', x)])",
+        "tf.summary.merge([tf.summary.histogram('x', x)])",
+    ),
+    ("s = tf.merge_all_summaries()", "s = tf.summary.merge_all()"),
     ("with tf.gfile.GFile(path, 'r') as f: f.read()", "with open(path, 'r') as f: f.read()"),
     (
         "tf.nn.sparse_softmax_cross_entropy_with_logits(tf.exp(x), y, name='loss')",
