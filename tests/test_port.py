@@ -302,6 +302,12 @@ MOVED = [
     ("tf.array_ops.transpose(tf.math_ops.tanh(x))", "tf.transpose(tf.tanh(x))"),
     ("tf.nn_ops.relu(x)", "tf.nn.relu(x)"),
     ("tf.nn.relu(x)", "tf.nn.relu(x)"),
+    ("tf.scalar_summary('loss', x)", "tf.summary.scalar('loss', x)"),
+    (
+        "tf.merge_summary([tf.histogram_summary('x', x)])",
+        "tf.summary.merge([tf.summary.histogram('x', x)])",
+    ),
+    ("s = tf.merge_all_summaries()", "s = tf.summary.merge_all()"),
     ("with tf.gfile.GFile(path, 'r') as f: f.read()", "with open(path, 'r') as f: f.read()"),
     (
         "tf.nn.sparse_softmax_cross_entropy_with_logits(tf.exp(x), y, name='loss')",
@@ -467,6 +473,19 @@ LEFT = [
     ("assert x.get_shape() != shape", 1, "x.shape != shape", "list"),
     ("v in tf.trainable_variables()", 1, "v in tf.trainable_variables()", "is"),
     ("w = tf.trainable_variables()[len(v):]", 1, "tf.trainable_variables()[len(v):]", "scope"),
+    (
+        "losses = tf.get_collection(tf.GraphKeys.REGULARIZATION_LOSSES)\n"
+        "for item in losses:\n    if v in item.name:\n        w.append(item)",
+        3,
+        "tf.name_of(item)",
+        r"tf\.get_collection\(key, scope\)",
+    ),
+    (
+        "[u for u in tf.get_collection('update_ops') if 'd_' in u.op.name]",
+        1,
+        "tf.op_name(u)",
+        "scope",
+    ),
     ("self.w = tf.global_variables()\nself.w[:3]", 2, "self.w[:3]", "scope"),
     ("tf.exp(x)[::-1]", 1, "tf.exp(x)[::-1]", r"tf\.reverse"),
     ("x[:, ::-1]", 1, "x[:, ::-1]", r"tf\.reverse"),
@@ -505,6 +524,7 @@ FINE = [
     "try:\n    import cPickle as pickle\nexcept ImportError:\n    import pickle",
     "log >> print",
     "names[::-1]",
+    "[v for v in tf.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES) if 'd_' in v.name]",
     "tf.trainable_variables('actor')[1:]",
     "tf.trainable_variables()[0]",
     "variables = [v, w]\nvariables[1:]",

@@ -31,6 +31,11 @@ _SO_FAR = (
     "It lists what is made so far in the first pass alone, and all variables in later ones: name"
     " the scope, tf.trainable_variables(scope)."
 )
+_NO_NAMES = (
+    "What this collection holds has no names here: take what is of one scope with"
+    " tf.get_collection(key, scope)."
+)
+_NAMELESS = re.compile(r"(regularization_)?losses|update_ops", re.IGNORECASE)
 _LISTS = re.compile(r"\b(trainable|global|local|all|model)_variables$")
 _UPDATES = re.compile(r"assign(_\w+)?|scatter_(add|sub|update)|group")
 _OPERATORS: Mapping[type[cst.BaseBinaryOp], str] = {
@@ -53,10 +58,28 @@ class Differences(Finder):
         last = (self._names.path(node.func) or "").rpartition(".")[2]
         if _UPDATES.fullmatch(last) and self._is_left_to_a_session(node):
             self._tell(node, node.func, _DEFERRED)
+        elif last in ("name_of", "op_name") and node.args and self._is_nameless(node.args[0].value):
+            self._tell(node, node, _NO_NAMES)
         elif self._names.is_builtin(node.func, "next") and node.args:
             self._counter(node, node.args[0].value)
         elif isinstance(node.func, cst.Attribute) and self._names.dotted(node.func) is None:
             self._average(node, node.func)
+
+    def _is_nameless(self, node: cst.BaseExpression) -> bool:
+        """Whether an expression takes turns at a collection of losses or updates."""
+        turns = [one.value for one in self._names.bound(node) if [*one.steps] == ["element"]]
+        lists = [one for turn in turns if turn is not None for one in self._made(turn)]
+        return any(_NAMELESS.fullmatch(self._collection(one)) for one in lists)
+
+    def _collection(self, node: cst.Call) -> str:
+        """``losses`` of ``get_losses()``, ``get_collection(GraphKeys.LOSSES)`` and ``"losses"``."""
+        function = (self._names.path(node.func) or "").rpartition(".")[2]
+        if function != "get_collection" or not node.args:
+            return function.removeprefix("get_")
+        key = node.args[0].value
+        if isinstance(key, cst.SimpleString):
+            return str(key.evaluated_value)
+        return (self._names.path(key) or "").rpartition(".")[2]
 
     def _average(self, node: cst.Call, method: cst.Attribute) -> None:
         if method.attr.value != "apply" or not self._is_average(method.value):

@@ -58,6 +58,8 @@ _MOVED = [
         ),
         (r"contrib\.slim\.losses\.loss_ops", "contrib.slim.losses"),
         (r"contrib\.slim\.(\w+_ops)", r"python.ops.\1"),  # slim.init_ops, which its layers import
+        (r"(scalar|histogram)_summary", r"summary.\1"),  # before TensorFlow 1.0
+        (r"merge(_all)?_summar(?:y|ies)", r"summary.merge\1"),
         (r"python\.ops\.(image_ops|losses)\w*(\.\w+_impl)?", r"\1"),
         (r"image_ops", "image"),
         (r"(array|control_flow|init|math|nn)_ops", r"python.ops.\1_ops"),  # as tf had them, too
