@@ -84,11 +84,11 @@ class Opening:
         target, mode = self._target, self._asked
         # By id, with a weak reference that tells whose it is: a strong one would keep it alive.
         key = self if run.traced else id(self)
-        settled = run.settled.get(key)
+        fixed = run.fixed.get(key)
         # The name or the scope to open: as a first entering in this pass fixed it, else as given,
         # else the default name with a number that no scope has.
-        if settled is not None and is_by(settled[0], self):
-            _, target, mode = settled
+        if fixed is not None and is_by(fixed[0], self):
+            _, target, mode = fixed
         elif target is None:
             target = _unused_name(run, outer, self._special, mode)
         if self._target is None:
@@ -106,7 +106,7 @@ class Opening:
         if self._special is not None:
             self._set_special(scope)
         owner = self if run.traced else ref(self)  # Not with `lost`, which would be called.
-        run.settled[key] = owner, (target if self._target is None else scope), scope.mode
+        run.fixed[key] = owner, (target if self._target is None else scope), scope.mode
         return scope, mark
 
     def _set_special(self, scope: VariableScope) -> None:
