@@ -170,11 +170,10 @@ class VariableStore(VariableMapping):
         return Pass(self)
 
     def _pass_ended(self) -> None:
-        """Called when a pass has ended without an exception."""
-        if not self._built:
-            self._no_longer_empty()
-            close(self)
-            self._built = True
+        """Called when the first pass has ended without an exception."""
+        self._no_longer_empty()
+        close(self)
+        self._built = True
 
     # ---- lists -----------------------------------------------------------------------------
 
