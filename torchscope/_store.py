@@ -402,13 +402,6 @@ class VariableStore(VariableMapping):
             parameters.read(sys._getframe(1), alone=False)
         return state or EmptyState(parameters, state._metadata)
 
-    def _load_from_state_dict(self, *args: Any) -> None:  # pyright: ignore
-        super()._load_from_state_dict(*args)
-        if self._device is not None and self._device.type == "meta":
-            lying = {tensor.device for tensor in self._parameters.values() if tensor is not None}
-            if len(lying) == 1:
-                self._device = lying.pop()  # Later variables go where these were assigned.
-
 
 @never_compiled(
     "Variables are made in the first pass, which cannot be compiled. "
