@@ -159,27 +159,20 @@ def _loaded_as(
         shape, dtype = tuple(first.shape), first.dtype
     else:
         shape, dtype = request.brings()
-    if not fits(shape, tuple(value.shape)):
-        raise VariableMismatchError(
-            request.name,
-            f"Variable {request.name!r} is asked for with shape {shape}, but was loaded "
-            f"with {tuple(value.shape)}. Load a state dict that fits, or drop the value: "
-            f"del store[{request.name!r}].",
-        )
-    if pending.terms.exact and not keeps_all(value.dtype, dtype or value.dtype):
-        raise VariableMismatchError(
-            request.name,
-            f"Variable {request.name!r} is asked for with dtype {dtype}, but was loaded as "
-            f"{value.dtype}. Convert the value before it is loaded, or drop it: "
-            f"del store[{request.name!r}].",
-        )
-    loads_floats = value.is_floating_point() or value.is_complex()
     wanted = dtype or request.dtype
-    if pending.assign and not loads_floats and (wanted.is_floating_point or wanted.is_complex):
+    wants_floats = wanted.is_floating_point or wanted.is_complex
+    asked, loaded, cure = f"dtype {wanted}", f"as {value.dtype}", ""
+    if not fits(shape, tuple(value.shape)):
+        asked, loaded = f"shape {shape}", f"with {tuple(value.shape)}"
+        cure = f"Load a state dict that fits, or drop the value: del store[{request.name!r}]."
+    elif pending.terms.exact and not keeps_all(value.dtype, dtype or value.dtype):
+        cure = f"Convert the value before it is loaded, or drop it: del store[{request.name!r}]."
+    elif pending.assign and wants_floats and not (value.is_floating_point() or value.is_complex()):
+        cure = "Such a value cannot be trained: load it without assign=True."
+    if cure:
         raise VariableMismatchError(
             request.name,
-            f"Variable {request.name!r} is asked for with dtype {wanted}, but was loaded as "
-            f"{value.dtype}, which cannot be trained. Load without assign=True.",
+            f"Variable {request.name!r} is asked for with {asked}, but was loaded {loaded}. {cure}",
         )
     if request.device is not None and request.device.type == "meta" and not pending.assign:
         warn(
@@ -187,7 +180,7 @@ def _loaded_as(
             f"The value loaded for {request.name!r} is lost, because the variable is made on the "
             "meta device. Load with load_state_dict(state_dict, assign=True).",
         )
-    return dtype or request.dtype
+    return wanted
 
 
 # ---- whether it can be made ----------------------------------------------------------------------
