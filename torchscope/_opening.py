@@ -128,33 +128,30 @@ class Opening:
                 opened.leave(scope.name, mark)
             stack.pop()
             return
-        depth = len(stack) - 1
+        mine = [depth for depth, (_, by, *_) in enumerate(stack) if is_by(by, self)]
         if kind is not None:
             # The exception must not be replaced. It may be an interrupt that has kept inner scopes
             # from being left; they are left with this one, if it is open here.
-            while depth >= 0 and not is_by(stack[depth][1], self):
-                depth -= 1
-            if depth >= 0:
-                run.unwind(depth)
-        else:
-            is_open = False
-            for depth, (scope, by, mark, task) in enumerate(stack):
-                if is_by(by, self):  # It stays open, also when this object dies.
-                    stack[depth], is_open = (scope, self, mark, task), True
-            if not is_open:
-                raise ScopeOrderError(
-                    None,
-                    f"Scopes must be left in the reverse order of entering; {self!r} is not open "
-                    "here: it was not entered, or in another thread or pass. Write `with "
-                    "variable_scope(...):`, which enters and leaves it.",
-                )
-            inside = run.scope_names[-1]
+            if mine:
+                run.unwind(mine[-1])
+            return
+        if not mine:
             raise ScopeOrderError(
-                inside,
-                f"Scopes must be left in the reverse order of entering; {inside!r} is still open. "
-                "Did a generator or a coroutine enter one and pause? Keep `with "
-                "variable_scope(...)` around code without yield and await.",
+                None,
+                f"Scopes must be left in the reverse order of entering; {self!r} is not open "
+                "here: it was not entered, or in another thread or pass. Write `with "
+                "variable_scope(...):`, which enters and leaves it.",
             )
+        for depth in mine:  # They stay open, also when this object dies.
+            scope, _, mark, task = stack[depth]
+            stack[depth] = scope, self, mark, task
+        inside = run.scope_names[-1]
+        raise ScopeOrderError(
+            inside,
+            f"Scopes must be left in the reverse order of entering; {inside!r} is still open. "
+            "Did a generator or a coroutine enter one and pause? Keep `with "
+            "variable_scope(...)` around code without yield and await.",
+        )
 
     def __repr__(self) -> str:
         default_name, defaults, constraint = self._special or _NOTHING_SPECIAL
