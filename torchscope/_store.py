@@ -29,7 +29,7 @@ from ._pass import Pass, ResetPass, WayOut, entered, here
 from ._sharded import back_in_parts, gathered, is_fully_sharded, like
 from ._table import VariableTable, close
 from ._unbuilt import Empty, EmptyState, Unbuilt, note_reading
-from ._walk import items, locate, made_at, tables, variables, walk
+from ._walk import Found, items, locate, made_at, tables, variables, walk
 
 if TYPE_CHECKING:
     from ._overview import Summary
@@ -213,7 +213,7 @@ class VariableStore(VariableMapping):
         return [
             found.tensor
             for found in variables(self)
-            if begins(found.full_name) and _is_in(key, found.table, found.name, found.tensor)
+            if begins(found.full_name) and _is_in(key, found)
         ]
 
     def _add_to_collection(self, key: str, variable: torch.Tensor) -> bool:
@@ -439,10 +439,10 @@ def build(store: VariableStore, fn: Callable[..., Any], args: Any, kwargs: Any) 
                 run(store, fn, *args, **kwargs)
 
 
-def _is_in(key: str, table: VariableTable, name: str, variable: torch.Tensor) -> bool:
+def _is_in(key: str, found: Found) -> bool:
     if key == GraphKeys.TRAINABLE_VARIABLES:
-        return variable.requires_grad
-    made = table._declared.get(name)
+        return found.tensor.requires_grad
+    made = found.table._declared.get(found.name)
     # A module's own parameters are in no other collection.
     return key == GraphKeys.GLOBAL_VARIABLES if made is None else key in made.collections
 
