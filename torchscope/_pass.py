@@ -172,7 +172,7 @@ class Pass:
 
     def end(self) -> None:
         """The pass has run to its end without an exception, and is no longer current."""
-        if self.is_in_scope:
+        if len(self.stack) > self.begun and self.is_in_scope:  # Nearly always the first tells.
             name = self.scope_names[-1]
             raise ScopeOrderError(
                 name,
