@@ -99,9 +99,9 @@ class Opening:
             mark = run.opened.enter_object(target.name, run.scope_names)
             if target is not self._target:
                 return target, mark  # One copy serves all openings of a scope in a pass.
-            own, inherited = self._defaults, target.defaults
-            inherited = inherited if own is None else own.over(inherited)
-            scope = scope_at(target.name, target.mode, inherited, self._constraint)
+            scope = scope_at(target.name, target.mode, target.defaults, self._constraint)
+            if self._defaults is not None:
+                scope.defaults = self._defaults.over(target.defaults)
         else:
             raise TypeError(f"variable_scope takes a name or a VariableScope, not {target!r}.")
         # A new scope or copy, which later enterings find.
@@ -119,9 +119,9 @@ class Opening:
         scope = VariableScope()
         scope.name = name = outer.prefix + target
         scope.prefix = name + "/" if name else ""
-        own, inherited = self._defaults, outer.defaults
-        scope.defaults = inherited if own is None else own.over(inherited)
-        scope.mode, scope.constraint = outer.mode, self._constraint
+        scope.mode, scope.defaults, scope.constraint = outer.mode, outer.defaults, self._constraint
+        if self._defaults is not None:
+            scope.defaults = self._defaults.over(outer.defaults)
         run.opened.names[name] = None
         return scope
 
