@@ -26,7 +26,7 @@ from ._make import losses_of, reset_variable
 from ._make_module import reset_module
 from ._mapping import VariableMapping
 from ._pass import Pass, ResetPass, WayOut, entered, here
-from ._sharded import back_in_parts, gathered, is_fully_sharded, like
+from ._sharded import gathered, is_fully_sharded, like, reshard
 from ._table import VariableTable, close
 from ._unbuilt import Empty, EmptyState, Unbuilt, note_reading
 from ._walk import Found, items, locate, made_at, tables, variables, walk
@@ -314,7 +314,7 @@ class VariableStore(VariableMapping):
 
     def apply_constraints(self) -> None:
         """Set every variable that has a ``constraint=`` to the value that it returns, in place."""
-        back_in_parts(self)
+        reshard(self)
         with torch.no_grad():
             for variable, value in list(_constrained(self)):
                 variable.copy_(value)
@@ -326,7 +326,7 @@ class VariableStore(VariableMapping):
         ``store.to_empty(device=...)``. Variables that were loaded are reset as well.
         Returns the store itself.
         """
-        back_in_parts(self)
+        reshard(self)
         values: list[tuple[torch.Tensor, torch.Tensor]] = []
         passes = here.passes
         depth = len(passes)

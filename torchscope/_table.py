@@ -260,12 +260,11 @@ class VariableTable(nn.ParameterDict):
                 )
 
     def _specs_for(self, traced: bool) -> Any:
-        """Where a pass looks specs up."""
-        if traced:
-            built = self._built_as
-            return self._specs if built is None else AsBuilt(built.digest)
-        if self._owner != id(self):
+        """Where a pass looks specs up that is traced, or that is a clone's."""
+        if not traced:
             self._part()
+        elif self._built_as is not None:
+            return AsBuilt(self._built_as.digest)
         return self._specs
 
     def _change_specs(self) -> None:
