@@ -86,8 +86,8 @@ class _Snapshot:
         run.stack = _copied(self.stack)
         run.begun = len(run.stack)
         run.met, run.opened = dict(self.met), self.opened.copy()
-        run._templates = dict(self.templates)
-        run._values = origin.values if self.first else {}
+        run.templates = dict(self.templates)
+        run.values = origin.values if self.first else {}
         return run
 
     def end(self, run: Pass) -> None:

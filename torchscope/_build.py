@@ -84,8 +84,7 @@ def _forked_streams() -> Generator[None]:
 @contextmanager
 def no_gradients_left(module: nn.Module, inputs: Any) -> Generator[None]:
     """Restore every ``.grad``; those of new parameters become None."""
-    given = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, torch.Tensor)]
-    leaves = [t for t in (*given, *module.parameters()) if t.is_leaf]
+    leaves = [t for t in (*_tensors_in(inputs), *module.parameters()) if t.is_leaf]
     before = {id(t): t.grad for t in leaves}
     keep_values(grad for grad in before.values() if grad is not None)
     try:
@@ -99,8 +98,7 @@ class _OnMeta(TorchDispatchMode):
     """Computes nothing: where one tensor is on the meta device, the others go there too."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        if any(tensor.is_meta for tensor in tensors):
+        if any(tensor.is_meta for tensor in _tensors_in((args, kwargs))):
             args, kwargs = tree_map_only(
                 torch.Tensor, lambda tensor: tensor.to("meta"), (args, kwargs or {})
             )
@@ -110,9 +108,12 @@ class _OnMeta(TorchDispatchMode):
 
 
 def computing_nothing_on_meta(inputs: Any) -> AbstractContextManager[Any]:
-    leaves = tree_leaves(inputs)
-    on_meta = any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in leaves)
+    on_meta = any(tensor.is_meta for tensor in _tensors_in(inputs))
     return _OnMeta() if on_meta else nullcontext()
+
+
+def _tensors_in(tree: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
 # ---- what a net was built with -------------------------------------------------------------------

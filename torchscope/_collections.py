@@ -23,6 +23,10 @@ _OF_VARIABLES = {
 }
 
 
+def _listed(call: str, key: str, scope: str | None) -> list[torch.Tensor]:
+    return _told(call, _listing_pass(call).store.get_collection(key, scope))
+
+
 def _told(call: str, found: list[Any]) -> list[Any]:
     """``found``; if the store that is entered holds nothing, warn of that once."""
     if found or is_dynamo_compiling() or _asked_by_tf1():
@@ -108,20 +112,17 @@ def in_collection(key: str, scope: str | None) -> list[Any]:
 
 def global_variables(scope: str | None = None) -> list[torch.Tensor]:
     """The store's variables except local ones; ``scope`` as for :func:`get_collection`."""
-    call = "global_variables()"
-    return _told(call, _listing_pass(call).store.global_variables(scope))
+    return _listed("global_variables()", GraphKeys.GLOBAL_VARIABLES, scope)
 
 
 def trainable_variables(scope: str | None = None) -> list[torch.Tensor]:
     """The variables that require a gradient now; ``scope`` as for :func:`get_collection`."""
-    call = "trainable_variables()"
-    return _told(call, _listing_pass(call).store.trainable_variables(scope))
+    return _listed("trainable_variables()", GraphKeys.TRAINABLE_VARIABLES, scope)
 
 
 def local_variables(scope: str | None = None) -> list[torch.Tensor]:
     """The local variables; ``scope`` as for :func:`get_collection`."""
-    call = "local_variables()"
-    return _told(call, _listing_pass(call).store.local_variables(scope))
+    return _listed("local_variables()", GraphKeys.LOCAL_VARIABLES, scope)
 
 
 def get_regularization_losses(scope: str | None = None) -> list[torch.Tensor]:

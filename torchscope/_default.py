@@ -27,7 +27,7 @@ class _EndlessPass(Pass):
         super().__init__(store)
         self.task, self.graph_task = None, -1  # It belongs to no task and no backward pass.
         if shares is not None:
-            self.met, self._values, self._templates = shares.met, shares.values, shares.templates
+            self.met, self.values, self.templates = shares.met, shares.values, shares.templates
 
 
 class _Default:

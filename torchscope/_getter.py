@@ -38,10 +38,10 @@ GRAPH_ONLY: dict[str, Any] = {
 _ACCEPTED = {*GRAPH_ONLY, "auxiliary_name_scope", "values"}
 
 
-def drop_graph_only(function: str, arguments: dict[str, Any]) -> None:
-    """Raise for an argument that TensorFlow does not have either."""
+def check_graph_only(arguments: dict[str, Any]) -> None:
+    """Raise for an argument that TensorFlow's `get_variable` does not have either."""
     for name in arguments.keys() - _ACCEPTED:
-        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+        raise TypeError(f"get_variable() got an unexpected keyword argument {name!r}")
 
 
 def answer(
@@ -72,7 +72,7 @@ def answer(
         initializer=request.initializer,
         regularizer=request.regularizer,
         reuse=mode.plain,
-        trainable=request.trainable,
+        trainable=request.trainable is not False,
         collections=request.collections,
         **others,
     )

@@ -39,5 +39,4 @@ def in_this_pass(key: Hashable, make: Callable[[], T]) -> T:
         return kept[key]
     if not callable(make):
         raise TypeError(f"in_this_pass takes a function that makes the value, not {make!r}: list.")
-    kept[key] = value = make()
-    return value
+    return kept.setdefault(key, make())  # Threads may share a pass: all get the same.

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.nn.parameter import is_lazy
 
-from ._arguments import Shape, as_value, fits, has_shape, parameters_of
+from ._arguments import as_value, fits, has_shape, parameters_of
 from ._declaration import Request
 from ._errors import ScopeError, VariableMismatchError, naming
 from ._stream import function_modes, in_lent_stream, in_own_stream, plainly
@@ -40,40 +40,38 @@ def first_value(request: Request, seed: int) -> torch.Tensor:
     """
     initializer = request.initializer
     kind = initializer.__class__
-    shape = request.shape
     if (
         (kind is zeros or kind is ones)
-        and shape is not None
-        and None not in shape
+        and request.complete
         and request.device == _CPU
         and function_modes() == 0
     ):  # It is known to return what is asked for and to draw nothing: no checks, no stream.
-        return initializer._make(shape, request.dtype)
+        return initializer._make(request.shape, request.dtype)
     if request.by_value:
         with naming(request.name):
-            return as_value(request.initializer, request.dtype).detach().to_dense().clone(**_DENSE)
+            return as_value(initializer, request.dtype).detach().to_dense().clone(**_DENSE)
     if initializer is None:
         initializer = _default_initializer(request)
     elif isinstance(initializer, type):
         initializer = initializer()
     if not request.complete and not _needs_no_arguments(initializer):
+        last = request.name.rpartition("/")[2]
         raise ScopeError(
             request.name,
             f"Variable {request.name!r} needs a full shape to be made, not {request.shape}: "
-            f"get_variable({_last(request.name)!r}, [3, 4], ...).",
+            f"get_variable({last!r}, [3, 4], ...).",
         )
     if request.complete and request.device is not None and request.device.type == "meta":
-        return torch.empty(_sizes(request), dtype=request.dtype, device="meta")
-    work = functools.partial(_made, request, initializer)
+        return torch.empty(request.shape, dtype=request.dtype, device="meta")
+
+    def work() -> torch.Tensor:
+        return _checked(request, _call(initializer, request))
+
     if not _is_ours(initializer) and not _fills_in_place(initializer):
         return in_lent_stream(seed, request.name, work)
     if getattr(initializer, "random", True):
         return in_own_stream(seed, request.name, work)
     return plainly(work)
-
-
-def _made(request: Request, initializer: Any) -> torch.Tensor:
-    return _checked(request, _call(initializer, request))
 
 
 def checksum(*values: torch.Tensor) -> int:
@@ -121,7 +119,7 @@ def _default_initializer(request: Request) -> Initializer:
 def _call(initializer: Any, request: Request) -> Any:
     if not request.complete:
         return initializer()
-    shape = _sizes(request)
+    shape = request.shape
     if _fills_in_place(initializer):
         given = {"generator": stream.own} if _takes_generator(initializer) else {}
         return initializer(torch.empty(shape, dtype=request.dtype), **given)
@@ -208,11 +206,3 @@ def _needs_no_arguments(initializer: Any) -> bool:
         or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         for parameter in takes
     )
-
-
-def _sizes(request: Request) -> Shape:
-    return tuple(size for size in request.shape or () if size is not None)
-
-
-def _last(full_name: str) -> str:
-    return full_name.rpartition("/")[2]

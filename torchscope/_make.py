@@ -159,27 +159,20 @@ def _loaded_as(
         shape, dtype = tuple(first.shape), first.dtype
     else:
         shape, dtype = request.brings()
-    if not fits(shape, tuple(value.shape)):
-        raise VariableMismatchError(
-            request.name,
-            f"Variable {request.name!r} is asked for with shape {shape}, but was loaded "
-            f"with {tuple(value.shape)}. Load a state dict that fits, or drop the value: "
-            f"del store[{request.name!r}].",
-        )
-    if pending.terms.exact and not keeps_all(value.dtype, dtype or value.dtype):
-        raise VariableMismatchError(
-            request.name,
-            f"Variable {request.name!r} is asked for with dtype {dtype}, but was loaded as "
-            f"{value.dtype}. Convert the value before it is loaded, or drop it: "
-            f"del store[{request.name!r}].",
-        )
-    loads_floats = value.is_floating_point() or value.is_complex()
     wanted = dtype or request.dtype
-    if pending.assign and not loads_floats and (wanted.is_floating_point or wanted.is_complex):
+    wants_floats = wanted.is_floating_point or wanted.is_complex
+    asked, loaded, cure = f"dtype {wanted}", f"as {value.dtype}", ""
+    if not fits(shape, tuple(value.shape)):
+        asked, loaded = f"shape {shape}", f"with {tuple(value.shape)}"
+        cure = f"Load a state dict that fits, or drop the value: del store[{request.name!r}]."
+    elif pending.terms.exact and not keeps_all(value.dtype, dtype or value.dtype):
+        cure = f"Convert the value before it is loaded, or drop it: del store[{request.name!r}]."
+    elif pending.assign and wants_floats and not (value.is_floating_point() or value.is_complex()):
+        cure = "Such a value cannot be trained: load it without assign=True."
+    if cure:
         raise VariableMismatchError(
             request.name,
-            f"Variable {request.name!r} is asked for with dtype {wanted}, but was loaded as "
-            f"{value.dtype}, which cannot be trained. Load without assign=True.",
+            f"Variable {request.name!r} is asked for with {asked}, but was loaded {loaded}. {cure}",
         )
     if request.device is not None and request.device.type == "meta" and not pending.assign:
         warn(
@@ -187,7 +180,7 @@ def _loaded_as(
             f"The value loaded for {request.name!r} is lost, because the variable is made on the "
             "meta device. Load with load_state_dict(state_dict, assign=True).",
         )
-    return dtype or request.dtype
+    return wanted
 
 
 # ---- whether it can be made ----------------------------------------------------------------------
@@ -195,36 +188,26 @@ def _loaded_as(
 
 def check_can_make(table: VariableTable, what: str, name: str) -> None:
     """Raise if ``name`` cannot be made now, here, or at all."""
-    if (
-        is_compiling()
-        or _C._is_tracing()
-        or _C._are_functorch_transforms_active()
-        or (_C._len_torch_dispatch_stack() or function_modes())
-        or (table._finalized or "_is_replica" in table.__dict__)
-    ):  # Rare; find out which of these it is, and raise unless the modes are harmless.
-        _check_surroundings(table, what, name)
-    _names.check_variable(name)
-    table._check_outside_modules(what, name)
-
-
-def _check_surroundings(table: VariableTable, what: str, name: str) -> None:
-    advice = "Build the model before: net.build(*example)."
+    problem, advice = "", "Build the model before: net.build(*example)."
     if is_compiling() or _C._is_tracing() or _is_fx_tracing():
         problem = "would have to be made while the model is traced (compiled or exported)."
     elif _C._are_functorch_transforms_active():
         problem = "would have to be made inside a function transform, and be lost with it."
         advice = "Ask for it outside the transform first, or build: net.build(*example)."
-    elif table.__dict__.get("_is_replica"):
+    elif "_is_replica" in table.__dict__:
         problem = "would have to be made in a replica of DataParallel, and be lost with it."
     elif table._finalized:
         problem = f"is new, but the store is finalized.{table._nearest(name)}"
-    else:
-        return
-    raise NotBuiltError(name, f"{what} {name!r} {problem} {advice}")
+    if problem:
+        raise NotBuiltError(name, f"{what} {name!r} {problem} {advice}")
+    _names.check_variable(name)
+    table._check_outside_modules(what, name)
 
 
 def _is_fx_tracing() -> bool:
     # It pushes a mode on one of torch's two stacks; on that of functions if it traces pre-dispatch.
+    if not (_C._len_torch_dispatch_stack() or function_modes()):
+        return False
     fx = sys.modules.get("torch.fx.experimental.proxy_tensor")
     mode_of = getattr(fx, "get_proxy_mode", None)  # None also while another thread imports it.
     return mode_of is not None and mode_of() is not None

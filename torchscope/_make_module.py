@@ -53,14 +53,17 @@ def make_module(
     table: VariableTable,
     full_name: str,
     factory: Callable[..., nn.Module],
-    args: Any = (),
-    kwargs: Any = None,
+    args: Any,
+    kwargs: Any,
 ) -> nn.Module:
     """Make the module ``full_name``, and load what waits for it."""
-    if (args or kwargs) and _makes(factory):
-        factory = functools.partial(factory, *args, **kwargs)
     # Everything that can be refused, before the factory runs.
     check_can_make(table, "Module", full_name)
+    if isinstance(factory, nn.Module) or not callable(factory):
+        problem = f"is not a class or a function that makes a module, but {factory!r}"
+        raise _not_a_factory(full_name, problem)
+    if args or kwargs:
+        factory = functools.partial(factory, *args, **kwargs)
     for name in [*table._declared, *table._made_modules]:
         if f"{name}/".startswith(f"{full_name}/"):
             made = table._declared.get(name) or table._made_modules[name]
@@ -71,7 +74,10 @@ def make_module(
             )
     key = _names.escape(full_name)
     table._check_free("Module", full_name, key)
-    module = _from_factory(table, full_name, factory)
+    module = in_lent_stream(table._seed, full_name, factory)
+    if not isinstance(cast("Any", module), nn.Module):
+        problem = f"returned {type(module).__name__}, not an nn.Module"
+        raise _not_a_factory(full_name, problem)
     # Like a variable: values from a stream of its own, then moved, then what was loaded for it.
     first = checksum(*_values(module))
     name_lazy_layers(module, table._seed, full_name)
@@ -100,25 +106,12 @@ def make_module(
     return module
 
 
-def _from_factory(
-    table: VariableTable, full_name: str, factory: Callable[[], nn.Module]
-) -> nn.Module:
-    makes = _makes(factory)
-    module = in_lent_stream(table._seed, full_name, factory) if makes else None
-    if isinstance(module, nn.Module):
-        return module
-    problem = f"returned {type(module).__name__}, not an nn.Module"
-    if not makes:
-        problem = f"is not a class or a function that makes a module, but {factory!r}"
+def _not_a_factory(full_name: str, problem: str) -> TypeError:
     last = full_name.rpartition("/")[2]
-    raise TypeError(
+    return TypeError(
         f"The factory of {full_name!r} {problem}. For example "
         f"get_module({last!r}, lambda: nn.Linear(3, 4))."
     )
-
-
-def _makes(factory: Any) -> bool:
-    return callable(factory) and not isinstance(factory, nn.Module)
 
 
 def _load_into(table: VariableTable, full_name: str, module: nn.Module) -> list[str]:

@@ -104,7 +104,7 @@ class VariableMapping(SavedTable):
         if name in self._declared:
             self._forget(name)
         if key is not None:
-            self._pending.drop(name)
+            del self._pending.values[key]
             self._pending.lacking = None  # Values that were dropped are not missing.
 
     def _unknown(self, name: object) -> KeyError:

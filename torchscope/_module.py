@@ -179,9 +179,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
 
     def _pass_ended(self) -> None:
         """When the first pass has succeeded, the module is complete: check and freeze its specs."""
-        if self._built:
-            return
-        self._settle_pending()
+        self._check_pending()
         # From here on compiled code guards on the digest of `built` instead of on each spec.
         built = built_as(dict(self._specs))
         with self._lock.held:  # Another thread may be adding to them.
@@ -189,7 +187,7 @@ class ScopedModule(VariableStore, Generic[P, R]):
                 self._built_as, self._specs = built, built.specs  # One table for all alike.
         super()._pass_ended()
 
-    def _settle_pending(self) -> None:
+    def _check_pending(self) -> None:
         """Raise or warn if loaded values were not used or variables got none."""
         pending = self._pending
         if pending.nothing:

@@ -39,9 +39,6 @@ def join(scope_name: str, name: str) -> str:
 
 def check_variable(full_name: str) -> None:
     """Raise unless TensorFlow would accept ``full_name`` as a variable's."""
-    one_word = full_name.replace("/", "_")
-    if one_word.isidentifier() and one_word.isascii() and full_name[0] not in "_/":
-        return  # Nearly all names, and faster than a regular expression.
     if not _FULL_NAME.fullmatch(full_name):
         raise VariableNameError(full_name, _refusal("variable", full_name))
 

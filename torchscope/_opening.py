@@ -26,7 +26,6 @@ from ._reuse import Reuse, mode_of
 from ._scope import NO_DEFAULTS, Defaults, VariableScope, scope_at
 from .regularizers import Regularizer
 
-_NOTHING_SPECIAL = None, None, None
 _NOT_OPEN: Any = None, None, 0, None
 ROOT = scope_at("", Reuse.NO, NO_DEFAULTS)  # of every pass that has not been asked for its own
 _NO = Reuse.NO  # Reading a member of the class takes longer than the test it is read for.
@@ -41,11 +40,16 @@ class Opening:
     where a name is entered again by the same object, is stored here with the pass that found it.
     """
 
-    __slots__ = ("__weakref__", "_asked", "_found", "_special", "_target")
+    __slots__ = (
+        *("__weakref__", "_asked", "_constraint", "_default_name", "_defaults", "_found"),
+        "_target",
+    )
 
     _target: Any  # a name, a scope or None
+    _default_name: str | None
     _asked: Reuse
-    _special: tuple[str | None, Defaults | None, Constraint | None] | None  # with a default name
+    _defaults: Defaults | None  # what it is given of them, if anything
+    _constraint: Constraint | None
     _found: tuple[Any, Reuse] | None  # under which mode a pass first entered it, if it is a name
 
     def __enter__(self) -> VariableScope:
@@ -58,7 +62,7 @@ class Opening:
             run.check_task(str(self._target))
             run.task = running_task()
         if type(self._target) is str:
-            scope, mark = _below(run, outer, self._target), len(run.opened.names)
+            scope, mark = self._below(run, outer, self._target), len(run.opened.names)
             # The mode: that of this object's first entering in this pass, else as asked, else
             # the outer scope's. Noted only if it is not NO, as nearly all are.
             found, mode = self._found, self._asked
@@ -69,8 +73,6 @@ class Opening:
             if mode is not _NO:
                 self._found = run.met, mode
             scope.mode = mode
-            if self._special is not None:
-                self._set_special(scope)
         else:
             scope, mark = self._open_again_or_by_default_name(run, outer)
         # Who opened it, without keeping that alive: `lost` is called if it dies before it leaves.
@@ -84,36 +86,44 @@ class Opening:
         target, mode = self._target, self._asked
         # By id, with a weak reference that tells whose it is: a strong one would keep it alive.
         key = self if run.traced else id(self)
-        settled = run.settled.get(key)
+        fixed = run.fixed.get(key)
         # The name or the scope to open: as a first entering in this pass fixed it, else as given,
         # else the default name with a number that no scope has.
-        if settled is not None and is_by(settled[0], self):
-            _, target, mode = settled
+        if fixed is not None and is_by(fixed[0], self):
+            _, target, mode = fixed
         elif target is None:
-            target = _unused_name(run, outer, self._special, mode)
+            target = _unused_name(run, outer, self._default_name, mode)
         if self._target is None:
-            scope, mark = _below(run, outer, target), len(run.opened.names)
+            scope, mark = self._below(run, outer, target), len(run.opened.names)
         elif isinstance(target, VariableScope):
             mark = run.opened.enter_object(target.name, run.scope_names)
             if target is not self._target:
                 return target, mark  # One copy serves all openings of a scope in a pass.
-            scope = scope_at(target.name, target.mode, target.defaults)
+            scope = scope_at(target.name, target.mode, target.defaults, self._constraint)
+            if self._defaults is not None:
+                scope.defaults = self._defaults.over(target.defaults)
         else:
             raise TypeError(f"variable_scope takes a name or a VariableScope, not {target!r}.")
-        # A new scope or copy, which this opening's settings change and later enterings find.
+        # A new scope or copy, which later enterings find.
         if mode is not _NO:
             scope.mode = mode
-        if self._special is not None:
-            self._set_special(scope)
         owner = self if run.traced else ref(self)  # Not with `lost`, which would be called.
-        run.settled[key] = owner, (target if self._target is None else scope), scope.mode
+        run.fixed[key] = owner, (target if self._target is None else scope), scope.mode
         return scope, mark
 
-    def _set_special(self, scope: VariableScope) -> None:
-        """Set what a new scope does not inherit."""
-        _, defaults, scope.constraint = self._special or _NOTHING_SPECIAL
-        if defaults is not None:
-            scope.defaults = defaults.over(scope.defaults)
+    def _below(self, run: Pass, outer: VariableScope, target: str) -> VariableScope:
+        """A new scope ``target`` in ``outer``, from which it inherits; counted as opened."""
+        if not (target.isidentifier() and target.isascii()) or target[0] == "_":
+            _check_name(run, target)
+        # As `scope_at`, which would take half as long again.
+        scope = VariableScope()
+        scope.name = name = outer.prefix + target
+        scope.prefix = name + "/" if name else ""
+        scope.mode, scope.defaults, scope.constraint = outer.mode, outer.defaults, self._constraint
+        if self._defaults is not None:
+            scope.defaults = self._defaults.over(outer.defaults)
+        run.opened.names[name] = None
+        return scope
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         passes = here.passes
@@ -128,58 +138,41 @@ class Opening:
                 opened.leave(scope.name, mark)
             stack.pop()
             return
-        depth = len(stack) - 1
+        mine = [depth for depth, (_, by, *_) in enumerate(stack) if is_by(by, self)]
         if kind is not None:
             # The exception must not be replaced. It may be an interrupt that has kept inner scopes
             # from being left; they are left with this one, if it is open here.
-            while depth >= 0 and not is_by(stack[depth][1], self):
-                depth -= 1
-            if depth >= 0:
-                run.unwind(depth)
-        else:
-            is_open = False
-            for depth, (scope, by, mark, task) in enumerate(stack):
-                if is_by(by, self):  # It stays open, also when this object dies.
-                    stack[depth], is_open = (scope, self, mark, task), True
-            if not is_open:
-                raise ScopeOrderError(
-                    None,
-                    f"Scopes must be left in the reverse order of entering; {self!r} is not open "
-                    "here: it was not entered, or in another thread or pass. Write `with "
-                    "variable_scope(...):`, which enters and leaves it.",
-                )
-            inside = run.scope_names[-1]
+            if mine:
+                run.unwind(mine[-1])
+            return
+        if not mine:
             raise ScopeOrderError(
-                inside,
-                f"Scopes must be left in the reverse order of entering; {inside!r} is still open. "
-                "Did a generator or a coroutine enter one and pause? Keep `with "
-                "variable_scope(...)` around code without yield and await.",
+                None,
+                f"Scopes must be left in the reverse order of entering; {self!r} is not open "
+                "here: it was not entered, or in another thread or pass. Write `with "
+                "variable_scope(...):`, which enters and leaves it.",
             )
+        for depth in mine:  # They stay open, also when this object dies.
+            scope, _, mark, task = stack[depth]
+            stack[depth] = scope, self, mark, task
+        inside = run.scope_names[-1]
+        raise ScopeOrderError(
+            inside,
+            f"Scopes must be left in the reverse order of entering; {inside!r} is still open. "
+            "Did a generator or a coroutine enter one and pause? Keep `with "
+            "variable_scope(...)` around code without yield and await.",
+        )
 
     def __repr__(self) -> str:
-        default_name, defaults, constraint = self._special or _NOTHING_SPECIAL
-        named = {} if defaults is None else dict(vars(defaults), plain=None)
-        named |= {"reuse": self._asked.plain or None, "constraint": constraint}
-        shown = [repr(self._target), *([] if default_name is None else [repr(default_name)])]
+        named = {} if self._defaults is None else dict(vars(self._defaults), plain=None)
+        named |= {"reuse": self._asked.plain or None, "constraint": self._constraint}
+        shown = [repr(self._target)]
+        shown += [] if self._default_name is None else [repr(self._default_name)]
         shown += [f"{name}={value!r}" for name, value in named.items() if value is not None]
         return f"variable_scope({', '.join(shown)})"
 
 
-def _below(run: Pass, outer: VariableScope, target: str) -> VariableScope:
-    """A new scope ``target`` in ``outer``, counted as opened; it inherits everything."""
-    if not (target.isidentifier() and target.isascii()) or target[0] == "_":
-        _check_name(run, target)
-    # As `scope_at`, which would take half as long again.
-    scope = VariableScope()
-    scope.name = name = outer.prefix + target
-    scope.prefix = name + "/" if name else ""
-    scope.mode, scope.defaults, scope.constraint = outer.mode, outer.defaults, None
-    run.opened.names[name] = None
-    return scope
-
-
-def _unused_name(run: Pass, outer: VariableScope, special: Any, mode: Reuse) -> str:
-    default_name = special[0]
+def _unused_name(run: Pass, outer: VariableScope, default_name: Any, mode: Reuse) -> str:
     if mode is not _NO:
         raise ScopeError(
             None,
@@ -261,13 +254,10 @@ def variable_scope(
     opening = Opening()
     opening._target = name_or_scope
     opening._asked = _NO if reuse is None else mode_of(reuse)
-    opening._special = opening._found = None
-    plain = initializer is regularizer is dtype is custom_getter is None
-    if not (plain and default_name is constraint is None):
-        defaults = None
-        if not plain:
-            defaults = Defaults(initializer, regularizer, as_dtype(dtype), custom_getter)
-        opening._special = default_name, defaults, constraint
+    opening._default_name, opening._constraint = default_name, constraint
+    opening._defaults = opening._found = None
+    if not (initializer is regularizer is dtype is custom_getter is None):
+        opening._defaults = Defaults(initializer, regularizer, as_dtype(dtype), custom_getter)
     return opening
 
 

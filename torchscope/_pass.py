@@ -79,11 +79,6 @@ class Pass:
     again = False  # whether it repeats code that another pass has run
     endless = False  # whether it is the default store's, which never ends
 
-    # What few passes have is made when it is first asked for.
-    _values: dict[Any, list[tuple[str, Any]]] | None
-    _templates: dict[Any, Any] | None
-    _settled: dict[Any, tuple[Any, Any, Any]] | None
-
     @only_inlined
     def __init__(self, store: Any) -> None:
         self.traced = traced = is_dynamo_compiling()
@@ -95,30 +90,12 @@ class Pass:
         self.begun = 0  # how many there were when the pass began
         self.opened = Opened()
         self.met: dict[str, None] = {}  # the names met, in order
-        self._values = self._templates = self._settled = None
+        self.values: dict[Any, list[tuple[str, Any]]] = {}  # in collections, with the scope's name
+        self.templates: dict[Any, Any] = {}  # what templates and `in_this_pass` have stored
+        # What the first entering of an opening fixes for later ones, as in TensorFlow.
+        self.fixed: dict[Any, tuple[Any, Any, Any]] = {}
         self.graph_task = -1 if traced else graph_task()
         self.task = asyncio.current_task() if in_event_loop() else None
-
-    @property
-    def settled(self) -> dict[Any, tuple[Any, Any, Any]]:
-        """What the first entering of an opening fixes for later ones, as in TensorFlow."""
-        if self._settled is None:
-            self._settled = {}
-        return self._settled
-
-    @property
-    def values(self) -> dict[Any, list[tuple[str, Any]]]:
-        """What was added to collections, with the scope's name; few passes have any."""
-        if self._values is None:
-            self._values = {}
-        return self._values
-
-    @property
-    def templates(self) -> dict[Any, Any]:
-        """What templates and `in_this_pass` have stored."""
-        if self._templates is None:
-            self._templates = {}
-        return self._templates
 
     @property
     def is_in_scope(self) -> bool:
@@ -195,7 +172,7 @@ class Pass:
 
     def end(self) -> None:
         """The pass has run to its end without an exception, and is no longer current."""
-        if len(self.stack) > self.begun and self.is_in_scope:
+        if len(self.stack) > self.begun and self.is_in_scope:  # Nearly always the first tells.
             name = self.scope_names[-1]
             raise ScopeOrderError(
                 name,
@@ -203,8 +180,7 @@ class Pass:
                 "pause? Keep `with variable_scope(...)` around code without yield.",
             )
         if not self.again:
-            if self._values:  # A bound function may keep the pass; not the step's graph.
-                self._values.clear()
+            self.values.clear()  # A bound function may keep the pass; not the step's graph.
             if not self.store._built:
                 self.store._pass_ended()
 

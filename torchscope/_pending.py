@@ -104,10 +104,6 @@ class Pending:
         if self.lacking is not None and self.terms.cover(full_name):
             self.lacking.append(full_name)
 
-    def drop(self, full_name: str) -> None:
-        """Forget the value for ``full_name``, if there is one: it was taken, or is not wanted."""
-        self.values.pop(self.key(full_name) or "", None)
-
     def below(self, full_name: str) -> dict[str, tuple[str, torch.Tensor]]:
         """What was loaded for names below ``full_name``: key -> the name there, and the value.
 

@@ -26,9 +26,8 @@ class SavedTable(VariableTable):
             key = declaration.key
             if key == name or name.partition(".")[0] in self._modules:
                 continue  # A module `h` has a `w` that is called `h.w`, not the variable.
-            for other in {name, key.removeprefix("/")} - {key}:
-                if prefix + other in state_dict:
-                    state_dict[prefix + key] = state_dict.pop(prefix + other)
+            if prefix + name in state_dict:
+                state_dict[prefix + key] = state_dict.pop(prefix + name)
         for name in list(self._made_modules):
             key, below = _names.escape(name), f"{prefix}{name}."
             if key == name or name.partition(".")[0] in self._modules:
@@ -68,6 +67,10 @@ class SavedTable(VariableTable):
             self._pending.hold(values, strictness(), assign)
             unexpected: list[str] = rest[2]
             unexpected[:] = [key for key in unexpected if key not in taken]
+        if self._device is not None and self._device.type == "meta":
+            lying = {tensor.device for tensor in self._parameters.values() if tensor is not None}
+            if len(lying) == 1:
+                self._device = lying.pop()  # Later variables go where these were assigned.
 
 
 def _kept(value: Any, assign: bool) -> Any:

@@ -16,7 +16,7 @@ from ._collections import in_collection
 from ._declaration import Request, is_value
 from ._default import current_pass
 from ._errors import ScopeError, naming
-from ._getter import CustomGetter, answer, drop_graph_only, mode_for
+from ._getter import CustomGetter, answer, check_graph_only, mode_for
 from ._pass import Pass
 from ._reuse import Reuse
 from .regularizers import Regularizer
@@ -160,7 +160,6 @@ class VariableScope:
             request.regularizer = defaults.regularizer
         if request.constraint is None:
             request.constraint = self.constraint
-        request.trainable = request.trainable is not False
         return request
 
     def get_variable(
@@ -180,7 +179,7 @@ class VariableScope:
         **graph_only: Any,
     ) -> Any:
         """As the function ``get_variable``, in this scope; ``reuse`` overrides the scope's."""
-        drop_graph_only("get_variable", graph_only)
+        check_graph_only(graph_only)
         request = Request(
             name=self.full_name(name),
             shape=shape,

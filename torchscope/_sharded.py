@@ -12,7 +12,7 @@ from torch import nn
 
 def like(variable: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """``value``, or this rank's shard of it if ``variable`` is sharded; nothing is sent."""
-    if not in_parts(variable) or in_parts(value):
+    if not is_sharded(variable) or is_sharded(value):
         return value
     kept: Any = variable
     distribute = sys.modules["torch.distributed.tensor"].distribute_tensor
@@ -21,10 +21,10 @@ def like(variable: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
 
 def gathered(value: torch.Tensor) -> torch.Tensor:
     """The whole of ``value``, with its gradient, on every rank."""
-    return cast("Any", value).full_tensor() if in_parts(value) else value
+    return cast("Any", value).full_tensor() if is_sharded(value) else value
 
 
-def in_parts(tensor: torch.Tensor) -> bool:
+def is_sharded(tensor: torch.Tensor) -> bool:
     """Whether each rank has a shard of it."""
     # If nobody has imported DTensor to its end, none exists; importing it would take a second.
     kind = getattr(sys.modules.get("torch.distributed.tensor"), "DTensor", ())
@@ -36,7 +36,7 @@ def is_fully_sharded(module: nn.Module) -> bool:
     return isinstance(module, getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", ()))
 
 
-def back_in_parts(module: nn.Module) -> None:
+def reshard(module: nn.Module) -> None:
     """Free the tensors that a call has gathered: what is written to them would be lost."""
     for inner in module.modules():
         if is_fully_sharded(inner):

@@ -26,10 +26,10 @@ from ._make import losses_of, reset_variable
 from ._make_module import reset_module
 from ._mapping import VariableMapping
 from ._pass import Pass, ResetPass, WayOut, entered, here
-from ._sharded import back_in_parts, gathered, is_fully_sharded, like
+from ._sharded import gathered, is_fully_sharded, like, reshard
 from ._table import VariableTable, close
 from ._unbuilt import Empty, EmptyState, Unbuilt, note_reading
-from ._walk import items, locate, made_at, tables, variables, walk
+from ._walk import Found, items, locate, made_at, tables, variables, walk
 
 if TYPE_CHECKING:
     from ._overview import Summary
@@ -170,11 +170,10 @@ class VariableStore(VariableMapping):
         return Pass(self)
 
     def _pass_ended(self) -> None:
-        """Called when a pass has ended without an exception."""
-        if not self._built:
-            self._no_longer_empty()
-            close(self)
-            self._built = True
+        """Called when the first pass has ended without an exception."""
+        self._no_longer_empty()
+        close(self)
+        self._built = True
 
     # ---- lists -----------------------------------------------------------------------------
 
@@ -214,7 +213,7 @@ class VariableStore(VariableMapping):
         return [
             found.tensor
             for found in variables(self)
-            if begins(found.full_name) and _is_in(key, found.table, found.name, found.tensor)
+            if begins(found.full_name) and _is_in(key, found)
         ]
 
     def _add_to_collection(self, key: str, variable: torch.Tensor) -> bool:
@@ -315,7 +314,7 @@ class VariableStore(VariableMapping):
 
     def apply_constraints(self) -> None:
         """Set every variable that has a ``constraint=`` to the value that it returns, in place."""
-        back_in_parts(self)
+        reshard(self)
         with torch.no_grad():
             for variable, value in list(_constrained(self)):
                 variable.copy_(value)
@@ -327,7 +326,7 @@ class VariableStore(VariableMapping):
         ``store.to_empty(device=...)``. Variables that were loaded are reset as well.
         Returns the store itself.
         """
-        back_in_parts(self)
+        reshard(self)
         values: list[tuple[torch.Tensor, torch.Tensor]] = []
         passes = here.passes
         depth = len(passes)
@@ -403,13 +402,6 @@ class VariableStore(VariableMapping):
             parameters.read(sys._getframe(1), alone=False)
         return state or EmptyState(parameters, state._metadata)
 
-    def _load_from_state_dict(self, *args: Any) -> None:  # pyright: ignore
-        super()._load_from_state_dict(*args)
-        if self._device is not None and self._device.type == "meta":
-            lying = {tensor.device for tensor in self._parameters.values() if tensor is not None}
-            if len(lying) == 1:
-                self._device = lying.pop()  # Later variables go where these were assigned.
-
 
 @never_compiled(
     "Variables are made in the first pass, which cannot be compiled. "
@@ -447,10 +439,10 @@ def build(store: VariableStore, fn: Callable[..., Any], args: Any, kwargs: Any) 
                 run(store, fn, *args, **kwargs)
 
 
-def _is_in(key: str, table: VariableTable, name: str, variable: torch.Tensor) -> bool:
+def _is_in(key: str, found: Found) -> bool:
     if key == GraphKeys.TRAINABLE_VARIABLES:
-        return variable.requires_grad
-    made = table._declared.get(name)
+        return found.tensor.requires_grad
+    made = found.table._declared.get(found.name)
     # A module's own parameters are in no other collection.
     return key == GraphKeys.GLOBAL_VARIABLES if made is None else key in made.collections
 

@@ -94,11 +94,8 @@ class VariableTable(nn.ParameterDict):
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: the tables as they are now, if another thread adds to them."""
         state = self.__dict__.copy()
-        for table in ("_declarations", "_specs", "_made_modules"):
-            state[table] = state[table].copy()
-        for table in _TORCH_TABLES:
-            if type(state[table]) is Growing:  # A plain dict will do: no thread adds to a copy yet.
-                state[table] = state[table].copy()
+        for table in ("_declarations", "_specs", "_made_modules", *_TORCH_TABLES):
+            state[table] = state[table].copy()  # Of a `Growing`, a dict: no thread adds to it yet.
         return state
 
     def __copy__(self) -> Self:
@@ -122,7 +119,12 @@ class VariableTable(nn.ParameterDict):
         if found is None:  # Under parametrize, or in a replica of DataParallel, a plain attribute.
             found = getattr(self, key, None)
         if found is None:
-            raise _removed(key)
+            name = _names.unescape(key)
+            raise VariableMissingError(
+                name,
+                f"Variable {name!r} was removed from the module (by delattr, or set to None, "
+                f"perhaps), but is still declared. Forget that, too: del net[{name!r}].",
+            )
         return found
 
     def _fetch_module(self, full_name: str) -> nn.Module:
@@ -258,12 +260,11 @@ class VariableTable(nn.ParameterDict):
                 )
 
     def _specs_for(self, traced: bool) -> Any:
-        """Where a pass looks specs up."""
-        if traced:
-            built = self._built_as
-            return self._specs if built is None else AsBuilt(built.digest)
-        if self._owner != id(self):
+        """Where a pass looks specs up that is traced, or that is a clone's."""
+        if not traced:
             self._part()
+        elif self._built_as is not None:
+            return AsBuilt(self._built_as.digest)
         return self._specs
 
     def _change_specs(self) -> None:
@@ -327,16 +328,6 @@ def _keep(table: VariableTable, declaration: Declaration, value: torch.Tensor) -
         table.register_buffer(key, value, persistent=declaration.persistent)
     else:
         table.register_parameter(key, cast("nn.Parameter", value))
-
-
-def _removed(key: str) -> VariableMissingError:
-    """The error for a variable that is declared, but that torch has no longer."""
-    name = _names.unescape(key)
-    return VariableMissingError(
-        name,
-        f"Variable {name!r} was removed from the module (by delattr, or set to None, perhaps), but "
-        f"is still declared. Forget that, too: del net[{name!r}].",
-    )
 
 
 # Some libraries replace the methods (accelerate), others set the hooks.

@@ -16,6 +16,7 @@ from ._collections import in_collection
 from ._default import current_pass
 from ._errors import ScopeError
 from ._getter import CustomGetter
+from ._in_this_pass import in_this_pass
 from ._opened import EVERY
 from ._opening import get_variable_scope, variable_scope
 from ._pass import Pass
@@ -71,7 +72,7 @@ class Template(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         run = current_pass()
-        calls = run.templates.get(self) or self._calls(run)
+        calls = in_this_pass(self, _Calls)
         # The first call in a pass opens a scope by a default name, later ones open it again; if the
         # scope is fixed, all open that one. They reuse once a call has run to its end.
         scope = self._fixed_scope or calls.scope
@@ -94,9 +95,6 @@ class Template(Generic[P, R]):
                 _refuse_new_trainable(run, known, self._name)
             return result
 
-    def _calls(self, run: Pass) -> _Calls:
-        return run.templates.setdefault(self, _Calls())
-
     def __repr__(self) -> str:
         return f"<template {self._name!r} of {self._func!r}>"
 
@@ -113,7 +111,7 @@ class Template(Generic[P, R]):
     @property
     def variable_scope(self) -> VariableScope | None:
         """The scope, once there is one: since the first call in this pass, or since it was made."""
-        return self._fixed_scope or self._calls(current_pass()).scope
+        return self._fixed_scope or in_this_pass(self, _Calls).scope
 
     @property
     def variable_scope_name(self) -> str | None:
@@ -124,7 +122,7 @@ class Template(Generic[P, R]):
         return scope.name if not scope.name or scope.name.endswith("/") else scope.name + "/"
 
     def _variables(self, key: str) -> list[torch.Tensor]:
-        if not self._calls(current_pass()).completed:
+        if not in_this_pass(self, _Calls).completed:
             return []
         return in_collection(key, re.escape(self.variable_scope_name or ""))
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from torchscope._errors import CheckpointError
-from torchscope._sharded import back_in_parts, in_parts, like
+from torchscope._sharded import is_sharded, like, reshard
 from torchscope._store import VariableStore
 
 from . import _dtypes
@@ -103,7 +103,7 @@ def load(
         if isinstance(tensors, Tensors):
             tensors.keep(plan.crossing(tensors))
         held = {key: _held(tensors, there) for key, there in plan.waiting.items()}
-        back_in_parts(store)
+        reshard(store)
         for count, (name, there) in enumerate(plan.into.items()):
             try:
                 _read_into(plan.here[name], tensors, there)
@@ -126,7 +126,7 @@ def _held(tensors: Source, there: str) -> Tensor:
 
 
 def _read_into(variable: Tensor, tensors: Source, there: str) -> None:
-    if isinstance(tensors, Checkpoint) and not in_parts(variable):
+    if isinstance(tensors, Checkpoint) and not is_sharded(variable):
         tensors.read_into(variable, there)
     else:
         variable.copy_(like(variable, tensors[there]))

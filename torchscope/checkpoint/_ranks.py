@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from torchscope._errors import CheckpointError
-from torchscope._sharded import in_parts
+from torchscope._sharded import is_sharded
 
 
 class Ranks:
@@ -21,7 +21,7 @@ class Ranks:
     def __init__(self, tensors: Iterable[Tensor]) -> None:
         meshes: dict[Any, None] = {}
         for tensor in tensors:
-            if in_parts(tensor):
+            if is_sharded(tensor):
                 sharded: Any = tensor
                 meshes[sharded.device_mesh] = None
         self._meshes = list(meshes)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from torchscope._errors import CheckpointError
-from torchscope._sharded import back_in_parts, gathered
+from torchscope._sharded import gathered, reshard
 from torchscope._store import VariableStore
 
 from . import _dtypes, _state
@@ -200,7 +200,7 @@ def write_items(
 def _items_of(source: Any, given: Collection[str]) -> Iterator[Item]:
     """What a source has; ``given`` is what is saved besides."""
     if isinstance(source, VariableStore):
-        back_in_parts(source)
+        reshard(source)
         tensors, _, _ = stored(source)
         for name, tensor in [*tensors.items(), *pending(source, given)]:
             yield Item(name, partial(_itself, tensor))

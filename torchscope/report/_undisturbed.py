@@ -19,7 +19,7 @@ from torchscope._build import keep_values, put_back
 from torchscope._default import _default
 from torchscope._pass import here
 from torchscope._pending import Pending
-from torchscope._sharded import back_in_parts
+from torchscope._sharded import reshard
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def undisturbed(module: nn.Module, inputs: Any) -> Generator[None]:
             keep_values(leaf for leaf in leaves if isinstance(leaf, torch.Tensor))
             yield
     finally:
-        back_in_parts(module)  # Else fully_shard believes that what it gathered is still there.
+        reshard(module)  # Else fully_shard believes that what it gathered is still there.
         for state in before:
             state.put_back()
         for set_state, value in streams:
