@@ -37,7 +37,7 @@ def first_values(
     fresh: nn.Module, kept: nn.Module, seed: int, full_name: str
 ) -> dict[str, torch.Tensor]:
     """The state dict of ``fresh``, made like ``kept``; with lazy layers that were called."""
-    values = {key: value for key, value in fresh.state_dict().items() if not is_lazy(value)}
+    values = {key: value for key, value in tensors_of(fresh).items() if not is_lazy(value)}
     for path, _ in _lazy_layers(fresh):
         layer: Any = kept.get_submodule(path)
         if not any(map(is_lazy, [*layer.parameters(), *layer.buffers()])):
@@ -50,8 +50,15 @@ def first_values(
                 )
             in_lent_stream(seed, f"{full_name}/{path}", layer.reset_parameters)
             prefix = f"{path}." if path else ""
-            values.update({prefix + key: value for key, value in layer.state_dict().items()})
+            values.update({prefix + key: value for key, value in tensors_of(layer).items()})
     return values
+
+
+def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Each tensor by its key in the state dict; buffers that are not saved, too."""
+    buffers = dict(cast("Any", module).named_buffers(remove_duplicate=False))
+    saved = module.state_dict(keep_vars=True).items()  # May hold what `get_extra_state` returns.
+    return buffers | {key: value for key, value in saved if isinstance(value, torch.Tensor)}
 
 
 def _lazy_layers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
