@@ -72,6 +72,7 @@ def make_module(
     key = _names.escape(full_name)
     table._check_free("Module", full_name, key)
     module = _from_factory(table, full_name, factory)
+    table._check_free("Module", full_name, key)  # The factory may have taken it.
     # Like a variable: values from a stream of its own, then moved, then what was loaded for it.
     first = checksum(*tensors_of(module).values())
     name_lazy_layers(module, table._seed, full_name)
