@@ -19,7 +19,7 @@ import torch
 from torch.compiler import is_compiling
 
 from . import _names
-from ._arguments import fits, keeps_all
+from ._arguments import fits, keeps_all, untrainable
 from ._build import keep_values
 from ._declaration import Declaration, Request, declared
 from ._errors import (
@@ -173,13 +173,13 @@ def _loaded_as(
             f"{value.dtype}. Convert the value before it is loaded, or drop it: "
             f"del store[{request.name!r}].",
         )
-    loads_floats = value.is_floating_point() or value.is_complex()
     wanted = dtype or request.dtype
-    if pending.assign and not loads_floats and (wanted.is_floating_point or wanted.is_complex):
+    problem = untrainable(value) if wanted.is_floating_point or wanted.is_complex else ""
+    if pending.assign and problem:
         raise VariableMismatchError(
             request.name,
-            f"Variable {request.name!r} is asked for with dtype {wanted}, but was loaded as "
-            f"{value.dtype}, which cannot be trained. Load without assign=True.",
+            f"Variable {request.name!r} is asked for with dtype {wanted}, but what was loaded "
+            f"{problem}. Load without assign=True.",
         )
     if request.device is not None and request.device.type == "meta" and not pending.assign:
         warn(
