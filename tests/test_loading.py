@@ -236,13 +236,20 @@ def dotted_twice(x: torch.Tensor) -> torch.Tensor:
     return linear(x) @ own
 
 
+def dotted_modules(x: torch.Tensor) -> torch.Tensor:
+    """A module ``a.b`` beside a module ``a`` that holds a ``b``."""
+    first = ts.get_module("a.b", lambda: nn.Linear(3, 3, bias=False))
+    second = ts.get_module("a", lambda: nn.ModuleDict({"b": nn.Linear(3, 3, bias=False)}))
+    return second["b"](first(x))
+
+
 def like_torchs_extra_state(x: torch.Tensor) -> torch.Tensor:
     return (
         x @ ts.get_variable("get_extra_state", [3, 3]) @ ts.get_variable("a/w_extra_state", [3, 3])
     )
 
 
-ALIKE = (dotted, dotted_below, dotted_twice, like_torchs_extra_state)
+ALIKE = (dotted, dotted_below, dotted_twice, dotted_modules, like_torchs_extra_state)
 
 
 @pytest.mark.parametrize("fn", ALIKE)
