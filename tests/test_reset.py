@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    apply_activation_checkpointing,
+)
 from torch.nn.modules.lazy import LazyModuleMixin
 
 import torchscope as ts
@@ -594,6 +597,16 @@ def test_a_module_made_on_meta_gets_all_its_values_by_a_reset():
     net = ts.ScopedModule(rotated, seed=0).to("meta").build(X.to("meta"))
     net.to_empty(device="cpu").reset_parameters()
     assert torch.equal(net(X), ts.ScopedModule(rotated, seed=0).build(X)(X))
+
+
+def test_a_module_in_a_checkpoint_wrapper_is_reset():
+    net = ts.ScopedModule(lambda x: ts.get_module("h", lambda: nn.Sequential(Rotary()))(x)).build(X)
+    before = net(X)
+    net.get_submodule("h.0").get_buffer("angles").add_(1)
+    apply_activation_checkpointing(net, check_fn=lambda module: isinstance(module, Rotary))
+    train(net)
+    net.reset_parameters()
+    assert torch.equal(net(X), before)
 
 
 class Cache(nn.Module):

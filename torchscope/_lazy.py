@@ -5,6 +5,7 @@ Those values follow from the store's seed and the layer's name, as all do.
 
 import copy
 import functools
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -56,9 +57,14 @@ def first_values(
 
 def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
     """Each tensor by its key in the state dict; buffers that are not saved, too."""
-    buffers = dict(cast("Any", module).named_buffers(remove_duplicate=False))
+    buffers = cast("Any", module).named_buffers(remove_duplicate=False)
     saved = module.state_dict(keep_vars=True).items()  # May hold what `get_extra_state` returns.
-    return buffers | {key: value for key, value in saved if isinstance(value, torch.Tensor)}
+    return {re.sub(_WRAPPERS, "", name): buffer for name, buffer in buffers} | {
+        key: value for key, value in saved if isinstance(value, torch.Tensor)
+    }
+
+
+_WRAPPERS = r"_(checkpoint|fsdp)_wrapped_module\."  # They leave this out of their state dicts.
 
 
 def _lazy_layers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
