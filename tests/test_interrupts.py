@@ -303,6 +303,17 @@ def test_an_interrupted_build_changes_no_value():
             assert [count.item() for count in net.buffers()] == [0, 0]
 
 
+def test_an_interrupted_build_leaves_no_gradient():
+    def penalty() -> None:
+        with torch.enable_grad():
+            layer = ts.get_module("h", nn.Linear, 2, 2)
+            (layer(torch.ones(1, 2)).sum() * ts.get_variable("w", [])).backward()
+
+    for came, net in on_new_ones(lambda: ts.ScopedModule(penalty), lambda net: net.build()):
+        assert came is Interrupt
+        assert [p.grad for p in net.build().parameters()] == [None] * 3
+
+
 def test_a_lazy_layer_whose_first_call_was_interrupted_gets_the_values_of_its_name():
     def layer() -> torch.Tensor:
         return ts.get_module("h", nn.LazyLinear, 2)(X)

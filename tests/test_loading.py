@@ -146,14 +146,20 @@ def test_a_value_that_cannot_be_copied_is_reported_before_it_waits_for_the_build
     assert values(net.build(X)) == values(built())
 
 
-NO_FRACTIONS: dict[str, Callable[[torch.Tensor], Any]] = {
+def in_inference_mode(value: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return value.clone()
+
+
+UNTRAINABLE: dict[str, Callable[[torch.Tensor], Any]] = {
     "integers": lambda value: value.to(torch.int64),
     "booleans": lambda value: value > 0,
     "quantized": ODD["quantized"],
+    "made in inference mode": in_inference_mode,
 }
 
 
-@pytest.mark.parametrize("spoil", NO_FRACTIONS.values(), ids=NO_FRACTIONS)
+@pytest.mark.parametrize("spoil", UNTRAINABLE.values(), ids=UNTRAINABLE)
 @pytest.mark.parametrize("key", ["first/b", "dense.bias", "block.b"])
 def test_under_assign_a_value_that_could_not_be_trained_is_reported_before_anything_is_loaded(
     spoil: Any, key: str
@@ -166,7 +172,7 @@ def test_under_assign_a_value_that_could_not_be_trained_is_reported_before_anyth
     assert values(net) == before
 
 
-@pytest.mark.parametrize("spoil", NO_FRACTIONS.values(), ids=NO_FRACTIONS)
+@pytest.mark.parametrize("spoil", UNTRAINABLE.values(), ids=UNTRAINABLE)
 def test_under_assign_no_variable_becomes_one_that_cannot_be_trained(spoil: Any):
     net, state = ts.ScopedModule(model, seed=0), built(1).state_dict()
     state["first/b"] = spoil(state["first/b"])
@@ -230,13 +236,20 @@ def dotted_twice(x: torch.Tensor) -> torch.Tensor:
     return linear(x) @ own
 
 
+def dotted_modules(x: torch.Tensor) -> torch.Tensor:
+    """A module ``a.b`` beside a module ``a`` that holds a ``b``."""
+    first = ts.get_module("a.b", lambda: nn.Linear(3, 3, bias=False))
+    second = ts.get_module("a", lambda: nn.ModuleDict({"b": nn.Linear(3, 3, bias=False)}))
+    return second["b"](first(x))
+
+
 def like_torchs_extra_state(x: torch.Tensor) -> torch.Tensor:
     return (
         x @ ts.get_variable("get_extra_state", [3, 3]) @ ts.get_variable("a/w_extra_state", [3, 3])
     )
 
 
-ALIKE = (dotted, dotted_below, dotted_twice, like_torchs_extra_state)
+ALIKE = (dotted, dotted_below, dotted_twice, dotted_modules, like_torchs_extra_state)
 
 
 @pytest.mark.parametrize("fn", ALIKE)

@@ -158,6 +158,19 @@ def test_an_attribute_of_a_store_is_not_replaced(put: Any, ask: Any):
     assert list(store.state_dict()) == keys
 
 
+@pytest.mark.parametrize("put", ATTRIBUTES.values(), ids=ATTRIBUTES)
+def test_an_attribute_that_a_factory_sets_is_not_replaced(put: Any):
+    store: Any = ts.VariableStore(0)
+
+    def factory() -> nn.Module:
+        put(store)
+        return nn.Linear(2, 2)
+
+    with pytest.raises(ts.VariableNameError, match="'extra' cannot be made"):
+        store(ts.get_module, "extra", factory)
+    assert not isinstance(store.extra, nn.Linear) or store.extra.in_features == 1
+
+
 def test_a_name_that_a_class_has_as_an_attribute_cannot_be_a_module_s():
     class Net(ts.VariableStore):
         extra = "mine"

@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    apply_activation_checkpointing,
+)
 from torch.nn.modules.lazy import LazyModuleMixin
 
 import torchscope as ts
@@ -555,3 +558,73 @@ def test_a_lazy_layer_loses_all_trace_of_how_it_was_made():
     assert type(layer) is nn.Linear
     assert layer.__dict__.keys() == plain.__dict__.keys()
     assert isinstance(layer.forward, types.MethodType)
+
+
+# ---- what else a module holds --------------------------------------------------------------------
+
+
+class Rotary(nn.Module):
+    """Has a buffer that is not saved, and a state that is not a tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(3))
+        self.register_buffer("angles", torch.rand(3), persistent=False)
+
+    def get_extra_state(self) -> Any:
+        return {"turns": 3}
+
+    def set_extra_state(self, state: Any) -> None: ...
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.scale * self.angles
+
+
+def rotated(x: torch.Tensor) -> torch.Tensor:
+    return ts.get_module("rotary", Rotary)(x)
+
+
+def test_a_buffer_that_is_not_saved_is_reset():
+    net = ts.ScopedModule(rotated, seed=0).build(X)
+    before = net(X)
+    train(net)
+    net.get_submodule("rotary").get_buffer("angles").add_(1)
+    net.reset_parameters()
+    assert torch.equal(net(X), before)
+
+
+def test_a_module_made_on_meta_gets_all_its_values_by_a_reset():
+    net = ts.ScopedModule(rotated, seed=0).to("meta").build(X.to("meta"))
+    net.to_empty(device="cpu").reset_parameters()
+    assert torch.equal(net(X), ts.ScopedModule(rotated, seed=0).build(X)(X))
+
+
+def test_a_module_in_a_checkpoint_wrapper_is_reset():
+    net = ts.ScopedModule(lambda x: ts.get_module("h", lambda: nn.Sequential(Rotary()))(x)).build(X)
+    before = net(X)
+    net.get_submodule("h.0").get_buffer("angles").add_(1)
+    apply_activation_checkpointing(net, check_fn=lambda module: isinstance(module, Rotary))
+    train(net)
+    net.reset_parameters()
+    assert torch.equal(net(X), before)
+
+
+class Cache(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("last", torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.last = x
+        return x
+
+
+def test_a_module_with_a_buffer_of_another_shape_is_reported_and_nothing_is_reset(refused: Any):
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return ts.get_module("cache", Cache)(x * ts.get_variable("w", [3]))
+
+    net = ts.ScopedModule(model).build(X)
+    net(X)
+    train(net)
+    with refused(net, ts.ScopeError, match=r"another shape: \['last'\]"):
+        net.reset_parameters()

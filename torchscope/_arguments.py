@@ -132,6 +132,15 @@ def has_shape(value: torch.Tensor) -> bool:
         return False
 
 
+def untrainable(value: torch.Tensor) -> str:
+    """Why ``value`` itself cannot be trained; "" if it can."""
+    if not (value.is_floating_point() or value.is_complex()):
+        return f"is of {value.dtype}, which cannot be trained"
+    if value.is_inference():
+        return "was made under torch.inference_mode, so it cannot be trained"
+    return ""
+
+
 def _is_integer(dtype: torch.dtype) -> bool:
     return not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
 

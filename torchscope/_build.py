@@ -87,11 +87,18 @@ def no_gradients_left(module: nn.Module, inputs: Any) -> Generator[None]:
     leaves = [t for t in (*_tensors_in(inputs), *module.parameters()) if t.is_leaf]
     before = {id(t): t.grad for t in leaves}
     keep_values(grad for grad in before.values() if grad is not None)
+
+    def restore() -> None:
+        for tensor in (*leaves, *module.parameters()):
+            tensor.grad = before.get(id(tensor))
+
     try:
         yield
     finally:
-        for tensor in (*leaves, *module.parameters()):
-            tensor.grad = before.get(id(tensor))
+        try:
+            restore()
+        finally:  # If an interrupt came.
+            restore()
 
 
 class _OnMeta(TorchDispatchMode):

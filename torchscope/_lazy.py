@@ -5,6 +5,7 @@ Those values follow from the store's seed and the layer's name, as all do.
 
 import copy
 import functools
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -37,7 +38,7 @@ def first_values(
     fresh: nn.Module, kept: nn.Module, seed: int, full_name: str
 ) -> dict[str, torch.Tensor]:
     """The state dict of ``fresh``, made like ``kept``; with lazy layers that were called."""
-    values = {key: value for key, value in fresh.state_dict().items() if not is_lazy(value)}
+    values = {key: value for key, value in tensors_of(fresh).items() if not is_lazy(value)}
     for path, _ in _lazy_layers(fresh):
         layer: Any = kept.get_submodule(path)
         if not any(map(is_lazy, [*layer.parameters(), *layer.buffers()])):
@@ -50,8 +51,20 @@ def first_values(
                 )
             in_lent_stream(seed, f"{full_name}/{path}", layer.reset_parameters)
             prefix = f"{path}." if path else ""
-            values.update({prefix + key: value for key, value in layer.state_dict().items()})
+            values.update({prefix + key: value for key, value in tensors_of(layer).items()})
     return values
+
+
+def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Each tensor by its key in the state dict; buffers that are not saved, too."""
+    buffers = cast("Any", module).named_buffers(remove_duplicate=False)
+    saved = module.state_dict(keep_vars=True).items()  # May hold what `get_extra_state` returns.
+    return {re.sub(_WRAPPERS, "", name): buffer for name, buffer in buffers} | {
+        key: value for key, value in saved if isinstance(value, torch.Tensor)
+    }
+
+
+_WRAPPERS = r"_(checkpoint|fsdp)_wrapped_module\."  # They leave this out of their state dicts.
 
 
 def _lazy_layers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:

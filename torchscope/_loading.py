@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from . import _names
-from ._arguments import has_shape
+from ._arguments import has_shape, untrainable
 from ._errors import StateDictError
 from ._saved import EXTRA, SavedTable
 
@@ -107,9 +107,7 @@ def _misshapen(value: torch.Tensor, tensor: torch.Tensor) -> str:
 
 def _untrainable(value: torch.Tensor, tensor: torch.Tensor) -> str:
     """Why ``value`` cannot replace ``tensor``; "" if it can."""
-    if value.is_floating_point() or value.is_complex() or not tensor.requires_grad:
-        return ""
-    return f"is of {value.dtype}, which cannot be trained"
+    return untrainable(value) if tensor.requires_grad else ""
 
 
 def _uncopyable(

@@ -19,7 +19,7 @@ import torch
 from torch.compiler import is_compiling
 
 from . import _names
-from ._arguments import fits, keeps_all
+from ._arguments import fits, keeps_all, untrainable
 from ._build import keep_values
 from ._declaration import Declaration, Request, declared
 from ._errors import (
@@ -159,20 +159,27 @@ def _loaded_as(
         shape, dtype = tuple(first.shape), first.dtype
     else:
         shape, dtype = request.brings()
-    wanted = dtype or request.dtype
-    wants_floats = wanted.is_floating_point or wanted.is_complex
-    asked, loaded, cure = f"dtype {wanted}", f"as {value.dtype}", ""
     if not fits(shape, tuple(value.shape)):
-        asked, loaded = f"shape {shape}", f"with {tuple(value.shape)}"
-        cure = f"Load a state dict that fits, or drop the value: del store[{request.name!r}]."
-    elif pending.terms.exact and not keeps_all(value.dtype, dtype or value.dtype):
-        cure = f"Convert the value before it is loaded, or drop it: del store[{request.name!r}]."
-    elif pending.assign and wants_floats and not (value.is_floating_point() or value.is_complex()):
-        cure = "Such a value cannot be trained: load it without assign=True."
-    if cure:
         raise VariableMismatchError(
             request.name,
-            f"Variable {request.name!r} is asked for with {asked}, but was loaded {loaded}. {cure}",
+            f"Variable {request.name!r} is asked for with shape {shape}, but was loaded "
+            f"with {tuple(value.shape)}. Load a state dict that fits, or drop the value: "
+            f"del store[{request.name!r}].",
+        )
+    if pending.terms.exact and not keeps_all(value.dtype, dtype or value.dtype):
+        raise VariableMismatchError(
+            request.name,
+            f"Variable {request.name!r} is asked for with dtype {dtype}, but was loaded as "
+            f"{value.dtype}. Convert the value before it is loaded, or drop it: "
+            f"del store[{request.name!r}].",
+        )
+    wanted = dtype or request.dtype
+    problem = untrainable(value) if wanted.is_floating_point or wanted.is_complex else ""
+    if pending.assign and problem:
+        raise VariableMismatchError(
+            request.name,
+            f"Variable {request.name!r} is asked for with dtype {wanted}, but what was loaded "
+            f"{problem}. Load without assign=True.",
         )
     if request.device is not None and request.device.type == "meta" and not pending.assign:
         warn(

@@ -23,7 +23,7 @@ from ._errors import (
     VariableExistsError,
 )
 from ._initial import check_same, checksum
-from ._lazy import first_values, name_lazy_layers
+from ._lazy import first_values, name_lazy_layers, tensors_of
 from ._loading import key_in
 from ._make import check_can_make, warn_of_late
 from ._origin import Origin
@@ -78,8 +78,9 @@ def make_module(
     if not isinstance(cast("Any", module), nn.Module):
         problem = f"returned {type(module).__name__}, not an nn.Module"
         raise _not_a_factory(full_name, problem)
+    table._check_free("Module", full_name, key)  # The factory may have taken it.
     # Like a variable: values from a stream of its own, then moved, then what was loaded for it.
-    first = checksum(*_values(module))
+    first = checksum(*tensors_of(module).values())
     name_lazy_layers(module, table._seed, full_name)
     device = table._device or default_device()
     if table._device is not None or device.type != "cpu":
@@ -162,20 +163,17 @@ def reset_module(table: VariableTable, full_name: str) -> list[tuple[torch.Tenso
     made = table._made_modules[full_name]
     kept = table._fetch_module(full_name)
     module = in_lent_stream(table._seed, full_name, made.factory)
-    if made.first is not None and checksum(*_values(module)) != made.first:
+    if made.first is not None and checksum(*tensors_of(module).values()) != made.first:
         module = in_lent_stream(table._seed, full_name, made.as_then)
-        check_same("factory", full_name, made.first, checksum(*_values(module)))
+        check_same("factory", full_name, made.first, checksum(*tensors_of(module).values()))
     fresh = first_values(module, kept, table._seed, full_name)  # Blocks are stores, too.
-    tensors = kept.state_dict(keep_vars=True)
-    gone = fresh.keys() - tensors.keys()
+    tensors = tensors_of(kept)
+    gone = [k for k in fresh if k not in tensors or tensors[k].shape != fresh[k].shape]
     if gone:
         raise ScopeError(
             full_name,
-            f"Module {full_name!r} no longer has what it was made with: {sorted(gone)}. "
-            "Remove its parametrization or pruning before you reset it.",
+            f"Module {full_name!r} no longer has what it was made with, or in another shape: "
+            f"{gone}. Remove its parametrization or pruning before you reset it, or let it be "
+            f"made again: delattr(net, {_names.escape(full_name)!r}). Nothing was reset.",
         )
     return [(tensors[key], value) for key, value in fresh.items()]
-
-
-def _values(module: nn.Module) -> list[torch.Tensor]:
-    return [value for value in module.state_dict().values() if isinstance(value, torch.Tensor)]

@@ -110,15 +110,16 @@ class Pending:
         A state dict writes a dot after a module's name, a checkpoint a slash: names from a
         checkpoint begin with ``/`` here.
         """
-        dotted = f"{_names.escape(full_name)}.", f"{full_name}."
+        own, plain = f"{_names.escape(full_name)}.", f"{full_name}."
+        # What is spelled as it is here; else the other spelling, which may be another module's.
+        dotted = own if any(key.startswith(own) for key in self.values) else plain
         slashed = f"{full_name}/".replace(".", "%2E")
         below: dict[str, tuple[str, torch.Tensor]] = {}
         for key, value in self.values.items():
             if key.startswith(slashed):
                 below[key] = key[len(slashed) - 1 :], value
-            for spelled in dotted:
-                if key.startswith(spelled):
-                    below[key] = key.removeprefix(spelled), value
+            if key.startswith(dotted):
+                below[key] = key.removeprefix(dotted), value
         return below
 
     def finish(self, made: Iterable[str]) -> str:
