@@ -113,6 +113,17 @@ def test_a_clone_computes_with_its_own_parameters(clone: Any, inside: Any):
     assert not other(X).any()
 
 
+@pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, by_cloudpickle, by_pickle])
+def test_a_copy_of_a_net_compiled_in_place_computes_with_its_own_parameters(clone: Any):
+    net = build(layer)  # Without modules, which a shallow copy shares.
+    net.compile(backend="eager")
+    before = net(X)
+    other = clone(net)
+    put(other, 0.0)
+    assert not other(X).any()
+    assert torch.equal(net(X), before)
+
+
 @pytest.mark.parametrize("clone", APART)
 def test_a_clone_of_a_store_computes_with_its_own_parameters(clone: Any):
     store = ts.VariableStore(0)

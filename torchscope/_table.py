@@ -93,14 +93,14 @@ class VariableTable(nn.ParameterDict):
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: the tables as they are now, if another thread adds to them."""
-        state = self.__dict__.copy()
+        state = super().__getstate__()  # Without what `net.compile()` has set, which runs this one.
         for table in ("_declarations", "_specs", "_made_modules", *_TORCH_TABLES):
             state[table] = state[table].copy()  # Of a `Growing`, a dict: no thread adds to it yet.
         return state
 
     def __copy__(self) -> Self:
         clone = type(self).__new__(type(self))
-        clone.__dict__.update(self.__dict__)
+        clone.__dict__.update(super().__getstate__())
         clone._part()
         return clone
 
