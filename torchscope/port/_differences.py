@@ -38,11 +38,15 @@ _NO_NAMES = (
 _NAMELESS = re.compile(r"(regularization_)?losses|update_ops", re.IGNORECASE)
 _LISTS = re.compile(r"\b(trainable|global|local|all|model)_variables$")
 _UPDATES = re.compile(r"assign(_\w+)?|scatter_(add|sub|update)|group")
-_OPERATORS: Mapping[type[cst.BaseBinaryOp], str] = {
+_OPERATORS: Mapping[type[cst.CSTNode], str] = {
     cst.Add: "add",
+    cst.AddAssign: "add",
     cst.Subtract: "subtract",
+    cst.SubtractAssign: "subtract",
     cst.Multiply: "multiply",
+    cst.MultiplyAssign: "multiply",
     cst.Divide: "divide",
+    cst.DivideAssign: "divide",
     cst.FloorDivide: "floordiv",
     cst.MatrixMultiply: "matmul",
     cst.Power: "pow",
@@ -113,6 +117,8 @@ class Differences(Finder):
 
     def visit_AugAssign(self, node: cst.AugAssign) -> None:
         self._counter(node, node.target)
+        if isinstance(node.target, cst.BaseExpression):
+            self._operands(node, node.operator, node.target, node.value)
 
     def visit_Assign(self, node: cst.Assign) -> None:
         """``n = n + 1`` counts as ``n += 1`` does."""
@@ -142,17 +148,44 @@ class Differences(Finder):
     # ---- operators -------------------------------------------------------------------------------
 
     def visit_BinaryOperation(self, node: cst.BinaryOperation) -> None:
-        function = _OPERATORS.get(type(node.operator))
-        arrays = [self._reader.is_only(one, Kind.ARRAY) for one in (node.left, node.right)]
-        if function is None or arrays.count(True) != 1:
-            return
-        if self._may_be_tensor(node.right if arrays[0] else node.left):
-            self._tell(
-                node,
-                node,
-                f"A numpy array keeps its dtype here, mostly float64: write tf.{function}(a, b),"
-                " the tensor first, or put tf.constant(..., dtype) around the array.",
-            )
+        self._operands(node, node.operator, node.left, node.right)
+
+    def _operands(
+        self,
+        node: cst.CSTNode,
+        sign: cst.CSTNode,
+        left: cst.BaseExpression,
+        right: cst.BaseExpression,
+    ) -> None:
+        function = _OPERATORS.get(type(sign))
+        for one, other in ((left, right), (right, left)) if function else ():
+            if self._reader.is_only(one, Kind.ARRAY) and self._may_be_tensor(other):
+                self._tell(
+                    node,
+                    node,
+                    "A numpy array keeps its dtype here, mostly float64: write"
+                    f" tf.{function}(a, b), the tensor first, or put tf.constant(..., dtype) around"
+                    " the array.",
+                )
+            elif self._is_list(one) and self._takes_list(function, other, one):
+                self._tell(
+                    node, node, f"torch's operators take no lists: write tf.{function}(a, b)."
+                )
+
+    def _takes_list(
+        self, function: str | None, other: cst.BaseExpression, numbers: cst.BaseExpression
+    ) -> bool:
+        """Whether an operator of a list and another operand would make a tensor of the list."""
+        if function == "add" and self._reader.elements(numbers) != {Kind.NUMBER}:
+            return False  # what TensorFlow returns may be a list, too, which this makes longer
+        if function in ("add", "multiply"):
+            return self._reader.may_be(other, *TENSORS)
+        return self._may_be_tensor(other)
+
+    def _is_list(self, node: cst.BaseExpression) -> bool:
+        """Whether an expression is a list that is written out, or bound to such lists alone."""
+        bound = [None if one.steps else one.value for one in self._names.bound(node)]
+        return all(map(_is_written_out, bound or [node]))
 
     def visit_Comparison(self, node: cst.Comparison) -> None:
         sides = [node.left, *(one.comparator for one in node.comparisons)]
@@ -201,3 +234,11 @@ class Differences(Finder):
         made = [node] if isinstance(node, cst.Call) else [one.value for one in self._bound(node)]
         calls = [one for one in made if isinstance(one, cst.Call) and not one.args]
         return any(_LISTS.search(self._names.path(one.func) or "") for one in calls)
+
+
+def _is_written_out(node: cst.BaseExpression | None) -> bool:
+    match node:
+        case cst.List(elements=[_, *_]) | cst.Tuple(elements=[_, *_]) | cst.ListComp():
+            return True
+        case _:
+            return False
