@@ -899,11 +899,12 @@ def test_the_number_of_updates_makes_averages_move_faster_at_first():
     assert averages.average(w).item() == pytest.approx(30 * (1 - 6 / 15))
 
 
-def test_averages_made_in_the_pass_that_applies_them_are_refused():
+@pytest.mark.parametrize("is_training", [True, False])
+def test_averages_made_in_the_pass_that_uses_them_are_refused(is_training: bool):
     def model():
         w = ts.get_variable("w", [2])
-        train.ExponentialMovingAverage(0.9).apply([w])
-        return w
+        averages = train.ExponentialMovingAverage(0.9)
+        return averages.apply([w]) if is_training else averages.average(w)
 
     with pytest.raises(ts.ScopeError, match=r"would begin anew in each.*assign_moving_average"):
         ts.ScopedModule(model)()

@@ -77,15 +77,7 @@ class ExponentialMovingAverage:
             TypeError: something that is not a variable, or has no name.
             ScopeError: the averages were made in this pass, and would be lost with it.
         """
-        if self._pass is not None and self._pass is _this_pass():
-            raise ts.ScopeError(
-                None,
-                "The averages are made in the pass that applies them, and would begin anew in"
-                " each. Make the ExponentialMovingAverage once, outside of the model's function."
-                " For a tensor that is not a variable, keep its average as one:"
-                " tf.get_variable(name, shape, trainable=False), moved by"
-                " tf.train.assign_moving_average(average, tensor, decay, zero_debias=False).",
-            )
+        self._outlive_this_pass()
         if isinstance(var_list, torch.nn.Module):
             var_list = [pair for pair in var_list.named_parameters() if pair[1].requires_grad]
         pairs = named(ts.trainable_variables() if var_list is None else var_list, "apply")
@@ -101,7 +93,12 @@ class ExponentialMovingAverage:
             self._averages[in_tensorflow(key)].value.lerp_(variable, share)
 
     def average(self, var: Tensor) -> Tensor | None:
-        """The average of a variable; None if it has none."""
+        """The average of a variable; None if it has none.
+
+        Raises:
+            ScopeError: the averages were made in this pass, so that there are none.
+        """
+        self._outlive_this_pass()
         found = self._found(var)
         return None if found is None else found.value
 
@@ -156,6 +153,18 @@ class ExponentialMovingAverage:
         for value, saved in values:
             value.copy_(saved)
         self._loaded = dict(state_dict)
+
+    def _outlive_this_pass(self) -> None:
+        """Refuse averages that were made in this pass."""
+        if self._pass is not None and self._pass is _this_pass():
+            raise ts.ScopeError(
+                None,
+                "The averages are made in the pass that uses them, and would begin anew in"
+                " each. Make the ExponentialMovingAverage once, outside of the model's function."
+                " For a tensor that is not a variable, keep its average as one:"
+                " tf.get_variable(name, shape, trainable=False), moved by"
+                " tf.train.assign_moving_average(average, tensor, decay, zero_debias=False).",
+            )
 
     def _found(self, var: Tensor) -> _Average | None:
         return next((a for a in self._averages.values() if a.variable is var), None)
