@@ -100,6 +100,12 @@ def activated(
     return y
 
 
+def check_training(training: Any) -> None:
+    """TypeError unless ``training`` is a bool or a tensor of one; None is false."""
+    if not isinstance(training, Tensor) and training not in (True, False, None):
+        raise TypeError(f"training is a bool or a tensor of one, not {training!r}.")
+
+
 def is_last(data_format: str | None, function: str) -> bool:
     """Whether a data format is ``channels_last``, as None is; ValueError for an unknown one."""
     lower = "channels_last" if data_format is None else data_format.lower()

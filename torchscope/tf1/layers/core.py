@@ -15,6 +15,7 @@ from ._parts import (
     VARIABLES,
     Activation,
     activated,
+    check_training,
     function_of,
     is_last,
     layer_input,
@@ -152,9 +153,8 @@ def dropout(
         raise ValueError(f"dropout(): rate={rate}; give a number from 0 to 1.")
     with layer_scope(name, "dropout", None):
         x = tensor(inputs, function="dropout", argument="inputs")
+        check_training(training)
         if not isinstance(training, Tensor):
-            if training not in (True, False, None):
-                raise TypeError(f"training is a bool or a tensor of one, not {training!r}.")
             return nn.dropout(x, rate=rate, noise_shape=noise_shape, seed=seed) if training else x
         y = nn.dropout(x, rate=rate, noise_shape=noise_shape, seed=seed)
         return torch.where(training.to(x.device, torch.bool), y, x)

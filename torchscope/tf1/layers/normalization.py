@@ -14,7 +14,7 @@ from torchscope.tf1._weights import buffer, weight
 from torchscope.tf1.nn.normalization import normalize, normalize_batch
 from torchscope.tf1.updates import apply_or_collect
 
-from ._parts import VARIABLES, layer_input, layer_scope
+from ._parts import VARIABLES, check_training, layer_input, layer_scope
 
 __all__ = ["batch_normalization"]
 
@@ -156,9 +156,8 @@ def normalized(
         fused: as in TensorFlow's fused kernel, whether the variance to be averaged is unbiased.
         weights: [N], how often each example counts; not fused then.
     """
+    check_training(training)
     if not isinstance(training, Tensor):
-        if training not in (True, False, None):
-            raise TypeError(f"training is a bool or a tensor of one, not {training!r}.")
         if training:
             return _by_batch(x, gamma, beta, axes, epsilon, fused, weights)
         # TensorFlow takes None for Keras's learning phase, which is false: updates change nothing.
